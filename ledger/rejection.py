@@ -1,0 +1,84 @@
+"""Why something from outside was refused: one vocabulary for tests, vectors, HTTP answers and
+metrics.
+
+A member's value is its wire code in a block's outcomes, so a number is never reused. Codes from 1
+to 99 keep a transaction out of every block; from 100 on the transaction is in a block, failed, and
+paid its fee (rule L6).
+"""
+
+from enum import IntEnum
+
+
+class Rejection(IntEnum):
+    """A reason; `doc` of each member is the sentence shown to people."""
+
+    doc: str
+
+    def __new__(cls, value: int, doc: str) -> "Rejection":
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.doc = doc
+        return member
+
+    TOO_LARGE = 1, "The bytes are over the limit for their kind."
+    MALFORMED = 2, "The bytes are not an encoding of the kind that was expected."
+    NOT_CANONICAL = 3, "The bytes decode, but are not the one canonical encoding."
+    BAD_ADDRESS = 4, "The text is not an address of this network."
+    BAD_VERSION = 5, "The protocol version is not this chain's."
+    BAD_SIGNATURE = 6, "The signature does not hold for this key, chain and content."
+    FEE_TOO_LOW = 7, "The fee is below the minimum for the transaction's size."
+    NONCE_USED = 8, "The account has already used this nonce."
+    NONCE_GAP = 9, "The nonce is ahead of the account's next one."
+    VALIDITY_OVER = 10, "The transaction was valid up to an earlier height."
+    CANNOT_PAY_FEE = 11, "The account cannot pay the fee."
+    VALIDITY_TOO_LONG = 12, "The transaction is valid for longer than the chain allows."
+    NOT_YET_DUE = 13, "The proof's epoch time is ahead of the block's time; it waits."
+    BAD_PROOF = 14, "The proof does not hold for the job, lease, payee and amount."
+    MEMPOOL_FULL = 15, "The mempool is full; a higher fee or a later try may enter."
+    REPLACEMENT_UNDERPRICED = 16, "Another transaction with this nonce waits for as high a fee."
+    UNKNOWN_KIND = 17, "The transaction kind is not in force on this chain."
+
+    BAD_HEADER = 30, "A field of the header contradicts its parent or its body."
+    BAD_ROOT = 31, "A root in the header is not the root of what it commits to."
+    BAD_BLOCK_SIZE = 32, "The block is over the chain's limits."
+    BAD_BLOCK_TIME = 33, "The block's time is not later than its parent's."
+    BAD_PROPOSER = 34, "The proposer is not an authority in this view."
+    BAD_CERTIFICATE = 35, "The certificate lacks a quorum of valid signatures."
+
+    INSUFFICIENT_BALANCE = 100, "The account's balance does not cover the amount."
+    AMOUNT_IS_ZERO = 101, "The amount is zero."
+    AMOUNT_OVERFLOW = 102, "The sum is over the largest amount."
+    MINER_UNKNOWN = 110, "No miner of this name is registered."
+    MINER_ID_TAKEN = 111, "Another account has registered this miner name."
+    MINER_NOT_OWNED = 112, "The miner belongs to another account."
+    MINER_NOT_ACTIVE = 113, "The miner has exited."
+    MINER_ALREADY_ACTIVE = 114, "The miner is registered already; use an update."
+    MINER_HAS_LEASES = 115, "The miner still holds leases."
+    MINER_AT_CAPACITY = 116, "The miner holds as many leases as it may."
+    BOND_TOO_LOW = 117, "The miner's bond is below the chain's minimum."
+    JOB_EXISTS = 130, "This client has already used this idempotency tag."
+    JOB_UNKNOWN = 131, "No job of this id is on the chain."
+    JOB_NOT_OWNED = 132, "The job belongs to another client."
+    JOB_NOT_QUEUED = 133, "The job is not waiting for a miner."
+    JOB_NOT_LEASED = 134, "The job has no lease that can still end this way."
+    JOB_TERMINAL = 135, "The job has ended."
+    JOB_DEADLINE_PASSED = 136, "The deadline for this step has passed."
+    BAD_DEADLINE = 137, "The deadlines are in the past, out of order or beyond the chain's limit."
+    LEASE_NOT_HELD = 138, "The lease is another miner's."
+    CLAIMED_BEFORE = 139, "This miner has claimed this job before."
+    AMOUNT_OVER_ESCROW = 140, "The amount is more than the job's escrow."
+    BAD_REASON_CODE = 141, "The reason code is not one that a miner may report."
+    BAD_FIELD_ELEMENT = 142, "A commitment is not a canonical element of the proof's field."
+    ALREADY_CANCELLING = 143, "The job is being cancelled already."
+
+
+FIRST_EXECUTION_CODE = 100
+
+
+class Rejected(Exception):
+    """Untrusted input was refused, for one reason, with a detail for people."""
+
+    def __init__(self, reason: Rejection, detail: str = "") -> None:
+        super().__init__(f"{reason.name}: {detail or reason.doc}")
+        self.reason = reason
+        self.detail = detail or reason.doc
