@@ -1,0 +1,80 @@
+"""What a block did: the outcome of each due deadline and each transaction (rule B4).
+
+The header's receipts root commits to them in order, so every event has an inclusion proof.
+"""
+
+from ledger.entries import AttemptOutcome, JobStatus
+from ledger.types import Address, Amount, Counter, Hash, Name, Record, Time
+
+
+class JobQueued(Record, frozen=True, tag=1):
+    """A job entered the queue with its escrow locked."""
+
+    job: Hash
+    client: Address
+    escrow: Amount
+
+
+class LeaseGranted(Record, frozen=True, tag=2):
+    """A miner holds the lease; `number` counts its claims."""
+
+    job: Hash
+    miner: Name
+    number: Counter
+    claimed_at: Time
+    ends_at: Counter
+
+
+class LeaseEnded(Record, frozen=True, tag=3):
+    """A claim ended, in the one way it is counted by; `penalty` went from its bond to the client."""
+
+    job: Hash
+    miner: Name
+    number: Counter
+    outcome: AttemptOutcome
+    reason_code: Counter
+    penalty: Amount
+
+
+class JobSettled(Record, frozen=True, tag=4):
+    """The receipt is on chain and the escrow divided."""
+
+    job: Hash
+    miner: Name
+    number: Counter
+    payee: Address
+    receipt_commit: Hash
+    amount: Amount
+    payout: Amount
+    coordinator_share: Amount
+    network_share: Amount
+    refund: Amount
+
+
+class JobEnded(Record, frozen=True, tag=5):
+    """The job ended without a settlement and its whole escrow went back."""
+
+    job: Hash
+    status: JobStatus
+    reason_code: Counter
+    refund: Amount
+
+
+class CancelStarted(Record, frozen=True, tag=6):
+    """The client cancelled a leased job; the leaseholder may settle until `ends_at`."""
+
+    job: Hash
+    ends_at: Counter
+
+
+Event = JobQueued | LeaseGranted | LeaseEnded | JobSettled | JobEnded | CancelStarted
+
+
+class Outcome(Record, frozen=True):
+    """What became of one transaction (`subject` its id) or of one due job (`subject` its id)."""
+
+    subject: Hash
+    code: Counter
+    """0, or the `Rejection` of a transaction that failed."""
+    fee: Amount
+    events: tuple[Event, ...]

@@ -1,0 +1,104 @@
+"""The signed receipt: the JSON document that a miner's registered key signs (rule R1).
+
+Integers and strings only, no nulls, so that RFC 8785, "sorted keys without spaces", and every
+verifier that drops `signature` and `attestations` hash the same bytes. The one signed message
+without a domain tag; no tag begins with `{`.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+import rfc8785
+
+from ledger import crypto
+from ledger.rejection import Rejected, Rejection
+
+UNSIGNED_MEMBERS = ("signature", "attestations")
+MAX_RECEIPT_BYTES = 16_384
+
+
+class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the miner signs. Hashes, ids and commitments are lower-case hex without a prefix."""
+
+    version: int = 1
+    chain_id: str
+    receipt_id: str
+    job_id: str
+    provider: str
+    """The payee's address."""
+    miner_id: str
+    claim_number: int
+    client: str
+    service: str
+    units: int
+    unit_type: str
+    price: int
+    """Base units per unit."""
+    amount: int
+    """Base units: units times price."""
+    model: str
+    engine: str
+    """Engine, build and device that ran the job."""
+    input_hash: str
+    result_hash: str
+    started_at: int
+    """Seconds since the Unix epoch, rounded down."""
+    completed_at: int
+    started_ms: int
+    completed_ms: int
+    receipt_commit: str
+
+
+def encode_core(core: ReceiptCore) -> bytes:
+    """Return the exact bytes that are signed."""
+    return rfc8785.dumps(msgspec.to_builtins(core))
+
+
+def sign_receipt(seed: bytes, core: ReceiptCore) -> dict[str, Any]:
+    """Return the receipt document: the core and the `signature` of its canonical bytes."""
+    public_key = encode_base64url(crypto.compute_public_key(seed))
+    signature = {
+        "alg": "Ed25519",
+        "key_id": public_key,
+        "sig": encode_base64url(crypto.sign(seed, encode_core(core))),
+        "public_key": public_key,
+    }
+    return {**msgspec.to_builtins(core), "signature": signature, "attestations": []}
+
+
+def parse_receipt(document: dict[str, Any]) -> tuple[ReceiptCore, bytes]:
+    """Return a receipt's core and its signer's public key, the signature having been checked.
+
+    Raises `Rejected` (`MALFORMED`, `BAD_SIGNATURE`).
+    """
+    members = {key: value for key, value in document.items() if key not in UNSIGNED_MEMBERS}
+    signature = document.get("signature")
+    try:
+        core = msgspec.convert(members, ReceiptCore, strict=True)
+        if not isinstance(signature, dict):
+            raise ValueError("the signature is missing")
+        public_key = decode_base64url(signature["key_id"])
+        signed = decode_base64url(signature["sig"])
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
+        raise Rejected(Rejection.MALFORMED, f"not a receipt: {error}") from None
+    if not crypto.is_valid_signature(public_key, encode_core(core), signed):
+        raise Rejected(Rejection.BAD_SIGNATURE, "the receipt's signature does not hold")
+    return core, public_key
+
+
+def encode_base64url(data: bytes) -> str:
+    """Return base64url without padding (RFC 4648, section 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode_base64url(text: str) -> bytes:
+    """Return the bytes of canonical unpadded base64url. Raises `ValueError`."""
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise ValueError(str(error)) from None
+    if encode_base64url(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
