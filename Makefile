@@ -12,16 +12,24 @@ WORKERS ?= 2
 
 .PHONY: help
 help: ## Show this list
-	@echo "AITBC. The first target you run sets up $(VENV) (about a minute and a half, once)."
+	@echo "AITBC. The first target you run sets up $(VENV) (once: 15 s and the download)."
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: $(READY) ## Make .venv with everything in requirements.lock (90 s, then instant)
+setup: $(READY) ## Make .venv with everything in requirements.lock (15 s and the download, then instant)
 
 $(READY): requirements.lock pyproject.toml scripts/setup.sh
 	@scripts/setup.sh $(VENV)
 	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## A network, a miner and a job from escrow to settlement, here, then stop
+	$(BIN)/aitbc demo
+
+.PHONY: devnet
+devnet: $(READY) ## A network on this machine for your own trials (until Ctrl-C)
+	$(BIN)/aitbc devnet
 
 .PHONY: test
 test: lint ## The gate: lint, then every test (under 10 minutes on 2 cores)
