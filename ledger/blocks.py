@@ -43,9 +43,7 @@ class Block(Record, frozen=True):
     """A header and the transactions that it commits to."""
 
     header: Header
-    transactions: Annotated[
-        tuple[Transaction, ...], Meta(max_length=MAX_BLOCK_TRANSACTIONS)
-    ]
+    transactions: Annotated[tuple[Transaction, ...], Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
 
 
 class Authority(Record, frozen=True):

@@ -4,7 +4,6 @@
 comparing (rule E2). The pair costs about half a microsecond for a transaction.
 """
 
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +12,7 @@ from ledger.rejection import Rejected, Rejection
 
 _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
+_decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {}
 
 
 def encode(value: Any) -> bytes:
@@ -27,15 +27,13 @@ def decode(data: bytes, kind: type[_T], limit: int) -> _T:
     """
     if len(data) > limit:
         raise Rejected(Rejection.TOO_LARGE, f"{len(data)} bytes, the limit is {limit}")
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders.setdefault(kind, msgspec.msgpack.Decoder(kind))
     try:
-        value = _decoder(kind).decode(data)
+        value: _T = decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(Rejection.MALFORMED, str(error)) from None
     if _encoder.encode(value) != data:
         raise Rejected(Rejection.NOT_CANONICAL, f"a longer encoding of a {kind.__name__}")
     return value
-
-
-@lru_cache(maxsize=64)
-def _decoder(kind: type[_T]) -> "msgspec.msgpack.Decoder[_T]":
-    return msgspec.msgpack.Decoder(kind)

@@ -39,7 +39,7 @@ def compute_address(public_key: bytes) -> bytes:
 def format_address(address: bytes) -> str:
     """Return an address as people write it: bech32m with the prefix `ait` (BIP-350)."""
     words = codecs.convertbits(address, 8, 5)
-    return codecs.bech32_encode(ADDRESS_PREFIX, words, codecs.Encoding.BECH32M)
+    return str(codecs.bech32_encode(ADDRESS_PREFIX, words, codecs.Encoding.BECH32M))
 
 
 def parse_address(text: str) -> bytes:
@@ -88,6 +88,4 @@ def is_valid_public_key(public_key: bytes) -> bool:
     Small- and mixed-order keys are refused (rule L2); the answer is kept for each key, since the
     check costs as much as a signature.
     """
-    return len(public_key) == 32 and bool(
-        bindings.crypto_core_ed25519_is_valid_point(public_key)
-    )
+    return len(public_key) == 32 and bool(bindings.crypto_core_ed25519_is_valid_point(public_key))

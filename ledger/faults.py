@@ -4,6 +4,7 @@ Every reason code has five digits: 1xxxx the client, 2xxxx the miner, 3xxxx the 
 pays anybody: a job that does not settle gives its whole escrow back.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -38,7 +39,7 @@ class Fault(NamedTuple):
     sentence: str
 
 
-FAULT_TABLE: Final = MappingProxyType({
+FAULT_TABLE: Final[Mapping[int, Fault]] = MappingProxyType({
     Reason.CANCELLED_WHILE_QUEUED: Fault(
         "client", "queued", False, False, "The client cancelled before any miner claimed."
     ),
@@ -50,7 +51,8 @@ FAULT_TABLE: Final = MappingProxyType({
         "client", "running", True, False, "The engine cannot take the job's input."
     ),
     Reason.TERMS_NOT_COVERED: Fault(
-        "client", "claimed", True, False, "The opened offer does not match its commitment or escrow."
+        "client", "claimed", True, False,
+        "The opened offer does not match its commitment or its escrow.",
     ),
     Reason.LEASE_LAPSED: Fault(
         "miner", "leased", False, True, "The lease ended without a settlement or a report."
@@ -81,7 +83,7 @@ FAULT_TABLE: Final = MappingProxyType({
 
 def is_reportable(code: int) -> bool:
     """Tell whether a leaseholder may give this code as its reason."""
-    return code in Reason and FAULT_TABLE[Reason(code)].is_reportable
+    return code in FAULT_TABLE and FAULT_TABLE[code].is_reportable
 
 
 def is_miners_own(code: int) -> bool:

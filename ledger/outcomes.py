@@ -26,7 +26,7 @@ class LeaseGranted(Record, frozen=True, tag=2):
 
 
 class LeaseEnded(Record, frozen=True, tag=3):
-    """A claim ended, in the one way it is counted by; `penalty` went from its bond to the client."""
+    """A claim ended, in one way only; `penalty` went from the miner's bond to the client."""
 
     job: Hash
     miner: Name

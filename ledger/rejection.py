@@ -47,7 +47,6 @@ class Rejection(IntEnum):
 
     INSUFFICIENT_BALANCE = 100, "The account's balance does not cover the amount."
     AMOUNT_IS_ZERO = 101, "The amount is zero."
-    AMOUNT_OVERFLOW = 102, "The sum is over the largest amount."
     MINER_UNKNOWN = 110, "No miner of this name is registered."
     MINER_ID_TAKEN = 111, "Another account has registered this miner name."
     MINER_NOT_OWNED = 112, "The miner belongs to another account."

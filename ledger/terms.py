@@ -69,7 +69,7 @@ def compute_content_hash(content: object) -> bytes:
 
 
 def compute_model_hash(model: str) -> bytes:
-    """Return the hash that stands for a model's pinned identity, such as `smollm2-135m@<sha256>`."""
+    """Return the hash of a model's pinned identity, such as `smollm2-135m@<sha256>`."""
     return sha256(model.encode()).digest()
 
 

@@ -4,7 +4,7 @@ A payload's tag is the transaction's kind. Tags 10 to 14 belong to offers, autho
 evidence.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
@@ -169,21 +169,15 @@ def sign_transaction(
 ) -> Transaction:
     """Return the transaction signed by the Ed25519 key of a 32-byte seed."""
     sender = crypto.compute_public_key(seed)
-    blank = Transaction(
-        TRANSACTION_VERSION, sender, nonce, fee, valid_until, payload, bytes(64)
-    )
+    blank = Transaction(TRANSACTION_VERSION, sender, nonce, fee, valid_until, payload, bytes(64))
     signature = crypto.sign(seed, compute_signing_bytes(blank, chain_id))
-    return Transaction(
-        TRANSACTION_VERSION, sender, nonce, fee, valid_until, payload, signature
-    )
+    return Transaction(TRANSACTION_VERSION, sender, nonce, fee, valid_until, payload, signature)
 
 
 def compute_size(payload: Payload) -> int:
     """Return an upper bound on the bytes of a transaction with this payload, for its fee."""
     widest = 2**63 - 1
-    blank = Transaction(
-        TRANSACTION_VERSION, bytes(32), widest, widest, widest, payload, bytes(64)
-    )
+    blank = Transaction(TRANSACTION_VERSION, bytes(32), widest, widest, widest, payload, bytes(64))
     return len(codec.encode(blank))
 
 
@@ -192,9 +186,22 @@ def decode_transaction(data: bytes) -> Transaction:
     return codec.decode(data, Transaction, MAX_TRANSACTION_BYTES)
 
 
-def check_signature(transaction: Transaction, chain_id: bytes) -> bytes:
-    """Return the id of a transaction whose signature holds. Raises `Rejected(BAD_SIGNATURE)`."""
+class VerifiedTransaction(NamedTuple):
+    """A transaction whose signature holds, with its id and canonical bytes."""
+
+    id: bytes
+    transaction: Transaction
+    raw: bytes
+
+
+def verify_transaction(
+    transaction: Transaction, raw: bytes, chain_id: bytes
+) -> VerifiedTransaction:
+    """Return the transaction as verified; `raw` are its canonical bytes.
+
+    The only way to a `VerifiedTransaction`, on every path. Raises `Rejected(BAD_SIGNATURE)`.
+    """
     message = compute_signing_bytes(transaction, chain_id)
     if not crypto.is_valid_signature(transaction.sender, message, transaction.signature):
         raise Rejected(Rejection.BAD_SIGNATURE)
-    return crypto.hash_tagged(message)
+    return VerifiedTransaction(crypto.hash_tagged(message), transaction, raw)
