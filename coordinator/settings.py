@@ -1,0 +1,53 @@
+"""What an operator may choose about the job API. Times in seconds unless the name says otherwise."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class RateLimits(BaseModel):
+    """Requests allowed for each key, or for each address where no key is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    is_enabled: bool = True
+    per_minute: Annotated[int, Field(ge=1)] = 60
+    per_hour: Annotated[int, Field(ge=1)] = 1_000
+    polling_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Miner polling, heartbeats and reads of one's own jobs and receipts."""
+    public_per_minute: Annotated[int, Field(ge=1)] = 300
+    """Routes without a key, for each address; on DEV chains these have no bound."""
+
+
+class CoordinatorSettings(BaseModel):
+    """Limits, prices and times of the job API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate_limits: RateLimits = RateLimits()
+    maximum_json_bytes: Annotated[int, Field(ge=1_024, le=64 * 2**20)] = 2**20
+    maximum_file_bytes: Annotated[int, Field(ge=1_024)] = 256 * 2**20
+    body_deadline: Seconds = 30.0
+    file_deadline: Seconds = 600.0
+    default_model: str = "smollm2-135m"
+    prices: dict[str, Annotated[int, Field(ge=1)]] = {"llm_inference": 1_000}
+    """Base units per unit of each service, where a job names no `max_cost`."""
+    default_price: Annotated[int, Field(ge=1)] = 1_000
+    default_seconds: Annotated[int, Field(ge=1)] = 3_600
+    """A job's time limit where it names none."""
+    lease_seconds: Annotated[int, Field(ge=1)] = 600
+    """The longest a lease runs before the job goes back to the queue."""
+    claim_wait: Seconds = 10.0
+    submit_wait: Seconds = 1.5
+    """How long POST waits for the mempool; the job is on its way either way."""
+    poll_wait: Seconds = 60.0
+    """The longest that a request may wait for a job."""
+    heartbeat_seconds: Annotated[int, Field(ge=1)] = 10
+    validity_blocks: Annotated[int, Field(ge=10)] = 10_000
+    """For how many heights a transaction signed here may enter a block."""
+    resubmit_seconds: Seconds = 5.0
+    content_retention: Seconds = 30 * 86_400.0
+    """How long inputs, results and files are kept after a job's end."""
+    idempotency_retention: Seconds = 7 * 86_400.0

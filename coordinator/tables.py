@@ -1,0 +1,250 @@
+"""The job API's tables: what is kept beside the chain.
+
+The chain is the truth about money and leases; of these rows only the content, the openings and the
+keys exist nowhere else. Times are milliseconds since the Unix epoch, money base units.
+"""
+
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import BigInteger, Connection, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+_T = TypeVar("_T", bound=SQLModel)
+
+
+class CoordinatorTable(SQLModel, registry=registry(metadata=MetaData())):
+    """The tables of this package, apart from any other package's."""
+
+
+class AccountRow(CoordinatorTable, table=True):
+    """An account that keys belong to. `sealed_seed` is None when its holder signs by itself."""
+
+    __tablename__ = "coordinator_accounts"
+
+    account_id: int | None = Field(default=None, primary_key=True)
+    address: bytes = Field(sa_type=LargeBinary, unique=True)
+    sealed_seed: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger)
+
+
+class KeyRow(CoordinatorTable, table=True):
+    """An API key, as its hash."""
+
+    __tablename__ = "coordinator_keys"
+
+    key_id: int | None = Field(default=None, primary_key=True)
+    account_id: int = Field(foreign_key="coordinator_accounts.account_id")
+    role: str
+    key_hash: bytes = Field(sa_type=LargeBinary, unique=True)
+    label: str = ""
+    created_ms: int = Field(sa_type=BigInteger)
+    revoked_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class JobRow(CoordinatorTable, table=True):
+    """A job: its terms, and a cache of what final blocks said of it."""
+
+    __tablename__ = "coordinator_jobs"
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    job_id: bytes = Field(sa_type=LargeBinary, unique=True)
+    account_id: int = Field(foreign_key="coordinator_accounts.account_id", index=True)
+    client: bytes = Field(sa_type=LargeBinary)
+    request_hash: bytes = Field(sa_type=LargeBinary)
+    name: str = ""
+    job_type: str
+    service: str
+    model: str
+    requirements: str = Field(default="{}", sa_type=Text)
+    billing: int = 0
+    max_units: int = Field(sa_type=BigInteger)
+    max_price: int = Field(sa_type=BigInteger)
+    escrow: int = Field(sa_type=BigInteger)
+    input_hash: bytes = Field(sa_type=LargeBinary)
+    salt: bytes = Field(sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger)
+    queue_deadline: int = Field(sa_type=BigInteger)
+    execution_limit: int = Field(sa_type=BigInteger)
+    total_deadline: int = Field(sa_type=BigInteger)
+    submit_tx: bytes = Field(sa_type=LargeBinary)
+
+    status: str = Field(default="pending", index=True)
+    phase: str = "escrowing"
+    chain_status: int | None = None
+    """`ledger.entries.JobStatus`, once the escrow is final."""
+    progress: int = 0
+    reported_phase: str | None = None
+    estimated_seconds: int = 0
+    miner: str | None = Field(default=None, index=True)
+    claim_number: int | None = Field(default=None, sa_type=BigInteger)
+    claimed_ms: int | None = Field(default=None, sa_type=BigInteger)
+    lease_ends: int | None = Field(default=None, sa_type=BigInteger)
+    """Working-clock time (rule D1)."""
+    claim_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    is_lease_delivered: bool = False
+    started_ms: int | None = Field(default=None, sa_type=BigInteger)
+    ended_ms: int | None = Field(default=None, sa_type=BigInteger)
+    cancel_requested_ms: int | None = Field(default=None, sa_type=BigInteger)
+    cancel_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    settle_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    end_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The final transaction that ended the job; None when a deadline did."""
+    end_height: int | None = Field(default=None, sa_type=BigInteger)
+    end_block: bytes | None = Field(default=None, sa_type=LargeBinary)
+    payout: int = Field(default=0, sa_type=BigInteger)
+    amount: int = Field(default=0, sa_type=BigInteger)
+    refunded: int = Field(default=0, sa_type=BigInteger)
+    fault: str | None = None
+    reason_code: int = 0
+    is_content_erased: bool = False
+
+
+class ContentRow(CoordinatorTable, table=True):
+    """What a job is about: seen by its owner and, under the lease, by its miner."""
+
+    __tablename__ = "coordinator_contents"
+
+    job_row_id: int = Field(primary_key=True, foreign_key="coordinator_jobs.row_id")
+    content: str | None = Field(default=None, sa_type=Text)
+    request: str = Field(default="{}", sa_type=Text)
+    """The members that were given and that no rule reads, as JSON."""
+    partial: str | None = Field(default=None, sa_type=Text)
+    result: str | None = Field(default=None, sa_type=Text)
+
+
+class ReceiptRow(CoordinatorTable, table=True):
+    """The receipt of the claim in force, or of the one that settled."""
+
+    __tablename__ = "coordinator_receipts"
+
+    job_row_id: int = Field(primary_key=True, foreign_key="coordinator_jobs.row_id")
+    account_id: int
+    """The miner's."""
+    miner: str = Field(index=True)
+    provider: bytes = Field(sa_type=LargeBinary, index=True)
+    client: bytes = Field(sa_type=LargeBinary, index=True)
+    document: str = Field(sa_type=Text)
+    """Core and signature, as they were signed."""
+    attestations: str = Field(default="[]", sa_type=Text)
+    opening: str = Field(sa_type=Text)
+    price_opening: str = Field(sa_type=Text)
+    request_hash: bytes = Field(sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger)
+    is_final: bool = False
+
+
+class TransactionRow(CoordinatorTable, table=True):
+    """A transaction handed to the node here, until a final block holds it."""
+
+    __tablename__ = "coordinator_transactions"
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    transaction_id: bytes = Field(sa_type=LargeBinary, unique=True)
+    sender: bytes = Field(sa_type=LargeBinary, index=True)
+    nonce: int = Field(sa_type=BigInteger)
+    spend: int = Field(sa_type=BigInteger)
+    """Base units that leave the balance, the fee included."""
+    valid_until: int = Field(sa_type=BigInteger)
+    job_id: bytes | None = Field(default=None, sa_type=LargeBinary)
+    raw: bytes = Field(sa_type=LargeBinary)
+    state: str = Field(default="pending", index=True)
+    """pending, final, failed, expired or refused."""
+    code: int = 0
+
+
+class WorkerRow(CoordinatorTable, table=True):
+    """A miner name that an account registered here, and when it was last heard of."""
+
+    __tablename__ = "coordinator_workers"
+
+    miner: str = Field(primary_key=True)
+    account_id: int = Field(foreign_key="coordinator_accounts.account_id", index=True)
+    register_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger)
+    seen_ms: int = Field(sa_type=BigInteger)
+
+
+class IdempotencyRow(CoordinatorTable, table=True):
+    """An `Idempotency-Key` and the answer that it stands for; no status while it runs."""
+
+    __tablename__ = "coordinator_idempotency"
+    __table_args__ = (UniqueConstraint("account_id", "route", "key_hash"),)
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    account_id: int
+    route: str
+    key_hash: bytes = Field(sa_type=LargeBinary)
+    request_hash: bytes = Field(sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger, index=True)
+    status: int | None = None
+    body: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class FileRow(CoordinatorTable, table=True):
+    """An uploaded file; its bytes lie in `FilePartRow`s."""
+
+    __tablename__ = "coordinator_files"
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    file_id: bytes = Field(sa_type=LargeBinary, unique=True)
+    account_id: int = Field(foreign_key="coordinator_accounts.account_id", index=True)
+    name: str
+    content_type: str
+    size: int = Field(default=0, sa_type=BigInteger)
+    sha256: bytes = Field(default=b"", sa_type=LargeBinary)
+    is_complete: bool = False
+    created_ms: int = Field(sa_type=BigInteger, index=True)
+
+
+class FilePartRow(CoordinatorTable, table=True):
+    """A piece of a file."""
+
+    __tablename__ = "coordinator_file_parts"
+
+    file_row_id: int = Field(primary_key=True, foreign_key="coordinator_files.row_id")
+    part: int = Field(primary_key=True)
+    data: bytes = Field(sa_type=LargeBinary)
+
+
+class FollowedRow(CoordinatorTable, table=True):
+    """The last final block whose events the rows hold."""
+
+    __tablename__ = "coordinator_followed"
+
+    only: int = Field(default=1, primary_key=True)
+    height: int = Field(sa_type=BigInteger)
+
+
+METADATA = CoordinatorTable.metadata
+
+
+def get_table(model: type[SQLModel]) -> Table:
+    """Return a model's table, for Core statements."""
+    return cast(Table, vars(model)["__table__"])
+
+
+def insert(connection: Connection, row: SQLModel) -> int:
+    """Insert a row and return its integer key."""
+    table = get_table(type(row))
+    values = {name: value for name, value in row.model_dump().items() if value is not None}
+    key = connection.execute(table.insert().values(values)).inserted_primary_key
+    assert key is not None
+    return key[0] if isinstance(key[0], int) else 0
+
+
+def find(connection: Connection, model: type[_T], **equal: Any) -> _T | None:
+    """Return the first row whose columns equal the given values."""
+    table = get_table(model)
+    statement = table.select().where(*(table.c[name] == value for name, value in equal.items()))
+    row = connection.execute(statement.limit(1)).mappings().first()
+    return None if row is None else model(**row)
+
+
+def update(connection: Connection, row: SQLModel, **values: Any) -> None:
+    """Set columns of a row in the database and in the object."""
+    table = get_table(type(row))
+    key = (column == getattr(row, column.name) for column in table.primary_key)
+    connection.execute(table.update().where(*key).values(values))
+    for name, value in values.items():
+        setattr(row, name, value)
