@@ -1,0 +1,94 @@
+"""What proves that an authority broke the rules, and nothing else does (rule C18).
+
+Exactly: two different hashes in two notarize, two finalize or two proposals of one view, or a
+nullify and a finalize of one view. A notarize beside a nullify, and a notarize of one block beside
+a finalize of another, are what honest authorities do.
+"""
+
+from msgspec import Struct
+
+from consensus.messages import Ballot, Proposal, Vote, VoteKind, compute_proposal_bytes
+from consensus.verification import Committee, verify_vote
+from ledger.blocks import Header, compute_header_hash
+from ledger.rejection import Rejected, Rejection
+from ledger.types import Record, Signature
+
+
+class VoteEvidence(Record, frozen=True, tag=1):
+    """Two votes of one signer in one view of which an honest authority casts only one."""
+
+    first: Vote
+    second: Vote
+
+
+class SignedHeader(Record, frozen=True):
+    """The part of a proposal that its signature is over."""
+
+    header: Header
+    signature: Signature
+
+
+class ProposalEvidence(Record, frozen=True, tag=2):
+    """Two proposals of one leader in one view with different hashes."""
+
+    first: SignedHeader
+    second: SignedHeader
+
+
+Evidence = VoteEvidence | ProposalEvidence
+
+
+class Offence(Struct, frozen=True):
+    """Who is proved guilty, and where."""
+
+    epoch: int
+    view: int
+    offender: bytes
+    """The consensus key."""
+
+
+def is_conflict(first: Ballot, second: Ballot) -> bool:
+    """Tell whether no honest authority casts both ballots."""
+    if (first.epoch, first.view) != (second.epoch, second.view):
+        return False
+    if first.kind is second.kind:
+        return first.block_hash != second.block_hash
+    return {first.kind, second.kind} == {VoteKind.NULLIFY, VoteKind.FINALIZE}
+
+
+def make_proposal_evidence(first: Proposal, second: Proposal) -> ProposalEvidence:
+    """Return the evidence of two proposals, which then is checked like anybody's."""
+    return ProposalEvidence(
+        SignedHeader(first.block.header, first.signature),
+        SignedHeader(second.block.header, second.signature),
+    )
+
+
+def verify_evidence(evidence: Evidence, committee: Committee) -> Offence:
+    """Return the proved offence. Raises `Rejected` for anything that proves none."""
+    match evidence:
+        case VoteEvidence(first, second):
+            if first.signer != second.signer or not is_conflict(first.ballot, second.ballot):
+                raise Rejected(Rejection.BAD_HEADER, "two votes that do not conflict")
+            verify_vote(first, committee)
+            verify_vote(second, committee)
+            key = committee.get_key(first.signer)
+            return Offence(first.ballot.epoch, first.ballot.view, key)
+        case ProposalEvidence(first, second):
+            return _verify_proposals(first.header, second.header, evidence, committee)
+
+
+def _verify_proposals(
+    first: Header, second: Header, evidence: ProposalEvidence, committee: Committee
+) -> Offence:
+    place = (first.epoch, first.view, first.proposer)
+    if place != (second.epoch, second.view, second.proposer) or first == second:
+        raise Rejected(Rejection.BAD_HEADER, "two proposals that do not conflict")
+    if first.epoch != committee.epoch or committee.get_index(first.proposer) is None:
+        raise Rejected(Rejection.BAD_PROPOSER, "not an authority of this epoch")
+    for signed in (evidence.first, evidence.second):
+        block_hash = compute_header_hash(signed.header)
+        message = compute_proposal_bytes(committee.chain_id, first.epoch, first.view, block_hash)
+        if not committee.is_valid_signature(first.proposer, message, signed.signature):
+            raise Rejected(Rejection.BAD_SIGNATURE, "proposal")
+    return Offence(first.epoch, first.view, first.proposer)

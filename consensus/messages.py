@@ -1,0 +1,144 @@
+"""What authorities say to each other, and the bytes that they sign (rules C2 to C5).
+
+A ballot is what a signature is over; chain id and protocol version are signed but not carried, so
+a message of another chain or version fails its signature.
+"""
+
+from enum import IntEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from ledger import codec, crypto
+from ledger.blocks import MAX_BLOCK_BYTES, Block, Header
+from ledger.rejection import Rejected, Rejection
+from ledger.types import Counter, Hash, Record, Signature
+
+PROTOCOL_VERSION: Final = 1
+MAX_AUTHORITIES: Final = 100
+NO_BLOCK: Final = bytes(32)
+"""The block hash of a nullify vote."""
+MAX_MESSAGE_BYTES: Final = MAX_BLOCK_BYTES + 1_024
+MAX_CERTIFICATE_BYTES: Final = 8_192
+MAX_REQUESTED_VIEWS: Final = 64
+MAX_PROOF_HEADERS: Final = 4_096
+
+SignerIndex = Annotated[int, Meta(ge=0, lt=MAX_AUTHORITIES)]
+"""Position of an authority in the set of its epoch."""
+
+
+class VoteKind(IntEnum):
+    """The three statements of Simplex about a view."""
+
+    NOTARIZE = 1
+    NULLIFY = 2
+    FINALIZE = 3
+
+
+class Ballot(Record, frozen=True):
+    """What a vote says: its kind, epoch, view and block (`NO_BLOCK` for nullify)."""
+
+    kind: VoteKind
+    epoch: Counter
+    view: Counter
+    block_hash: Hash
+
+
+class Vote(Record, frozen=True, tag=1):
+    """One authority's signed ballot."""
+
+    ballot: Ballot
+    signer: SignerIndex
+    signature: Signature
+
+
+class Proposal(Record, frozen=True, tag=2):
+    """A leader's block for the view in its header, signed by the header's proposer."""
+
+    block: Block
+    signature: Signature
+
+
+class Certificate(Record, frozen=True, tag=3):
+    """A quorum's signatures of one ballot: `signers` ascending, one signature for each."""
+
+    ballot: Ballot
+    signers: Annotated[tuple[SignerIndex, ...], Meta(min_length=1, max_length=MAX_AUTHORITIES)]
+    signatures: Annotated[tuple[Signature, ...], Meta(min_length=1, max_length=MAX_AUTHORITIES)]
+
+
+class CertificateRequest(Record, frozen=True, tag=4):
+    """A question for the certificates of the views from `first_view` to `last_view`."""
+
+    epoch: Counter
+    first_view: Counter
+    last_view: Counter
+
+
+Message = Vote | Proposal | Certificate | CertificateRequest
+
+
+class Envelope(Record, frozen=True):
+    """The one thing that authorities send each other."""
+
+    message: Message
+
+
+class FinalityProof(Record, frozen=True):
+    """A finalize certificate of a block, or of a descendant with the headers down to it.
+
+    `headers` begin at the block's child and end with the block that the certificate names; they
+    are empty where it names the block itself.
+    """
+
+    headers: Annotated[tuple[Header, ...], Meta(max_length=MAX_PROOF_HEADERS)]
+    certificate: Certificate
+
+
+class CommittedBlock(Record, frozen=True):
+    """A block and the proof that it is final."""
+
+    block: Block
+    finality: FinalityProof
+
+
+class _SignedBallot(Record, frozen=True):
+    version: int
+    kind: int
+    epoch: int
+    view: int
+    block_hash: bytes
+
+
+class _SignedProposal(Record, frozen=True):
+    version: int
+    epoch: int
+    view: int
+    block_hash: bytes
+
+
+def compute_vote_bytes(chain_id: bytes, ballot: Ballot) -> bytes:
+    """Return the bytes that an authority signs to cast a ballot (rule C2)."""
+    signed = _SignedBallot(
+        PROTOCOL_VERSION, int(ballot.kind), ballot.epoch, ballot.view, ballot.block_hash
+    )
+    return crypto.TAG_VOTE + chain_id + codec.encode(signed)
+
+
+def compute_proposal_bytes(chain_id: bytes, epoch: int, view: int, block_hash: bytes) -> bytes:
+    """Return the bytes that a leader signs to propose a block (rule C2)."""
+    signed = _SignedProposal(PROTOCOL_VERSION, epoch, view, block_hash)
+    return crypto.TAG_PROPOSAL + chain_id + codec.encode(signed)
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the canonical bytes of a message."""
+    return codec.encode(Envelope(message))
+
+
+def decode_message(data: bytes) -> Message:
+    """Return the message that `data` encodes canonically. Raises `Rejected`."""
+    message = codec.decode(data, Envelope, MAX_MESSAGE_BYTES).message
+    if isinstance(message, Certificate) and len(data) > MAX_CERTIFICATE_BYTES:
+        raise Rejected(Rejection.TOO_LARGE, "a certificate has at most one signature a member")
+    return message
