@@ -34,7 +34,7 @@ class Rejection(IntEnum):
     VALIDITY_TOO_LONG = 12, "The transaction is valid for longer than the chain allows."
     NOT_YET_DUE = 13, "The proof's epoch time is ahead of the block's time; it waits."
     BAD_PROOF = 14, "The proof does not hold for the job, lease, payee and amount."
-    MEMPOOL_FULL = 15, "The mempool is full; a higher fee or a later try may enter."
+    MEMPOOL_FULL = 15, "The mempool is full; try again when the next blocks have taken from it."
     REPLACEMENT_UNDERPRICED = 16, "Another transaction with this nonce waits for as high a fee."
     UNKNOWN_KIND = 17, "The transaction kind is not in force on this chain."
 

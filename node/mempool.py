@@ -1,0 +1,152 @@
+"""Which transactions wait for a block: nonces without gaps per account, first come first served.
+
+Pure bookkeeping in memory. `node/admission.py` checks what enters and makes it durable: a reserved
+transaction counts for its account's next nonce, but no block takes it before it is durable.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ledger.rejection import Rejected, Rejection
+from ledger.transactions import VerifiedTransaction
+
+MAX_PER_ACCOUNT = 10_000
+MAX_BYTES = 64 * 1024 * 1024
+REPLACEMENT_PERCENT = 110
+"""A replacement pays at least this share of the fee that it replaces."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One transaction in the pool; `sequence` is its place in line and its row in the table."""
+
+    sequence: int
+    sender: bytes
+    verified: VerifiedTransaction
+    is_durable: bool = False
+
+
+@dataclass(slots=True)
+class _Line:
+    """One account's transactions: consecutive nonces from `first` up to `end`, not included."""
+
+    first: int
+    end: int
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    fees: int = 0
+
+
+class Mempool:
+    """Bounded by count, bytes and length of each account's line. One owner: the event loop."""
+
+    def __init__(self, max_transactions: int, next_sequence: int = 0) -> None:
+        self.max_transactions = max_transactions
+        self.total_bytes = 0
+        self._next_sequence = next_sequence
+        self._lines: dict[bytes, _Line] = {}
+        self._by_sequence: dict[int, Waiting] = {}
+        self._by_id: dict[bytes, Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def has(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._by_id
+
+    def get(self, transaction_id: bytes) -> VerifiedTransaction | None:
+        waiting = self._by_id.get(transaction_id)
+        return waiting.verified if waiting else None
+
+    def get_next_nonce(self, sender: bytes, account_nonce: int) -> int:
+        """Return the nonce after the account's last waiting one."""
+        line = self._lines.get(sender)
+        return line.end if line else account_nonce
+
+    def reserve(
+        self, sender: bytes, verified: VerifiedTransaction, account_nonce: int, balance: int
+    ) -> Waiting:
+        """Enter a transaction that is not yet durable. Raises `Rejected`."""
+        nonce, fee = verified.transaction.nonce, verified.transaction.fee
+        line = self._lines.get(sender) or _Line(account_nonce, account_nonce)
+        if nonce < line.first:
+            raise Rejected(Rejection.NONCE_USED, f"the account's next nonce is {account_nonce}")
+        if nonce > line.end:
+            raise Rejected(Rejection.NONCE_GAP, f"the account's next nonce is {line.end}")
+        replaced = line.waiting.get(nonce)
+        replaced_fee = replaced.verified.transaction.fee if replaced else 0
+        if replaced and fee * 100 < replaced_fee * REPLACEMENT_PERCENT:
+            raise Rejected(Rejection.REPLACEMENT_UNDERPRICED)
+        fees = line.fees + fee - replaced_fee
+        if fees > balance:
+            raise Rejected(
+                Rejection.CANNOT_PAY_FEE,
+                f"the fees in line come to {fees} base units, the balance is {balance}",
+            )
+        is_full = (
+            len(self) >= self.max_transactions
+            or len(line.waiting) >= MAX_PER_ACCOUNT
+            or self.total_bytes + len(verified.raw) > MAX_BYTES
+        )
+        if is_full and not replaced:
+            raise Rejected(Rejection.MEMPOOL_FULL)
+        if replaced:
+            self._drop(replaced)
+        waiting = Waiting(self._next_sequence, sender, verified)
+        self._next_sequence += 1
+        self._lines[sender] = line
+        line.waiting[nonce] = waiting
+        line.end = max(line.end, nonce + 1)
+        line.fees = fees
+        self._by_sequence[waiting.sequence] = waiting
+        self._by_id[verified.id] = waiting
+        self.total_bytes += len(verified.raw)
+        return waiting
+
+    def remove(self, waiting: Waiting) -> list[int]:
+        """Take out a transaction and every later one of its account, which can no longer apply.
+
+        Returns the sequences of the removed.
+        """
+        line = self._lines.get(waiting.sender)
+        nonce = waiting.verified.transaction.nonce
+        if line is None or line.waiting.get(nonce) is not waiting:
+            return []
+        removed = [self._take(line, each) for each in range(nonce, line.end)]
+        line.end = nonce
+        self._drop_empty(waiting.sender, line)
+        return removed
+
+    def settle_account(self, sender: bytes, account_nonce: int) -> list[int]:
+        """Take out what a block has overtaken; return the sequences of the removed."""
+        line = self._lines.get(sender)
+        if line is None:
+            return []
+        end = min(account_nonce, line.end)
+        removed = [self._take(line, each) for each in range(line.first, end)]
+        line.first = max(line.first, end)
+        self._drop_empty(sender, line)
+        return removed
+
+    def iterate_durable(self) -> Iterator[Waiting]:
+        """Yield the durable transactions in the order in which they came."""
+        for waiting in list(self._by_sequence.values()):
+            if waiting.is_durable:
+                yield waiting
+
+    def has_durable(self) -> bool:
+        return any(waiting.is_durable for waiting in self._by_sequence.values())
+
+    def _take(self, line: _Line, nonce: int) -> int:
+        waiting = line.waiting.pop(nonce)
+        line.fees -= waiting.verified.transaction.fee
+        self._drop(waiting)
+        return waiting.sequence
+
+    def _drop(self, waiting: Waiting) -> None:
+        del self._by_sequence[waiting.sequence]
+        del self._by_id[waiting.verified.id]
+        self.total_bytes -= len(waiting.verified.raw)
+
+    def _drop_empty(self, sender: bytes, line: _Line) -> None:
+        if not line.waiting:
+            del self._lines[sender]

@@ -1,0 +1,133 @@
+"""The node's settings: flags over environment (`AITBC_…`) over the data folder's `config.toml`.
+
+What all nodes of a chain must agree on is no setting: it stands in genesis.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FILE = "config.toml"
+
+
+class InvalidSettings(ValueError):
+    """A setting has no meaning; the text names it and where it came from."""
+
+
+class NodeSettings(BaseSettings):
+    """Everything an operator may choose about one node."""
+
+    model_config = SettingsConfigDict(env_prefix="AITBC_", extra="forbid", frozen=True)
+
+    data: Path = Field(description="Folder of this node: genesis, keys, database, journal.")
+    api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
+    api_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        8001, description="Port of the HTTP API; 0 takes a free one."
+    )
+    public_url: str | None = Field(
+        None, description="Where others reach this API; shown to clients of other coordinators."
+    )
+    db_encryption_enabled: bool = Field(
+        True, description="False is refused unless the chain is marked DEV."
+    )
+    db_encryption_key_path: Path | None = Field(
+        None, description="File with the database's key, mode 0600; by default in the data folder."
+    )
+    authority_key_path: Path | None = Field(
+        None, description="Keystore file of the authority's key; absent: the node does not vote."
+    )
+    authority_password_path: Path | None = Field(
+        None, description="File with the password of the authority's key, mode 0600."
+    )
+    mempool_backend: Literal["database", "memory"] = Field(
+        "database", description="`memory` forgets accepted transactions at a restart."
+    )
+    mempool_transactions: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        50_000, description="How many transactions may wait."
+    )
+    zk_backend: Literal["arkworks", "py_ecc"] = Field(
+        "arkworks", description="Library that verifies proofs; py_ecc is a hundred times slower."
+    )
+    proving_key_path: Path | None = Field(
+        None, description="Ceremony's .zkey, to prove for custodial miners; DEV chains carry one."
+    )
+    default_model: str = Field("smollm2-135m", description="Model of a job that names none.")
+    price_per_token_base: Annotated[int, Field(ge=1, le=10**15)] = Field(
+        10_000, description="The coordinator's price list: base units per token."
+    )
+    job_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
+        3_600, description="Total deadline of a job that names none."
+    )
+    queue_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
+        600, description="How long a job waits for a miner at most."
+    )
+    retention_seconds: Annotated[int, Field(ge=60)] = Field(
+        7 * 86_400, description="How long inputs and results are kept after a job ended."
+    )
+    max_file_bytes: Annotated[int, Field(ge=1, le=2**31)] = Field(
+        256 * 1024 * 1024, description="Largest upload."
+    )
+    rate_limit_per_minute: Annotated[int, Field(ge=1)] = Field(
+        60, description="Requests of one API key a minute."
+    )
+    rate_limit_per_hour: Annotated[int, Field(ge=1)] = Field(
+        1_000, description="Requests of one API key an hour."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity of the log."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="Log lines on stderr.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the file of the data folder; nothing else is read."""
+        data = init_settings().get("data") or env_settings().get("data")
+        if data is None:
+            return init_settings, env_settings
+        toml = TomlConfigSettingsSource(settings_cls, Path(data) / CONFIG_FILE)
+        return init_settings, env_settings, toml
+
+    def get_database_path(self) -> Path:
+        return self.data / "node.db"
+
+    def get_database_key_path(self) -> Path:
+        return self.db_encryption_key_path or self.data / "database.key"
+
+    def get_genesis_path(self) -> Path:
+        return self.data / "genesis.json"
+
+
+def load_settings(**flags: Any) -> NodeSettings:
+    """Return the settings in force. Raises `InvalidSettings`."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return NodeSettings(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise InvalidSettings(problems) from None
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"{CONFIG_FILE} cannot be read: {error}") from None
+
+
+def describe_settings(settings: NodeSettings) -> list[tuple[str, Any, str]]:
+    """Return (name, value in force, description) of every setting; no value is a secret."""
+    return [
+        (name, getattr(settings, name), field.description or "")
+        for name, field in NodeSettings.model_fields.items()
+    ]
