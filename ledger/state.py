@@ -50,6 +50,8 @@ class Changes:
         self.new_keys: list[bytes] = []
         """Keys that the base lacks, in order of creation: they take the next leaves."""
         self.nodes: dict[state_tree.NodeKey, bytes] = {}
+        # Counted once: the base may take these very writes over while a later overlay still reads.
+        self._first_leaf = base.get_leaf_count()
         self._leaves: dict[bytes, int] = {}
         self._journal: list[tuple[bytes, Entry | None]] = []
 
@@ -60,7 +62,7 @@ class Changes:
     def put(self, key: bytes, entry: Entry) -> None:
         previous = self.entries.get(key)
         if previous is None and self.base.get(key) is None:
-            self._leaves[key] = self.base.get_leaf_count() + len(self.new_keys)
+            self._leaves[key] = self.get_leaf_count()
             self.new_keys.append(key)
         self._journal.append((key, previous))
         self.entries[key] = entry
@@ -85,7 +87,7 @@ class Changes:
         return leaf if leaf is not None else self.base.get_leaf(key)
 
     def get_leaf_count(self) -> int:
-        return self.base.get_leaf_count() + len(self.new_keys)
+        return self._first_leaf + len(self.new_keys)
 
     def get_node(self, level: int, index: int) -> bytes | None:
         node = self.nodes.get((level, index))
@@ -113,7 +115,7 @@ class Changes:
             assert leaf is not None
             leaves.append((leaf, state_tree.hash_leaf(key, codec.encode(entry))))
         root, self.nodes = state_tree.update_tree(
-            self.base.get_node, self.base.get_leaf_count(), self.get_leaf_count(), leaves
+            self.base.get_node, self._first_leaf, self.get_leaf_count(), leaves
         )
         return root
 
