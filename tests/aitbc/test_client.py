@@ -1,0 +1,98 @@
+"""The tree of calls, as both clients have it, and how answers read."""
+
+import inspect
+
+import pytest
+
+from aitbc import client as client_module
+from aitbc import errors
+from aitbc.client import AITBCClient, AsyncAITBCClient
+from aitbc.transport import RetryPolicy
+from tests.support.scripted_server import Prepared, serve
+
+FAST = RetryPolicy(attempts=2, first_delay=0.001)
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    for name in ("Jobs", "Miners", "Receipts", "Chain", "Explorer"):
+        blocking = getattr(client_module, name)
+        awaited = getattr(client_module, f"Async{name}")
+        public = {member for member in vars(blocking) if not member.startswith("_")}
+        assert public == {member for member in vars(awaited) if not member.startswith("_")}
+        for member in public:
+            left, right = (inspect.signature(getattr(kind, member)) for kind in (blocking, awaited))
+            assert list(left.parameters) == list(right.parameters), member
+
+
+def test_an_answer_reads_as_attribute_and_as_item() -> None:
+    raw = {
+        "job_id": "job_1",
+        "status": "completed",
+        "settlement": {"state": "final", "tx": "tx_1"},
+        "later_member": [1],
+    }
+    with serve(Prepared(201, raw)) as server, AITBCClient(server.url, "aitbc_k") as client:
+        job = client.jobs.create({"prompt": "hello"}, max_cost="0.5")
+    assert job["job_id"] == job.job_id == "job_1"
+    assert job["settlement"]["tx"] == "tx_1"
+    assert job["later_member"] == [1]
+    assert job.get("absent", 7) == 7
+    with pytest.raises(KeyError):
+        job["absent"]
+    assert job.to_dict() == raw
+    assert server.asked[0].body == {"prompt": "hello", "max_cost": "0.5"}
+
+
+def test_ids_are_quoted_into_the_path() -> None:
+    with (
+        serve(Prepared(404, {})) as server,
+        AITBCClient(server.url) as client,
+        pytest.raises(errors.NotFoundError),
+    ):
+        client.jobs.get("../../v1/keys?x=1")
+    assert server.asked[0].path == "/v1/jobs/..%2F..%2Fv1%2Fkeys%3Fx%3D1"
+
+
+def test_lists_come_with_cursor_or_bare() -> None:
+    item = {"receipt_id": "receipt_1", "job_id": "job_1"}
+    page = {"receipts": [item], "total": 9, "has_more": True, "next_cursor": "c"}
+    with (
+        serve(Prepared(200, page), Prepared(200, [item]), Prepared(200, {})) as server,
+        AITBCClient(server.url) as client,
+    ):
+        first = client.receipts.list(limit=1)
+        assert (first.items[0].job_id, first.total, first.next_cursor) == ("job_1", 9, "c")
+        assert client.receipts.list().items[0]["receipt_id"] == "receipt_1"
+        with pytest.raises(errors.InvalidAnswerError):
+            client.receipts.list()
+    assert server.asked[0].path == "/v1/receipts?limit=1"
+
+
+def test_a_miner_waits_for_a_job_and_may_get_none() -> None:
+    with serve(Prepared(200, None)) as server, AITBCClient(server.url) as client:
+        assert client.miners.get_available_job("miner_a", wait=1) is None
+    assert server.asked[0].path == "/v1/jobs/available?miner_id=miner_a&wait=1"
+
+
+def test_waiting_ends_with_the_job() -> None:
+    running = Prepared(200, {"job_id": "job_1", "status": "running"})
+    done = Prepared(200, {"job_id": "job_1", "status": "completed"})
+    with serve(running, done) as server, AITBCClient(server.url) as client:
+        assert client.jobs.wait("job_1", timeout=10).is_over
+
+
+async def test_waiting_tells_failure_and_lateness() -> None:
+    failed = {"job_id": "job_1", "status": "failed", "reason_code": 22_002}
+    running = {"job_id": "job_1", "status": "running"}
+    with serve(Prepared(200, failed), Prepared(200, failed), Prepared(200, running)) as server:
+        async with AsyncAITBCClient(server.url, retries=FAST) as client:
+            with pytest.raises(errors.JobFailedError, match="22002"):
+                await client.jobs.wait("job_1")
+            assert (await client.jobs.wait("job_1", until="final")).status == "failed"
+            with pytest.raises(errors.WaitTimeoutError):
+                await client.jobs.wait("job_1", timeout=0)
+
+
+def test_bytes_are_downloaded_as_they_are() -> None:
+    with serve(Prepared(200, b"\x00\xff")) as server, AITBCClient(server.url) as client:
+        assert client.jobs.download("job_1") == b"\x00\xff"
