@@ -1,7 +1,7 @@
 """Become another program that the kernel ends when the process that started it is gone.
 
-`python -m aitbc.cli.devnet.child PARENT PROGRAM [ARGUMENT]...`: the signal is set after the fork and
-survives the exec, so it holds even when the devnet itself is killed with SIGKILL.
+`python -m aitbc.cli.devnet.child PARENT PROGRAM [ARGUMENT]...`: the signal is set after the fork
+and survives the exec, so it holds even when the devnet itself is killed with SIGKILL.
 """
 
 import ctypes

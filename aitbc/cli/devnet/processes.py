@@ -112,7 +112,7 @@ def end_adopted(seconds: float = REAP_SECONDS) -> None:
 
 
 def _end_group(group: int, seconds: float = REAP_SECONDS) -> None:
-    """Kill the rest of a group whose leader has been reaped, and reap what of it has become ours."""
+    """Kill the rest of a group whose leader has been reaped; reap what of it has become ours."""
     try:
         os.killpg(group, signal.SIGKILL)
         end = time.monotonic() + seconds

@@ -1,0 +1,73 @@
+"""How a command ends badly: one shape for every failure, on stderr, with a documented exit code."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from aitbc.errors import AITBCError
+from aitbc.keystore import (
+    KeyExistsError,
+    KeyMissingError,
+    KeystoreError,
+    LoosePermissionsError,
+    WrongPasswordError,
+)
+from ledger.rejection import Rejected
+from node.exit_codes import ExitCode, OperatorError
+
+
+class CommandError(Exception):
+    """A command cannot do what was asked; `next_step` is what to run now."""
+
+    def __init__(self, message: str, code: ExitCode, next_step: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.next_step = next_step
+
+
+class Commands(TyperGroup):
+    """A group of commands whose failures are explained on stderr and become exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            failure = error
+        except KeystoreError as error:
+            failure = _explain_keystore(error)
+        except AITBCError as error:
+            from aitbc.cli.api import explain_failure
+
+            failure = explain_failure(error)
+        except OperatorError as error:
+            failure = CommandError(
+                str(error), error.exit_code, "docs/operations.md lists this exit code's causes"
+            )
+        except Rejected as error:
+            failure = CommandError(str(error), ExitCode.USAGE, f"{ctx.command_path} --help")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            failure = CommandError(str(error), ExitCode.UNEXPECTED, f"{ctx.command_path} --help")
+        typer.echo(f"error: {failure.message}", err=True)
+        typer.echo(f"next:  {failure.next_step}", err=True)
+        raise typer.Exit(int(failure.code))
+
+
+def _explain_keystore(error: KeystoreError) -> CommandError:
+    code = ExitCode.CONFIGURATION
+    match error:
+        case LoosePermissionsError():
+            code = ExitCode.KEY_FILE_PERMISSIONS
+            next_step = "chmod 600 that file, then the same command"
+        case KeyMissingError():
+            next_step = "aitbc keys list"
+        case KeyExistsError():
+            next_step = "choose another name or file"
+        case WrongPasswordError():
+            next_step = "the same command with --password-file FILE"
+        case _:
+            next_step = "aitbc keys --help"
+    return CommandError(str(error), code, next_step)

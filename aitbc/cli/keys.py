@@ -1,0 +1,151 @@
+"""`aitbc keys`: make, list, import and export the account keys of this user."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from aitbc import keystore
+from aitbc.cli.failures import CommandError, Commands
+from aitbc.cli.output import AsJson, note, print_record, print_table
+from aitbc.cli.passwords import PasswordFile, get_password, read_secret_line
+from aitbc.keystore import Keystore
+from node.exit_codes import ExitCode
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    help="Account keys: new, list, import, export. Encrypted at rest with Argon2id.",
+)
+
+_SEED_HEX_DIGITS: Final = 64
+
+KeystoreFolder = Annotated[
+    Path,
+    typer.Option(
+        "--keystore", envvar="AITBC_KEYSTORE", help="Folder of the keys.", show_default=True
+    ),
+]
+DEFAULT_KEYSTORE: Final = Path("~/.aitbc/keys")
+KeyName = Annotated[str, typer.Argument(help="Name of the key: lower-case, digits and . _ -")]
+
+
+def get_keystore(folder: Path) -> Keystore:
+    """Return the keystore in a folder as a user names it."""
+    return Keystore(folder.expanduser())
+
+
+@app.command("new")
+def make_key(
+    name: KeyName,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new account key and print its address."""
+    store = get_keystore(folder)
+    if store.get_path(name).exists():
+        raise keystore.KeyExistsError(f"{store.get_path(name)} exists; keys are never overwritten")
+    info = store.add(name, os.urandom(32), get_password(password_file, is_new=True))
+    print_record(_describe(store, info), as_json=as_json)
+    note(f"Back up {store.get_path(name)} and its password: nobody can restore them for you.")
+
+
+@app.command("list")
+def list_keys(folder: KeystoreFolder = DEFAULT_KEYSTORE, as_json: AsJson = False) -> None:
+    """List the keys with their addresses; asks for no password."""
+    store = get_keystore(folder)
+    rows = [_describe(store, info) for info in store.iterate()]
+    print_table("keys", ("name", "address", "public_key"), rows, as_json=as_json)
+
+
+@app.command("import")
+def import_key(
+    name: KeyName,
+    source: Annotated[
+        Path, typer.Argument(help="A key file, or a file with a seed of 64 hex digits; - is stdin.")
+    ],
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a key from a file into the keystore, sealed under the password."""
+    store = get_keystore(folder)
+    if str(source) == str(password_file) == "-":
+        raise CommandError(
+            "key and password cannot both come from stdin", ExitCode.USAGE, "aitbc keys import -h"
+        )
+    if str(source) != "-":
+        data = keystore.read_private_file(source)
+        is_sealed = data.lstrip().startswith(b"{")
+    else:
+        data, is_sealed = read_secret_line(source), False
+    password = get_password(password_file, is_new=not is_sealed)
+    seed = keystore.open_seed(data, password) if is_sealed else _parse_seed(data)
+    info = store.add(name, seed, password)
+    print_record(_describe(store, info), as_json=as_json)
+
+
+@app.command("export")
+def export_key(
+    name: KeyName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, mode 0600.")],
+    unencrypted: Annotated[
+        bool, typer.Option("--unencrypted", help="Write the bare seed as 64 hex digits.")
+    ] = False,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
+) -> None:
+    """Write a key to a file of its own: sealed as it is, or bare when asked for."""
+    store = get_keystore(folder)
+    if unencrypted:
+        data = store.open(name, get_password(password_file)).hex().encode() + b"\n"
+    else:
+        store.get(name)
+        data = keystore.read_private_file(store.get_path(name))
+    keystore.write_private_file(output, data)
+    note(f"wrote {output}" + (": whoever reads it owns the account" if unencrypted else ""))
+
+
+@app.command("change-password")
+def change_password(
+    name: KeyName,
+    new_password_file: Annotated[
+        Path | None,
+        typer.Option("--new-password-file", help="File with the new password; else a prompt."),
+    ] = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
+) -> None:
+    """Seal a key under another password; the old file is replaced at once."""
+    store = get_keystore(folder)
+    seed = store.open(name, get_password(password_file))
+    if new_password_file is None:
+        typed: str = typer.prompt(
+            "New password", hide_input=True, confirmation_prompt=True, err=True
+        )
+        password = typed.encode()
+    else:
+        password = get_password(new_password_file)
+    store.replace(name, seed, password)
+    note(f"{name} opens with the new password; old backups still open with the old one")
+
+
+def _describe(store: Keystore, info: keystore.KeyInfo) -> dict[str, object]:
+    return {**msgspec.to_builtins(info), "path": str(store.get_path(info.name))}
+
+
+def _parse_seed(data: bytes) -> bytes:
+    text = data.decode("ascii", "replace").strip().lower().removeprefix("0x")
+    try:
+        if len(text) != _SEED_HEX_DIGITS:
+            raise ValueError
+        return bytes.fromhex(text)
+    except ValueError:
+        raise CommandError(
+            "the source is neither a key file nor a seed of 64 hex digits",
+            ExitCode.USAGE,
+            "aitbc keys import --help",
+        ) from None
