@@ -3,7 +3,7 @@
 import msgspec
 
 from ledger import terms
-from ledger.context import Context, Rules, credit
+from ledger.context import Context, credit
 from ledger.entries import (
     Attempt,
     AttemptOutcome,
@@ -26,7 +26,7 @@ _SETTLE_KIND = 7
 
 
 def compute_public_inputs(
-    rules: Rules, job: Job, lease: Lease, payload: JobSettle
+    chain_id: bytes, key_id: bytes, job: Job, lease: Lease, payload: JobSettle
 ) -> tuple[int, ...]:
     """Return what the proof must hold for: nothing in it is the settler's choice but its own
     receipt commitment, amount and epoch time (rule P1). Raises `Rejected(BAD_FIELD_ELEMENT)`.
@@ -42,8 +42,8 @@ def compute_public_inputs(
         billing=job.billing,
         epoch_time=payload.epoch_time,
         context=compute_context(
-            rules.chain_id,
-            rules.proof.key_id,
+            chain_id,
+            key_id,
             _SETTLE_KIND,
             payload.job,
             lease.number,
@@ -71,7 +71,7 @@ def apply_settle(context: Context, sender: bytes, payload: JobSettle) -> tuple[E
     """
     rules, changes = context.rules, context.changes
     job, lease = check_settle(context, sender, payload)
-    inputs = compute_public_inputs(rules, job, lease, payload)
+    inputs = compute_public_inputs(rules.chain_id, rules.proof.key_id, job, lease, payload)
     if not rules.verify_proof(inputs, payload.proof):
         raise Rejected(Rejection.BAD_PROOF)
     amount = payload.amount

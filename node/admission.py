@@ -131,7 +131,9 @@ class Admission:
         sender = crypto.compute_address(result.transaction.sender)
         try:
             job, lease = settlement.check_settle(context, sender, payload)
-            inputs = settlement.compute_public_inputs(self._rules, job, lease, payload)
+            inputs = settlement.compute_public_inputs(
+                self._rules.chain_id, self._rules.proof.key_id, job, lease, payload
+            )
         except Rejected as rejected:
             return result if await self._is_final(result.id) else rejected
         if not await self._gate.verify_soon(inputs, payload.proof):

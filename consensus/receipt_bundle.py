@@ -1,0 +1,258 @@
+"""One file that proves a settled receipt to anybody, with no network (rule R2).
+
+It holds the signed receipt and its opening, the settling transaction with its place in a final
+block, and the job's entry in a final state. The verifier brings the chain's id, authorities and
+verifying key, which all follow from genesis.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from consensus.messages import FinalityProof
+from consensus.verification import Committee, verify_finality
+from ledger import codec, crypto, merkle, settlement, terms
+from ledger.blocks import AuthoritySet, Header, compute_header_hash
+from ledger.entries import Job, JobStatus, job_key
+from ledger.outcomes import JobSettled, Outcome
+from ledger.receipts import ReceiptCore, decode_base64url, encode_base64url, parse_receipt
+from ledger.rejection import Rejected, Rejection
+from ledger.state_tree import StateProof, is_in_state
+from ledger.terms import ReceiptTerms
+from ledger.transactions import (
+    JobSettle,
+    VerifiedTransaction,
+    decode_transaction,
+    verify_transaction,
+)
+from ledger.types import Record
+from zk.verifier import verify
+from zk.verifying_key import VerifyingKey
+
+MAX_BUNDLE_BYTES = 4 * 1024 * 1024
+_MAX_PART_BYTES = 2 * 1024 * 1024
+
+
+class SettlementPart(Record, frozen=True):
+    """The settling transaction and its outcome, each under a root of a final header."""
+
+    header: Header
+    finality: FinalityProof
+    transaction: bytes
+    transaction_inclusion: merkle.InclusionProof
+    outcome: Outcome
+    outcome_inclusion: merkle.InclusionProof
+
+
+class StatePart(Record, frozen=True):
+    """The job's entry in the state after a final header."""
+
+    header: Header
+    finality: FinalityProof
+    job: Job
+    proof: StateProof
+
+
+class ReceiptBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: JSON, with the chain's own records inside in their canonical encoding."""
+
+    receipt: dict[str, Any]
+    opening: dict[str, Any]
+    """`ReceiptTerms`, hashes in hex: who holds the file sees units, times and the result hash."""
+    settlement: str
+    """Base64url of a `SettlementPart`."""
+    state: str
+    """Base64url of a `StatePart`."""
+    format: str = "aitbc-receipt-bundle/1"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchor:
+    """What the verifier knows already, from the genesis document."""
+
+    chain_id: bytes
+    authorities: AuthoritySet
+    verifying_key: VerifyingKey
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedReceipt:
+    """What a bundle proves. Amounts in base units, time in milliseconds."""
+
+    core: ReceiptCore
+    opening: ReceiptTerms
+    transaction_id: bytes
+    block_hash: bytes
+    height: int
+    block_time: int
+    settled: JobSettled
+    signers: int
+    """How many authorities signed the block's finality."""
+
+
+def encode_bundle(
+    receipt: dict[str, Any], opening: ReceiptTerms, settled: SettlementPart, state: StatePart
+) -> ReceiptBundle:
+    """Return the bundle of a settled receipt."""
+    return ReceiptBundle(
+        receipt=receipt,
+        opening=encode_opening(opening),
+        settlement=encode_base64url(codec.encode(settled)),
+        state=encode_base64url(codec.encode(state)),
+    )
+
+
+def encode_opening(opening: ReceiptTerms) -> dict[str, Any]:
+    """Return a receipt's opening as JSON members, its hashes in hex."""
+    return {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in msgspec.structs.asdict(opening).items()
+    }
+
+
+def decode_opening(members: dict[str, Any]) -> ReceiptTerms:
+    """Return the opening of JSON members. Raises `Rejected(MALFORMED)`."""
+    try:
+        plain = {
+            **members,
+            "result_hash": bytes.fromhex(members["result_hash"]),
+            "salt": bytes.fromhex(members["salt"]),
+        }
+        return msgspec.convert(plain, ReceiptTerms, strict=True)
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
+        raise Rejected(Rejection.MALFORMED, f"not an opening of a receipt: {error}") from None
+
+
+def decode_bundle(data: bytes) -> ReceiptBundle:
+    """Return the bundle in a file. Raises `Rejected` (`TOO_LARGE`, `MALFORMED`)."""
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise Rejected(Rejection.TOO_LARGE, f"the limit is {MAX_BUNDLE_BYTES} bytes")
+    try:
+        return msgspec.json.decode(data, type=ReceiptBundle)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Rejected(Rejection.MALFORMED, f"not a receipt bundle: {error}") from None
+
+
+def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt:
+    """Return what the bundle proves, every link having been checked. Raises `Rejected`."""
+    committee = Committee(anchor.chain_id, anchor.authorities)
+    core, public_key = parse_receipt(bundle.receipt)
+    opening = decode_opening(bundle.opening)
+    settled = _decode_part(bundle.settlement, SettlementPart)
+    state = _decode_part(bundle.state, StatePart)
+    verify_finality(settled.header, settled.finality, committee)
+    verify_finality(state.header, state.finality, committee)
+    verified, event = _check_settlement(settled, anchor.chain_id)
+    payload = verified.transaction.payload
+    assert isinstance(payload, JobSettle)
+    _check_proof(state, payload, anchor)
+    _check_receipt(core, public_key, verified, event, state.job, anchor.chain_id)
+    _check_opening(core, opening, payload, event)
+    return VerifiedReceipt(
+        core=core,
+        opening=opening,
+        transaction_id=verified.id,
+        block_hash=compute_header_hash(settled.header),
+        height=settled.header.height,
+        block_time=settled.header.time,
+        settled=event,
+        signers=len(settled.finality.certificate.signers),
+    )
+
+
+def _decode_part(text: str, kind: type[Any]) -> Any:
+    try:
+        return codec.decode(decode_base64url(text), kind, _MAX_PART_BYTES)
+    except ValueError as error:
+        raise Rejected(Rejection.MALFORMED, str(error)) from None
+
+
+def _check_settlement(
+    part: SettlementPart, chain_id: bytes
+) -> tuple[VerifiedTransaction, JobSettled]:
+    """Check that the block settled the job by this transaction."""
+    transaction = decode_transaction(part.transaction)
+    verified = verify_transaction(transaction, part.transaction, chain_id)
+    header, outcome = part.header, part.outcome
+    if not merkle.is_included(
+        part.transaction, part.transaction_inclusion, header.transactions_root
+    ):
+        raise Rejected(Rejection.BAD_ROOT, "the transaction is not in the block")
+    if not merkle.is_included(codec.encode(outcome), part.outcome_inclusion, header.receipts_root):
+        raise Rejected(Rejection.BAD_ROOT, "the outcome is not in the block")
+    events = [event for event in outcome.events if isinstance(event, JobSettled)]
+    if outcome.subject != verified.id or outcome.code != 0 or len(events) != 1:
+        raise Rejected(Rejection.BAD_ROOT, "the outcome is not that of a settlement")
+    payload = transaction.payload
+    event = events[0]
+    if (
+        not isinstance(payload, JobSettle)
+        or payload.job != event.job
+        or payload.receipt_commit != event.receipt_commit
+        or payload.amount != event.amount
+    ):
+        raise Rejected(Rejection.BAD_ROOT, "the transaction and its outcome differ")
+    return verified, event
+
+
+def _check_proof(part: StatePart, payload: JobSettle, anchor: TrustAnchor) -> None:
+    """Check the proof against the terms that the state holds of the job."""
+    job = part.job
+    if not is_in_state(job_key(payload.job), codec.encode(job), part.proof, part.header.state_root):
+        raise Rejected(Rejection.BAD_ROOT, "the job is not in the state")
+    if job.status is not JobStatus.SETTLED or job.lease is None:
+        raise Rejected(Rejection.BAD_ROOT, "the job is not settled in that state")
+    key = anchor.verifying_key
+    inputs = settlement.compute_public_inputs(anchor.chain_id, key.key_id, job, job.lease, payload)
+    if not verify(key, inputs, payload.proof):
+        raise Rejected(Rejection.BAD_PROOF)
+
+
+def _check_receipt(
+    core: ReceiptCore,
+    public_key: bytes,
+    verified: VerifiedTransaction,
+    event: JobSettled,
+    job: Job,
+    chain_id: bytes,
+) -> None:
+    """Check that the settling key signed this receipt, of this job and claim."""
+    if public_key != verified.transaction.sender:
+        raise Rejected(Rejection.BAD_SIGNATURE, "another key signed the receipt")
+    expected = {
+        "chain_id": chain_id.hex(),
+        "receipt_id": f"receipt_{event.job.hex()}",
+        "job_id": f"job_{event.job.hex()}",
+        "client": crypto.format_address(job.client),
+        "service": job.service,
+        "provider": crypto.format_address(event.payee),
+        "miner_id": event.miner,
+        "claim_number": event.number,
+        "amount": event.amount,
+        "receipt_commit": event.receipt_commit.hex(),
+    }
+    for name, value in expected.items():
+        if getattr(core, name) != value:
+            raise Rejected(Rejection.BAD_SIGNATURE, f"the receipt's {name} is not the chain's")
+
+
+def _check_opening(
+    core: ReceiptCore, opening: ReceiptTerms, payload: JobSettle, event: JobSettled
+) -> None:
+    """Check that the commitment on chain opens to what the receipt says."""
+    if terms.commit_receipt_terms(opening, event.job, event.payee) != payload.receipt_commit:
+        raise Rejected(Rejection.BAD_ROOT, "the opening is not that of the commitment")
+    expected = {
+        "units": opening.units,
+        "started_ms": opening.started,
+        "completed_ms": opening.completed,
+        "started_at": opening.started // 1000,
+        "completed_at": opening.completed // 1000,
+        "result_hash": opening.result_hash.hex(),
+    }
+    for name, value in expected.items():
+        if getattr(core, name) != value:
+            raise Rejected(Rejection.BAD_ROOT, f"the receipt's {name} is not the committed one")
+    if core.units * core.price != core.amount:
+        raise Rejected(Rejection.BAD_ROOT, "the amount is not units times price")
