@@ -35,9 +35,14 @@ def load_dev_verifying_key() -> VerifyingKey:
 @lru_cache(maxsize=1)
 def load_dev_proving_key() -> ProvingKey:
     """The DEV proving key from the package: 2.5 MB, about 0.1 s."""
-    key = ProvingKey.load(_read_key_file(DEV_PROVING_KEY_FILE))
+    key = ProvingKey.load(read_dev_zkey())
     assert key.verifying_key.key_id == DEV_KEY_ID, "the packaged DEV proving key was changed"
     return key
+
+
+def read_dev_zkey() -> bytes:
+    """The DEV proving key as the file that snarkjs made."""
+    return _read_key_file(DEV_PROVING_KEY_FILE)
 
 
 def _read_key_file(name: str) -> bytes:
