@@ -6,9 +6,9 @@ certificate makes final.
 
 from msgspec import Struct
 
-from consensus.messages import Certificate, CommittedBlock, FinalityProof, VoteKind
+from consensus.messages import Certificate, CommittedBlock, FinalityProof, Proposal, VoteKind
 from consensus.verification import VerifiedProposal
-from ledger.blocks import Block
+from ledger.blocks import Block, compute_header_hash
 
 
 class FinalHead(Struct, frozen=True):
@@ -32,11 +32,12 @@ class Path(Struct, frozen=True):
 
 
 class Parent(Struct, frozen=True):
-    """A block that may be built on in some view."""
+    """A block that may be built on in some view, or proposed again where it closes the epoch."""
 
     block_hash: bytes
     height: int
     view: int
+    closing: Block | None = None
 
 
 class Missing(Struct, frozen=True):
@@ -112,7 +113,7 @@ class BlockTree:
         """Return what the leader of `view` builds on (rule C8).
 
         `Missing` where a certificate lacks, `None` where only the parent's block or its outcome
-        does, or where the parent must become final first because it closes the epoch.
+        does.
         """
         for earlier in range(view - 1, self.final.view, -1):
             notarization = self.notarized.get(earlier)
@@ -120,30 +121,32 @@ class BlockTree:
                 block_hash = notarization.ballot.block_hash
                 block = self.blocks.get(block_hash)
                 if block is not None and block_hash in self.executed:
-                    if closes_epoch(block):
-                        return None
-                    return Parent(block_hash, block.header.height, earlier)
+                    closing = block if closes_epoch(block) else None
+                    return Parent(block_hash, block.header.height, earlier, closing)
                 if earlier not in self.nullified:
                     return None
             elif earlier not in self.nullified:
                 return self._find_gap(self.final.view + 1, earlier)
         return Parent(self.final.block_hash, self.final.height, self.final.view)
 
-    def find_unjustified(self, block: Block) -> Missing | None:
+    def find_unjustified(self, proposal: Proposal) -> Missing | None:
         """Return the views whose certificates a proposal still needs (rule C9)."""
-        header = block.header
-        lowest = header.parent_view
-        if lowest > self.final.view and lowest not in self.notarized:
-            return Missing(lowest, lowest)
-        for view in range(max(lowest, self.final.view) + 1, header.view):
+        base = self._find_base(proposal)
+        if base > self.final.view and base not in self.notarized:
+            return Missing(base, base)
+        for view in range(max(base, self.final.view) + 1, proposal.view):
             if view not in self.nullified:
-                last = max(v for v in range(view, header.view) if v not in self.nullified)
+                last = max(v for v in range(view, proposal.view) if v not in self.nullified)
                 return Missing(view, last)
         return None
 
-    def is_built_on_parent(self, block: Block) -> bool:
-        """Tell whether a justified proposal names the certified parent of its parent view."""
-        header = block.header
+    def is_built_on_parent(self, proposal: Proposal) -> bool:
+        """Tell whether a justified proposal names what was certified in the view it builds on."""
+        header = proposal.block.header
+        if proposal.view != header.view:
+            notarization = self.notarized.get(self._find_base(proposal))
+            block_hash = compute_header_hash(header)
+            return notarization is not None and notarization.ballot.block_hash == block_hash
         if header.parent_view == self.final.view:
             return header.parent == self.final.block_hash and header.height == self.final.height + 1
         notarization = self.notarized.get(header.parent_view)
@@ -153,6 +156,18 @@ class BlockTree:
         if parent is None:
             return True
         return header.height == parent.header.height + 1 and not closes_epoch(parent)
+
+    def _find_base(self, proposal: Proposal) -> int:
+        """Return the view whose notarization a proposal builds on."""
+        header = proposal.block.header
+        if proposal.view == header.view:
+            return header.parent_view
+        block_hash = compute_header_hash(header)
+        for view in range(proposal.view - 1, header.view, -1):
+            notarization = self.notarized.get(view)
+            if notarization is not None and notarization.ballot.block_hash == block_hash:
+                return view
+        return header.view
 
     def make_commit(self, path: Path, certificate: Certificate) -> CommittedBlock:
         """Return the lowest block of a path that a finalize certificate ends, with its proof."""

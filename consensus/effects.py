@@ -43,6 +43,7 @@ class RequestProposal(Struct, frozen=True):
 class SignProposal(Struct, frozen=True):
     """Journal and sign our block, then broadcast it and return it as `ProposalReceived`."""
 
+    view: int
     block: Block
     block_hash: bytes
 

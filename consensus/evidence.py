@@ -7,11 +7,12 @@ a finalize of another, are what honest authorities do.
 
 from msgspec import Struct
 
+from consensus.leader import get_leader
 from consensus.messages import Ballot, Proposal, Vote, VoteKind, compute_proposal_bytes
 from consensus.verification import Committee, verify_vote
 from ledger.blocks import Header, compute_header_hash
 from ledger.rejection import Rejected, Rejection
-from ledger.types import Record, Signature
+from ledger.types import Counter, Record, Signature
 
 
 class VoteEvidence(Record, frozen=True, tag=1):
@@ -24,6 +25,7 @@ class VoteEvidence(Record, frozen=True, tag=1):
 class SignedHeader(Record, frozen=True):
     """The part of a proposal that its signature is over."""
 
+    view: Counter
     header: Header
     signature: Signature
 
@@ -59,8 +61,8 @@ def is_conflict(first: Ballot, second: Ballot) -> bool:
 def make_proposal_evidence(first: Proposal, second: Proposal) -> ProposalEvidence:
     """Return the evidence of two proposals, which then is checked like anybody's."""
     return ProposalEvidence(
-        SignedHeader(first.block.header, first.signature),
-        SignedHeader(second.block.header, second.signature),
+        SignedHeader(first.view, first.block.header, first.signature),
+        SignedHeader(second.view, second.block.header, second.signature),
     )
 
 
@@ -75,20 +77,19 @@ def verify_evidence(evidence: Evidence, committee: Committee) -> Offence:
             key = committee.get_key(first.signer)
             return Offence(first.ballot.epoch, first.ballot.view, key)
         case ProposalEvidence(first, second):
-            return _verify_proposals(first.header, second.header, evidence, committee)
+            return _verify_proposals(first, second, committee)
 
 
-def _verify_proposals(
-    first: Header, second: Header, evidence: ProposalEvidence, committee: Committee
-) -> Offence:
-    place = (first.epoch, first.view, first.proposer)
-    if place != (second.epoch, second.view, second.proposer) or first == second:
+def _verify_proposals(first: SignedHeader, second: SignedHeader, committee: Committee) -> Offence:
+    epoch = first.header.epoch
+    if (epoch, first.view) != (second.header.epoch, second.view) or first.header == second.header:
         raise Rejected(Rejection.BAD_HEADER, "two proposals that do not conflict")
-    if first.epoch != committee.epoch or committee.get_index(first.proposer) is None:
-        raise Rejected(Rejection.BAD_PROPOSER, "not an authority of this epoch")
-    for signed in (evidence.first, evidence.second):
+    if epoch != committee.epoch:
+        raise Rejected(Rejection.BAD_HEADER, "another epoch")
+    leader = committee.get_key(get_leader(first.view, committee.size))
+    for signed in (first, second):
         block_hash = compute_header_hash(signed.header)
-        message = compute_proposal_bytes(committee.chain_id, first.epoch, first.view, block_hash)
-        if not committee.is_valid_signature(first.proposer, message, signed.signature):
+        message = compute_proposal_bytes(committee.chain_id, epoch, first.view, block_hash)
+        if not committee.is_valid_signature(leader, message, signed.signature):
             raise Rejected(Rejection.BAD_SIGNATURE, "proposal")
-    return Offence(first.epoch, first.view, first.proposer)
+    return Offence(epoch, first.view, leader)

@@ -53,8 +53,10 @@ class Vote(Record, frozen=True, tag=1):
 
 
 class Proposal(Record, frozen=True, tag=2):
-    """A leader's block for the view in its header, signed by the header's proposer."""
+    """A leader's block for a view: that in its header, or a later one where rule C17 has the last
+    block of an epoch proposed again."""
 
+    view: Counter
     block: Block
     signature: Signature
 

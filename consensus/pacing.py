@@ -43,6 +43,8 @@ class Pacing:
                 work_at = min(work_at, known_at)
         ready_at = self.parent_final_at
         if ready_at is None:
+            # A parent that does not become final by itself is work: a child finalizes it.
+            work_at = min(work_at, self.entered_at)
             ready_at = self.entered_at + timing.finality_wait
         return max(self.entered_at, work_at, self.last_block_at + timing.block_interval, ready_at)
 

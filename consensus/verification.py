@@ -171,13 +171,15 @@ def verify_proposal(proposal: Proposal, committee: Committee) -> VerifiedProposa
 
     Raises `Rejected` (`BAD_HEADER`, `BAD_PROPOSER`, `BAD_SIGNATURE`, `BAD_ROOT`).
     """
-    header = proposal.block.header
+    header, view = proposal.block.header, proposal.view
     _check_place(header, committee)
-    leader = committee.get_key(get_leader(header.view, committee.size))
-    if header.proposer != leader:
+    if view != header.view and not is_proposed_again(header, view):
+        raise Rejected(Rejection.BAD_HEADER, "proposed in another view than its own")
+    if header.proposer != committee.get_key(get_leader(header.view, committee.size)):
         raise Rejected(Rejection.BAD_PROPOSER, f"view {header.view} has another leader")
+    leader = committee.get_key(get_leader(view, committee.size))
     block_hash = compute_header_hash(header)
-    message = compute_proposal_bytes(committee.chain_id, header.epoch, header.view, block_hash)
+    message = compute_proposal_bytes(committee.chain_id, header.epoch, view, block_hash)
     if not committee.is_valid_signature(leader, message, proposal.signature):
         raise Rejected(Rejection.BAD_SIGNATURE, "proposal")
     _check_body(proposal.block)
@@ -221,9 +223,16 @@ def verify_finality(header: Header, proof: FinalityProof, committee: Committee) 
     ballot = proof.certificate.ballot
     if ballot.kind is not VoteKind.FINALIZE:
         raise Rejected(Rejection.BAD_CERTIFICATE, "not a finalize certificate")
-    if ballot.block_hash != compute_header_hash(header) or ballot.view != header.view:
+    if ballot.block_hash != compute_header_hash(header):
         raise Rejected(Rejection.BAD_CERTIFICATE, "it finalizes another block")
+    if ballot.view != header.view and not is_proposed_again(header, ballot.view):
+        raise Rejected(Rejection.BAD_CERTIFICATE, "it finalizes in another view")
     verify_certificate(proof.certificate, committee)
+
+
+def is_proposed_again(header: Header, view: int) -> bool:
+    """Tell whether a block may be voted on in a view after its own (rule C17)."""
+    return header.next_authorities != header.authorities and header.view < view
 
 
 def verify_committed(committed: CommittedBlock, committee: Committee) -> VerifiedBlock:
