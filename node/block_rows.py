@@ -1,0 +1,166 @@
+"""How a block is written to and read from its rows."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from coordinator.ports import FinalBlock, Located
+from ledger import codec
+from ledger.blocks import Header
+from ledger.entries import Job, compute_due_time
+from ledger.outcomes import Outcome
+from ledger.state import Changes
+from ledger.transactions import Transaction
+from node.sqlcipher import RawConnection
+from node.tables import LEVEL_SHIFT, SLOT_BITS
+
+MAX_BLOCKS_PER_READ: Final = 256
+
+_headers = msgspec.msgpack.Decoder(Header)
+_outcomes = msgspec.msgpack.Decoder(Outcome)
+_transactions = msgspec.msgpack.Decoder(Transaction)
+
+
+def write_block(raw: RawConnection, block: FinalBlock) -> None:
+    """Write a block's header, proof, transactions and outcomes."""
+    height = block.header.height
+    due_count = len(block.outcomes) - len(block.transactions)
+    assert due_count >= 0
+    raw.execute(
+        "insert into blocks (height, hash, header, certificate, due_count) values (?, ?, ?, ?, ?)",
+        (height, block.hash, codec.encode(block.header), block.certificate, due_count),
+    )
+    bodies = [None] * due_count + [codec.encode(item) for item in block.transactions]
+    base = height << SLOT_BITS
+    raw.executemany(
+        'insert into outcomes (position, "transaction", outcome) values (?, ?, ?)',
+        [
+            (base + slot, body, codec.encode(outcome))
+            for slot, (body, outcome) in enumerate(zip(bodies, block.outcomes, strict=True))
+        ],
+    )
+
+
+def write_changes(raw: RawConnection, changes: Changes, leaves: dict[bytes, int]) -> None:
+    """Write the entries, tree nodes and due times that a block changed."""
+    created = set(changes.new_keys)
+    rows = sorted((leaves[key], key, entry) for key, entry in changes.entries.items())
+    raw.executemany(
+        "update state_entries set value = ? where leaf = ?",
+        [(codec.encode(entry), leaf) for leaf, key, entry in rows if key not in created],
+    )
+    raw.executemany(
+        "insert into state_entries (leaf, key, value) values (?, ?, ?)",
+        [(leaf, key, codec.encode(entry)) for leaf, key, entry in rows if key in created],
+    )
+    raw.executemany(
+        "insert or replace into state_nodes (place, node) values (?, ?)",
+        sorted(
+            (level << LEVEL_SHIFT | index, node) for (level, index), node in changes.nodes.items()
+        ),
+    )
+    jobs = [
+        (leaf, key[1:], compute_due_time(entry))
+        for leaf, key, entry in rows
+        if isinstance(entry, Job)
+    ]
+    raw.executemany(
+        "insert or replace into due_jobs (leaf, job, due) values (?, ?, ?)",
+        [job for job in jobs if job[2] is not None],
+    )
+    raw.executemany(
+        "delete from due_jobs where leaf = ?", [(leaf,) for leaf, _, due in jobs if due is None]
+    )
+
+
+def read_blocks(raw: RawConnection, first: int, limit: int) -> list[FinalBlock]:
+    """Return up to `limit` blocks from a height on, never more than `MAX_BLOCKS_PER_READ`."""
+    last = first + min(limit, MAX_BLOCKS_PER_READ) - 1
+    return [
+        _read_block(raw, row)
+        for row in raw.execute(
+            "select height, hash, header, certificate from blocks"
+            " where height between ? and ? order by height",
+            (first, last),
+        ).fetchall()
+    ]
+
+
+def read_head(raw: RawConnection) -> tuple[Header, bytes] | None:
+    """Return the newest block's header and hash."""
+    row = raw.execute("select header, hash from blocks order by height desc limit 1").fetchone()
+    return (_headers.decode(row[0]), row[1]) if row else None
+
+
+def read_header(raw: RawConnection, height: int) -> Header | None:
+    """Return the header at a height."""
+    row = raw.execute("select header from blocks where height = ?", (height,)).fetchone()
+    return _headers.decode(row[0]) if row else None
+
+
+def read_hash(raw: RawConnection, height: int) -> bytes | None:
+    """Return the hash of the block at a height."""
+    row = raw.execute("select hash from blocks where height = ?", (height,)).fetchone()
+    return row[0] if row else None
+
+
+def read_located(raw: RawConnection, position: int) -> Located | None:
+    """Return the transaction at a position; None where a due job was processed."""
+    row = raw.execute(
+        'select "transaction", outcome, due_count from outcomes'
+        " join blocks on height = position >> ? where position = ?",
+        (SLOT_BITS, position),
+    ).fetchone()
+    if row is None or row[0] is None:
+        return None
+    slot = position & ((1 << SLOT_BITS) - 1)
+    return Located(
+        height=position >> SLOT_BITS,
+        index=slot - row[2],
+        transaction=_transactions.decode(row[0]),
+        outcome=_outcomes.decode(row[1]),
+    )
+
+
+def read_outcome(raw: RawConnection, position: int) -> Outcome:
+    """Return the outcome at a position that an index names."""
+    row = raw.execute("select outcome from outcomes where position = ?", (position,)).fetchone()
+    return _outcomes.decode(row[0])
+
+
+def iterate_transaction_positions(raw: RawConnection, before: int | None) -> Iterator[int]:
+    """Yield the positions of transactions below `before`, from the newest to the oldest."""
+    for (position,) in raw.execute(
+        'select position from outcomes where position < ? and "transaction" is not null'
+        " order by position desc",
+        (2**63 - 1 if before is None else before,),
+    ):
+        yield position
+
+
+def compute_position(located: Located, due_count: int) -> int:
+    """Return the position of a located transaction."""
+    return located.height << SLOT_BITS | (located.index + due_count)
+
+
+def _read_block(raw: RawConnection, row: Sequence[Any]) -> FinalBlock:
+    height, block_hash, header, certificate = row
+    bodies, outcomes = [], []
+    for body, outcome in raw.execute(
+        'select "transaction", outcome from outcomes'
+        " where position >= ? and position < ? order by position",
+        (height << SLOT_BITS, (height + 1) << SLOT_BITS),
+    ):
+        outcomes.append(_outcomes.decode(outcome))
+        if body is not None:
+            bodies.append(_transactions.decode(body))
+    due_count = len(outcomes) - len(bodies)
+    return FinalBlock(
+        header=_headers.decode(header),
+        hash=block_hash,
+        transactions=tuple(bodies),
+        transaction_ids=tuple(outcome.subject for outcome in outcomes[due_count:]),
+        outcomes=tuple(outcomes),
+        certificate=certificate,
+    )

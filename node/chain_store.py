@@ -1,0 +1,215 @@
+"""The chain in the database: one transaction for each final block, and the questions about it.
+
+Block, finality proof, outcomes, state and the mempool rows that the block used up are durable
+together or not at all.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from coordinator.ports import FinalBlock
+from ledger import codec, state_tree
+from ledger.blocks import Block, Header, compute_header_hash
+from ledger.entries import Job, job_key
+from ledger.outcomes import Outcome
+from ledger.state import Changes
+from ledger.state_tree import StateProof
+from node import block_rows, mempool_rows, stored_state
+from node.database import Database
+from node.database_errors import DatabaseDamaged, DatabaseExists, WrongChain
+from node.history_index import SEGMENT_PAIRS, HistoryIndex, drop_unfinished
+from node.history_terms import compute_terms
+from node.sorted_tail import Batch
+from node.sqlcipher import RawConnection, get_raw
+from node.stored_state import CACHE_KIB, KEY_CHUNK_PAIRS, StoredState
+
+_PAIRS_PER_OUTCOME: Final = 4
+"""Index pairs of an outcome, about: its id, two accounts and a job."""
+_BLOCKS_PER_STEP: Final = 64
+
+
+class ChainStore:
+    """The final chain. One commit at a time, from the event loop; reads from anywhere."""
+
+    def __init__(
+        self,
+        database: Database,
+        chain_id: bytes,
+        *,
+        segment_pairs: int = SEGMENT_PAIRS,
+        key_chunk_pairs: int = KEY_CHUNK_PAIRS,
+    ) -> None:
+        """Read the head and rebuild what is kept in memory.
+
+        Raises `DatabaseDamaged` without a block 0 and `WrongChain` for another chain's database.
+        """
+        self.database = database
+        head = database.read_now(lambda connection: block_rows.read_head(get_raw(connection)))
+        if head is None:
+            raise DatabaseDamaged(f"the database {database.path} holds no chain")
+        self._head, self._head_hash = head
+        if self._head.chain_id != chain_id:
+            raise WrongChain(
+                f"the database holds the chain {self._head.chain_id.hex()}, not {chain_id.hex()}"
+            )
+        database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
+        self.state = StoredState(database.connect_reader(CACHE_KIB), key_chunk_pairs)
+        self.history = database.read_now(
+            lambda connection: HistoryIndex(get_raw(connection), segment_pairs)
+        )
+        self._is_committing = False
+        for block in self.iterate_blocks(self.history.first_height):
+            pairs = compute_terms(
+                block.header.height, block.hash, block.transactions, block.outcomes, self._get_job
+            )
+            self.history.add(pairs, block.header.height)
+
+    @staticmethod
+    def initialise(database: Database, block: Block, changes: Changes) -> None:
+        """Write block 0 and the first state into an empty database. Raises `DatabaseExists`."""
+        leaves = {key: leaf for leaf, key in enumerate(changes.new_keys)}
+        genesis = FinalBlock(block.header, compute_header_hash(block.header), (), (), (), b"")
+
+        def write(connection: Connection) -> None:
+            raw = get_raw(connection)
+            if block_rows.read_head(raw) is not None:
+                raise DatabaseExists(f"the database {database.path} holds a chain already")
+            block_rows.write_block(raw, genesis)
+            block_rows.write_changes(raw, changes, leaves)
+
+        database.write_now(write)
+
+    def get_head(self) -> Header:
+        """Return the header of the last final block."""
+        return self._head
+
+    def get_head_hash(self) -> bytes:
+        """Return the hash of the last final block."""
+        return self._head_hash
+
+    async def commit(
+        self,
+        block: Block,
+        certificate: bytes,
+        outcomes: tuple[Outcome, ...],
+        changes: Changes,
+        mempool_sequences: Sequence[int] = (),
+    ) -> FinalBlock:
+        """Make the block after the head durable with all that it does, and move the head to it.
+
+        `changes` has its root computed, and its base is `state` or the overlay committed before.
+        Head and state move when the write is durable, even when the caller is cancelled meanwhile.
+        """
+        assert not self._is_committing, "one commit at a time"
+        assert block.header.height == self._head.height + 1
+        assert block.header.parent == self._head_hash
+        ids = tuple(
+            outcome.subject for outcome in outcomes[len(outcomes) - len(block.transactions) :]
+        )
+        final = FinalBlock(
+            header=block.header,
+            hash=compute_header_hash(block.header),
+            transactions=block.transactions,
+            transaction_ids=ids,
+            outcomes=outcomes,
+            certificate=certificate,
+        )
+        leaves = _get_leaves(changes)
+        key_batch = self.state.hold(changes)
+        history_batch = self.history.plan(len(outcomes) * _PAIRS_PER_OUTCOME)
+        self._is_committing = True
+
+        def write(connection: Connection) -> list[tuple[int, int]]:
+            raw = get_raw(connection)
+            block_rows.write_block(raw, final)
+            block_rows.write_changes(raw, changes, leaves)
+            mempool_rows.delete_rows(raw, mempool_sequences)
+            if key_batch is not None:
+                stored_state.write_keys(raw, key_batch)
+            if history_batch is not None:
+                self.history.write(raw, history_batch)
+            return compute_terms(
+                block.header.height, final.hash, block.transactions, outcomes,
+                lambda job: _as_job(changes, job),
+            )  # fmt: skip
+
+        def finish(write: "asyncio.Future[list[tuple[int, int]]]") -> None:
+            self._is_committing = False
+            if write.cancelled() or write.exception() is not None:
+                self.state.release()
+                return
+            self.state.advance(changes, leaves, key_batch)
+            self._advance(final, write.result(), history_batch)
+
+        future = asyncio.wrap_future(self.database.submit(write))
+        future.add_done_callback(finish)
+        await asyncio.shield(future)
+        return final
+
+    def prove_entry(self, key: bytes) -> tuple[bytes, StateProof, Header] | None:
+        """Return an entry's canonical bytes, its proof and the head header with the root."""
+        entry, leaf = self.state.get(key), self.state.get_leaf(key)
+        if entry is None or leaf is None:
+            return None
+        count = self.state.get_leaf_count()
+        proof = state_tree.prove_leaf(self.state.get_node, count, leaf)
+        return codec.encode(entry), proof, self._head
+
+    async def read_block(self, height: int) -> FinalBlock | None:
+        """Return the block at a height."""
+        return next(iter(await self.read_blocks(height, 1)), None)
+
+    async def read_blocks(self, first: int, limit: int) -> list[FinalBlock]:
+        """Return up to `limit` (at most 256) final blocks from a height on."""
+        return await self.database.read(
+            lambda connection: block_rows.read_blocks(get_raw(connection), first, limit)
+        )
+
+    def iterate_blocks(self, first: int = 0) -> Iterator[FinalBlock]:
+        """Yield the final blocks from a height on; for start-up and verification."""
+        while blocks := self._read_step(first):
+            yield from blocks
+            first = blocks[-1].header.height + 1
+
+    def close(self) -> None:
+        """Close the connection of the state; the database is its owner's to close."""
+        self.state.close()
+
+    def _read_step(self, first: int) -> list[FinalBlock]:
+        return self.database.read_now(
+            lambda connection: block_rows.read_blocks(get_raw(connection), first, _BLOCKS_PER_STEP)
+        )
+
+    def _advance(
+        self, block: FinalBlock, pairs: list[tuple[int, int]], batch: Batch | None
+    ) -> None:
+        self._head, self._head_hash = block.header, block.hash
+        if batch is not None:
+            self.history.on_written(batch)
+        self.history.add(pairs, block.header.height)
+
+    def _get_job(self, job: bytes) -> Job | None:
+        entry = self.state.get(job_key(job))
+        return entry if isinstance(entry, Job) else None
+
+
+def iterate_entries(raw: RawConnection) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the state as (leaf, key, canonical value), in order of leaves; for verification."""
+    yield from raw.execute("select leaf, key, value from state_entries order by leaf")
+
+
+def _get_leaves(changes: Changes) -> dict[bytes, int]:
+    leaves = {}
+    for key in changes.entries:
+        leaf = changes.get_leaf(key)
+        assert leaf is not None
+        leaves[key] = leaf
+    return leaves
+
+
+def _as_job(changes: Changes, job: bytes) -> Job | None:
+    entry = changes.get(job_key(job))
+    return entry if isinstance(entry, Job) else None

@@ -1,0 +1,115 @@
+"""The chain's tables; docs/decisions/store-layout.md says why they look like this.
+
+Every row that a block commit writes has an integer key that grows, or is found by one: a random key
+would dirty, encrypt and authenticate a page for each row.
+"""
+
+from typing import Final
+
+from sqlalchemy import Integer, LargeBinary, MetaData
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+SLOT_BITS: Final = 20
+"""A position is height << 20 | slot; the slot numbers the outcomes of one block."""
+LEVEL_SHIFT: Final = 56
+"""A tree node's place is level << 56 | index."""
+
+
+class ChainTable(SQLModel, registry=registry(metadata=MetaData())):
+    """The tables of the chain, apart from any other package's."""
+
+
+class BlockRow(ChainTable, table=True):
+    """A final block: header, finality proof, and how many outcomes of each sort it has."""
+
+    __tablename__ = "blocks"
+
+    height: int = Field(primary_key=True, sa_type=Integer)
+    hash: bytes = Field(sa_type=LargeBinary)
+    header: bytes = Field(sa_type=LargeBinary)
+    certificate: bytes = Field(sa_type=LargeBinary)
+    due_count: int
+    """Outcomes of due jobs; they take the first slots, the transactions' follow."""
+
+
+class OutcomeRow(ChainTable, table=True):
+    """An outcome, and the transaction that it is of; None for a due job's."""
+
+    __tablename__ = "outcomes"
+
+    position: int = Field(primary_key=True, sa_type=Integer)
+    transaction: bytes | None = Field(default=None, sa_type=LargeBinary)
+    outcome: bytes = Field(sa_type=LargeBinary)
+
+
+class EntryRow(ChainTable, table=True):
+    """An entry of the state, at its leaf of the state tree."""
+
+    __tablename__ = "state_entries"
+
+    leaf: int = Field(primary_key=True, sa_type=Integer)
+    key: bytes = Field(sa_type=LargeBinary)
+    value: bytes = Field(sa_type=LargeBinary)
+
+
+class NodeRow(ChainTable, table=True):
+    """A node of the state tree: the hashes of up to sixteen children."""
+
+    __tablename__ = "state_nodes"
+
+    place: int = Field(primary_key=True, sa_type=Integer)
+    node: bytes = Field(sa_type=LargeBinary)
+
+
+class StateKeyRow(ChainTable, table=True):
+    """Which leaves a state key may be at: filled in sorted batches behind the head."""
+
+    __tablename__ = "state_keys"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    term: int = Field(primary_key=True, sa_type=Integer)
+    """First eight bytes of the key's hash."""
+    leaf: int = Field(primary_key=True, sa_type=Integer)
+
+
+class DueJobRow(ChainTable, table=True):
+    """A live job, by its leaf, and when its stage is over (working-clock milliseconds)."""
+
+    __tablename__ = "due_jobs"
+
+    leaf: int = Field(primary_key=True, sa_type=Integer)
+    job: bytes = Field(sa_type=LargeBinary)
+    due: int
+
+
+class HistoryRow(ChainTable, table=True):
+    """Where a term occurs in the outcomes: filled in sorted segments behind the head."""
+
+    __tablename__ = "history_index"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    segment: int = Field(primary_key=True, sa_type=Integer)
+    term: int = Field(primary_key=True, sa_type=Integer)
+    position: int = Field(primary_key=True, sa_type=Integer)
+
+
+class MempoolRow(ChainTable, table=True):
+    """A transaction that waits to enter a block, in order of arrival."""
+
+    __tablename__ = "mempool"
+
+    sequence: int = Field(primary_key=True, sa_type=Integer)
+    raw: bytes = Field(sa_type=LargeBinary)
+
+
+class MarkRow(ChainTable, table=True):
+    """A number that the store keeps of itself, such as how far an index goes."""
+
+    __tablename__ = "marks"
+
+    name: str = Field(primary_key=True)
+    number: int
+
+
+CHAIN_TABLES: Final = ChainTable.metadata
