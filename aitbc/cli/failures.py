@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from aitbc.errors import AITBCError
-from aitbc.keystore import (
+from ledger.keystore import (
     KeyExistsError,
     KeyMissingError,
     KeystoreError,

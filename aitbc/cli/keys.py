@@ -7,11 +7,11 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from aitbc import keystore
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_record, print_table
 from aitbc.cli.passwords import PasswordFile, get_password, read_secret_line
-from aitbc.keystore import Keystore
+from ledger import keystore
+from ledger.keystore import Keystore
 from node.exit_codes import ExitCode
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from aitbc.cli.failures import CommandError
-from aitbc.keystore import MAX_PASSWORD_BYTES, LoosePermissionsError
+from ledger.keystore import MAX_PASSWORD_BYTES, LoosePermissionsError
 from node.exit_codes import ExitCode
 
 PASSWORD_VARIABLE: Final = "AITBC_KEYSTORE_PASSWORD"

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from aitbc import keystore
-from aitbc.keystore import Cost, Keystore
-from ledger import crypto
+from ledger import crypto, keystore
+from ledger.keystore import Cost, Keystore
 
 SEED = bytes(range(32))
 PASSWORD = b"correct horse"
