@@ -6,13 +6,6 @@ import typer
 from typer.core import TyperGroup
 
 from aitbc.errors import AITBCError
-from ledger.keystore import (
-    KeyExistsError,
-    KeyMissingError,
-    KeystoreError,
-    LoosePermissionsError,
-    WrongPasswordError,
-)
 from ledger.rejection import Rejected
 from node.exit_codes import ExitCode, OperatorError
 
@@ -35,8 +28,6 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except CommandError as error:
             failure = error
-        except KeystoreError as error:
-            failure = _explain_keystore(error)
         except AITBCError as error:
             from aitbc.cli.api import explain_failure
 
@@ -51,22 +42,33 @@ class Commands(TyperGroup):
             raise
         except OSError as error:
             failure = CommandError(str(error), ExitCode.UNEXPECTED, f"{ctx.command_path} --help")
+        except _import_keystore_error() as error:
+            failure = _explain_keystore(error)
         typer.echo(f"error: {failure.message}", err=True)
         typer.echo(f"next:  {failure.next_step}", err=True)
         raise typer.Exit(int(failure.code))
 
 
-def _explain_keystore(error: KeystoreError) -> CommandError:
+def _import_keystore_error() -> type[Exception]:
+    """Return the keystore's error; called only once something failed, so help stays quick."""
+    from ledger.keystore import KeystoreError
+
+    return KeystoreError
+
+
+def _explain_keystore(error: Exception) -> CommandError:
+    from ledger import keystore
+
     code = ExitCode.CONFIGURATION
     match error:
-        case LoosePermissionsError():
+        case keystore.LoosePermissionsError():
             code = ExitCode.KEY_FILE_PERMISSIONS
             next_step = "chmod 600 that file, then the same command"
-        case KeyMissingError():
+        case keystore.KeyMissingError():
             next_step = "aitbc keys list"
-        case KeyExistsError():
+        case keystore.KeyExistsError():
             next_step = "choose another name or file"
-        case WrongPasswordError():
+        case keystore.WrongPasswordError():
             next_step = "the same command with --password-file FILE"
         case _:
             next_step = "aitbc keys --help"

@@ -2,16 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_record, print_table
 from aitbc.cli.passwords import PasswordFile, get_password, read_secret_line
-from ledger import keystore
-from ledger.keystore import Keystore
 from node.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -32,8 +29,10 @@ DEFAULT_KEYSTORE: Final = Path("~/.aitbc/keys")
 KeyName = Annotated[str, typer.Argument(help="Name of the key: lower-case, digits and . _ -")]
 
 
-def get_keystore(folder: Path) -> Keystore:
-    """Return the keystore in a folder as a user names it."""
+def get_keystore(folder: Path) -> Any:
+    """Return the `Keystore` in a folder as a user names it."""
+    from ledger.keystore import Keystore
+
     return Keystore(folder.expanduser())
 
 
@@ -45,9 +44,11 @@ def make_key(
     as_json: AsJson = False,
 ) -> None:
     """Make a new account key and print its address."""
+    from ledger.keystore import KeyExistsError
+
     store = get_keystore(folder)
     if store.get_path(name).exists():
-        raise keystore.KeyExistsError(f"{store.get_path(name)} exists; keys are never overwritten")
+        raise KeyExistsError(f"{store.get_path(name)} exists; keys are never overwritten")
     info = store.add(name, os.urandom(32), get_password(password_file, is_new=True))
     print_record(_describe(store, info), as_json=as_json)
     note(f"Back up {store.get_path(name)} and its password: nobody can restore them for you.")
@@ -72,18 +73,20 @@ def import_key(
     as_json: AsJson = False,
 ) -> None:
     """Take a key from a file into the keystore, sealed under the password."""
+    from ledger.keystore import open_seed, read_private_file
+
     store = get_keystore(folder)
     if str(source) == str(password_file) == "-":
         raise CommandError(
             "key and password cannot both come from stdin", ExitCode.USAGE, "aitbc keys import -h"
         )
     if str(source) != "-":
-        data = keystore.read_private_file(source)
+        data = read_private_file(source)
         is_sealed = data.lstrip().startswith(b"{")
     else:
         data, is_sealed = read_secret_line(source), False
     password = get_password(password_file, is_new=not is_sealed)
-    seed = keystore.open_seed(data, password) if is_sealed else _parse_seed(data)
+    seed = open_seed(data, password) if is_sealed else _parse_seed(data)
     info = store.add(name, seed, password)
     print_record(_describe(store, info), as_json=as_json)
 
@@ -99,13 +102,15 @@ def export_key(
     password_file: PasswordFile = None,
 ) -> None:
     """Write a key to a file of its own: sealed as it is, or bare when asked for."""
+    from ledger.keystore import read_private_file, write_private_file
+
     store = get_keystore(folder)
     if unencrypted:
         data = store.open(name, get_password(password_file)).hex().encode() + b"\n"
     else:
         store.get(name)
-        data = keystore.read_private_file(store.get_path(name))
-    keystore.write_private_file(output, data)
+        data = read_private_file(store.get_path(name))
+    write_private_file(output, data)
     note(f"wrote {output}" + (": whoever reads it owns the account" if unencrypted else ""))
 
 
@@ -133,8 +138,13 @@ def change_password(
     note(f"{name} opens with the new password; old backups still open with the old one")
 
 
-def _describe(store: Keystore, info: keystore.KeyInfo) -> dict[str, object]:
-    return {**msgspec.to_builtins(info), "path": str(store.get_path(info.name))}
+def _describe(store: Any, info: Any) -> dict[str, object]:
+    return {
+        "name": info.name,
+        "address": info.address,
+        "public_key": info.public_key,
+        "path": str(store.get_path(info.name)),
+    }
 
 
 def _parse_seed(data: bytes) -> bytes:

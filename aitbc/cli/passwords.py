@@ -12,11 +12,11 @@ from typing import Annotated, Final
 import typer
 
 from aitbc.cli.failures import CommandError
-from ledger.keystore import MAX_PASSWORD_BYTES, LoosePermissionsError
 from node.exit_codes import ExitCode
 
 PASSWORD_VARIABLE: Final = "AITBC_KEYSTORE_PASSWORD"
 PASSWORD_FILE_VARIABLE: Final = "AITBC_KEYSTORE_PASSWORD_FILE"
+MAX_PASSWORD_BYTES: Final = 1_024
 
 PasswordFile = Annotated[
     Path | None,
@@ -54,6 +54,8 @@ def read_secret_line(path: Path, limit: int = MAX_PASSWORD_BYTES) -> bytes:
             status = os.fstat(file.fileno())
             # A pipe is only for whom it was opened; a file is for whom its mode says.
             if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                from ledger.keystore import LoosePermissionsError
+
                 mode = stat.S_IMODE(status.st_mode)
                 raise LoosePermissionsError(f"{path} has mode {mode:04o}; others must not read it")
             line = file.readline(limit + 2)

@@ -1,0 +1,217 @@
+"""`aitbc jobs`: submit work, follow it, read its result, cancel it."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
+from aitbc.cli.failures import CommandError, Commands
+from aitbc.cli.output import AsJson, note, print_json, print_record, print_table
+from node.exit_codes import ExitCode
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    help="AI jobs: submit, get, list, wait, results, cancel.",
+)
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id: job_…")]
+WaitSeconds = Annotated[
+    float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")
+]
+_DEFAULT_WAIT = 300.0
+
+
+@app.command("submit")
+def submit_job(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to ask the model; - reads it from stdin.")
+    ] = None,
+    body: Annotated[
+        Path | None,
+        typer.Option("--body", help="A JSON file with the whole request, for every other kind."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Default: the node's own.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1)] = None,
+    max_cost: Annotated[
+        str | None,
+        typer.Option("--max-cost", help="AIT to escrow, exactly; default: by price list."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", help="The same key twice is the same job, paid once."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to the end.")] = False,
+    timeout: WaitSeconds = _DEFAULT_WAIT,
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job: its escrow is locked on the chain before anybody runs it."""
+    request = _build_request(prompt, body, model, max_tokens, max_cost)
+    with open_client(api_url, api_key_file) as client:
+        job = client.jobs.create(request, idempotency_key=idempotency_key)
+        if wait:
+            note(f"submitted {job.job_id}")
+            job = _wait(client, job.job_id, timeout)
+    _print_job(job.to_dict(), as_json=as_json)
+    if not wait:
+        note(f"next:  aitbc jobs wait {job.job_id}")
+
+
+@app.command("get")
+def get_job(
+    job_id: JobId,
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one job."""
+    with open_client(api_url, api_key_file) as client:
+        _print_job(client.jobs.get(job_id).to_dict(), as_json=as_json)
+
+
+@app.command("list")
+def list_jobs(
+    status: Annotated[str | None, typer.Option("--status", help="Only those of a status.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 50,
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List one's own jobs, newest first."""
+    with open_client(api_url, api_key_file) as client:
+        page = client.jobs.list(status=status, limit=limit)
+    rows = [job.to_dict() for job in page.items]
+    columns = ("job_id", "status", "phase", "progress", "model", "miner_id", "created_at")
+    print_table("jobs", columns, rows, as_json=as_json)
+    if page.has_more:
+        note(f"showing {len(rows)} of {page.total}; next: --limit {2 * limit}")
+
+
+@app.command("wait")
+def wait_for_job(
+    job_id: JobId,
+    timeout: WaitSeconds = _DEFAULT_WAIT,
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until a job has ended; a failed or cancelled one is exit code 32, no end in time 34."""
+    with open_client(api_url, api_key_file) as client:
+        _print_job(_wait(client, job_id, timeout).to_dict(), as_json=as_json)
+
+
+@app.command("results")
+def get_results(
+    job_id: JobId,
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a completed job's result: the bare text where it is text."""
+    with open_client(api_url, api_key_file) as client:
+        results = client.jobs.get_results(job_id)
+    text = find_text(results)
+    if as_json or text is None:
+        print_json(results)
+    else:
+        print(text)
+
+
+@app.command("cancel")
+def cancel_job(
+    job_id: JobId,
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job; what its escrow still holds comes back by rule of the chain."""
+    with open_client(api_url, api_key_file) as client:
+        _print_job(client.jobs.cancel(job_id).to_dict(), as_json=as_json)
+
+
+def find_text(results: object) -> str | None:
+    """Return the text of a result that is text, from the answer or from its `result` member."""
+    if isinstance(results, str):
+        return results
+    if isinstance(results, Mapping):
+        text = results.get("text")
+        return text if isinstance(text, str) else find_text(results.get("result"))
+    return None
+
+
+def _build_request(
+    prompt: str | None,
+    body: Path | None,
+    model: str | None,
+    max_tokens: int | None,
+    max_cost: str | None,
+) -> dict[str, Any]:
+    import json
+
+    if (prompt is None) == (body is None):
+        raise CommandError(
+            "give either a prompt or --body FILE", ExitCode.USAGE, "aitbc jobs submit --help"
+        )
+    request: dict[str, Any] = {}
+    if body is not None:
+        try:
+            request = json.loads(body.read_text())
+        except ValueError as error:
+            raise CommandError(f"{body}: {error}", ExitCode.USAGE, f"correct {body}") from None
+        if not isinstance(request, dict):
+            raise CommandError(f"{body} is no JSON object", ExitCode.USAGE, f"correct {body}")
+    if prompt is not None:
+        request["prompt"] = sys.stdin.read() if prompt == "-" else prompt
+    if model is not None:
+        request["model"] = model
+    if max_tokens is not None:
+        request["params"] = {**request.get("params", {}), "max_tokens": max_tokens}
+    if max_cost is not None:
+        request["max_cost"] = max_cost
+    return request
+
+
+def _wait(client: Any, job_id: str, timeout: float) -> Any:
+    """Follow a job, saying each new phase. Raises `JobFailedError`, `WaitTimeoutError`."""
+    import time
+
+    from aitbc.client import POLL_SECONDS
+    from aitbc.errors import JobFailedError, WaitTimeoutError
+
+    end = time.monotonic() + timeout
+    said = None
+    while True:
+        job = client.jobs.get(job_id)
+        if job.phase != said:
+            said = job.phase
+            note(f"  {job.status}: {said}")
+        if job.is_over:
+            break
+        if time.monotonic() >= end:
+            raise WaitTimeoutError(f"{job_id} is still {job.status} ({job.phase})")
+        time.sleep(POLL_SECONDS)
+    if job.status != "completed":
+        fault = f": {job.fault} (reason {job.reason_code})" if job.fault else ""
+        raise JobFailedError(f"{job_id} is {job.status}{fault}", job)
+    return job
+
+
+def _print_job(job: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(job)
+        return
+    shown = {name: value for name, value in job.items() if name not in ("result", "settlement")}
+    settlement = job.get("settlement") or {}
+    shown.update(
+        (f"settlement_{name}", value)
+        for name, value in settlement.items()
+        if not name.endswith("_base")
+    )
+    if (text := find_text(job.get("result"))) is not None:
+        shown["result"] = text
+    print_record(shown, as_json=False)
