@@ -1,4 +1,4 @@
-"""What the job API needs from the node it runs in: final chain state, durable storage, proofs.
+"""What the job API needs from the node it runs in: final chain state and durable storage.
 
 The node implements these; so does the in-process chain that the tests run on. Nothing else of the
 node is known here.
@@ -17,7 +17,6 @@ from ledger.rejection import Rejected
 from ledger.state import StateView
 from ledger.state_tree import StateProof
 from ledger.transactions import Transaction
-from zk.statement import PublicInputs, Witness
 
 T = TypeVar("T")
 
@@ -117,17 +116,3 @@ class Storage(Protocol):
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returned, once everything it wrote is durable."""
-
-
-class Prover(Protocol):
-    """Makes settlement proofs, outside the event loop."""
-
-    async def prove(self, public: PublicInputs, witness: Witness) -> bytes:
-        """Return the 192 bytes of a proof that has been verified. Raises `ValueError`."""
-
-
-class ProofChecker(Protocol):
-    """Checks settlement proofs against the chain's key."""
-
-    async def is_valid(self, public: PublicInputs, proof: bytes) -> bool:
-        """Tell whether a proof holds."""

@@ -1,4 +1,4 @@
-"""What an operator may choose about the job API. Times in seconds unless the name says otherwise."""
+"""What an operator may choose about the job API. Times in seconds."""
 
 from typing import Annotated
 

@@ -1,0 +1,79 @@
+"""The coordinator as one object: what the node hands in, and the services built on it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from coordinator.accounts import KeyRing
+from coordinator.locks import KeyedLocks
+from coordinator.ports import Chain, Storage
+from coordinator.settings import CoordinatorSettings
+from coordinator.signals import Signals
+from coordinator.wallets import Wallets
+from ledger.context import Rules, VerifyProof
+from ledger.crypto import compute_address, compute_public_key
+from zk.process import ProverProcess
+
+BuildBundle = Callable[[bytes], Awaitable[dict[str, Any] | None]]
+"""Returns the file that verifies a job's receipt with no network, or None without a receipt."""
+
+
+class Coordinator:
+    """Everything that a handler may use. Lives on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        storage: Storage,
+        settings: CoordinatorSettings,
+        seed: bytes,
+        sealing_key: bytes,
+        prover: ProverProcess,
+        verify_proof: VerifyProof,
+        build_bundle: BuildBundle,
+        clock: Callable[[], int],
+        version: str,
+        environment: str = "development",
+    ) -> None:
+        """`seed` signs attestations, its address earns the share; `clock` gives milliseconds."""
+        self.chain = chain
+        self.storage = storage
+        self.settings = settings
+        self.seed = seed
+        self.public_key = compute_public_key(seed)
+        self.address = compute_address(self.public_key)
+        self.prover = prover
+        self.build_bundle = build_bundle
+        self.version = version
+        self.environment = environment
+        self.rules = Rules(chain.chain_id, chain.parameters, chain.proof, verify_proof)
+        self.sealing_key = sealing_key
+        self.signals = Signals()
+        self.keys = KeyRing(storage)
+        self.wallets = Wallets(chain, storage, settings, sealing_key, self.signals)
+        self.job_locks = KeyedLocks()
+        self.claims: set[bytes] = set()
+        """Jobs with a claim from here on its way."""
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._clock = clock
+
+    def get_now(self) -> int:
+        """Return the time in milliseconds: the clock's, or the head's where that is later."""
+        return max(self._clock(), self.chain.get_head().time)
+
+    def start(self, work: Awaitable[None]) -> None:
+        """Run work beside the requests; `tasks` keeps it until it is done."""
+
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def close(self) -> None:
+        """End what still runs; rows say where to go on."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -1,0 +1,276 @@
+"""Follows the chain: each final block's events become job rows, in one commit with its height.
+
+After a crash it goes on where the rows stand. The chain is the truth: a row that a block
+contradicts is corrected by it.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from coordinator import job_rows, tables, wallets
+from coordinator.coordinator import Coordinator
+from coordinator.phases import Phase, find_fault
+from coordinator.ports import FinalBlock
+from coordinator.receipt_documents import sign_attestation
+from coordinator.signals import QUEUE, job_topic
+from coordinator.tables import FollowedRow, JobRow, TransactionRow
+from coordinator.wallets import transaction_topic
+from coordinator.wire import format_transaction_id
+from ledger.entries import JobStatus
+from ledger.outcomes import (
+    CancelStarted,
+    Event,
+    JobEnded,
+    JobQueued,
+    JobSettled,
+    LeaseEnded,
+    LeaseGranted,
+)
+
+log = structlog.get_logger(__name__)
+
+READ_BLOCKS = 64
+_ID_BATCH = 500
+
+
+class Follower:
+    """One task; `height` is the last block whose events the rows hold."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self.height = -1
+
+    async def start(self) -> None:
+        """Read where the rows stand, catch up, and send again what is not final."""
+        storage = self._coordinator.storage
+        row = await storage.read(lambda connection: tables.find(connection, FollowedRow, only=1))
+        if row is None:
+            # Whatever came before this coordinator's first start holds none of its jobs.
+            self.height = self._coordinator.chain.get_head().height
+            first = FollowedRow(height=self.height)
+            await storage.write(lambda connection: tables.insert(connection, first))
+        else:
+            self.height = row.height
+        await self.catch_up()
+        await self._coordinator.wallets.resubmit()
+
+    async def run(self) -> None:
+        """Follow until cancelled. Call `start` before."""
+        blocks = self._coordinator.chain.subscribe()
+        await self.catch_up()
+        async for block in blocks:
+            if block.header.height > self.height + 1:
+                await self.catch_up()
+            if block.header.height == self.height + 1:
+                await self._follow([block])
+
+    async def run_resubmission(self) -> None:
+        """Send again, at intervals, what the mempool may have lost. Until cancelled."""
+        while True:
+            await asyncio.sleep(self._coordinator.settings.resubmit_seconds)
+            await self._coordinator.wallets.resubmit()
+
+    async def catch_up(self) -> None:
+        """Follow every final block that the rows lack."""
+        while self.height < self._coordinator.chain.get_head().height:
+            blocks = await self._coordinator.chain.read_blocks(self.height + 1, READ_BLOCKS)
+            if not blocks:
+                return
+            await self._follow(blocks)
+
+    async def _follow(self, blocks: list[FinalBlock]) -> None:
+        seed = self._coordinator.seed
+
+        def write(connection: Connection) -> set[str]:
+            topics: set[str] = set()
+            for block in blocks:
+                topics |= apply_block(connection, block, seed)
+            height = blocks[-1].header.height
+            tables.update(connection, FollowedRow(height=self.height), height=height)
+            return topics
+
+        topics = await self._coordinator.storage.write(write)
+        self.height = blocks[-1].header.height
+        self._coordinator.signals.announce(*topics)
+
+
+def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[str]:
+    """Write what a block did to jobs and transactions of this coordinator; return the topics."""
+    topics = _note_transactions(connection, block)
+    touched = {event.job for outcome in block.outcomes for event in outcome.events}
+    jobs = {job.job_id: job for job in _find_jobs(connection, touched)}
+    own = set(block.transaction_ids)
+    for outcome in block.outcomes:
+        transaction = outcome.subject if outcome.subject in own else None
+        for event in outcome.events:
+            job = jobs.get(event.job)
+            if job is None:
+                continue
+            _apply_event(connection, job, event, block, transaction, seed)
+            topics.add(job_topic(event.job))
+            if isinstance(event, JobQueued):
+                topics.add(QUEUE)
+    return topics
+
+
+def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:
+    """Mark transactions sent here as final; those that failed take back what they announced."""
+    codes = {outcome.subject: outcome.code for outcome in block.outcomes}
+    rows = [
+        TransactionRow(**row)
+        for row in _select_in(connection, TransactionRow, "transaction_id", codes)
+    ]
+    topics = set()
+    for row in rows:
+        code = codes[row.transaction_id]
+        wallets.set_state(
+            connection, [row.transaction_id], "failed" if code else "final", int(code)
+        )
+        topics.add(transaction_topic(row.transaction_id))
+        if code and row.job_id is not None:
+            job_rows.note_failure(
+                connection, row.job_id, row.transaction_id, int(code), block.header.time
+            )
+            topics.add(job_topic(row.job_id))
+    return topics
+
+
+def _apply_event(
+    connection: Connection,
+    job: JobRow,
+    event: Event,
+    block: FinalBlock,
+    transaction: bytes | None,
+    seed: bytes,
+) -> None:
+    match event:
+        case JobQueued():
+            job_rows.drop_attempt(connection, job)
+            job_rows.store_stage(
+                connection,
+                job,
+                chain_status=int(JobStatus.QUEUED),
+                ended_ms=None,
+                reason_code=0,
+                fault=None,
+                miner=None,
+                claim_number=None,
+                claim_tx=None,
+                lease_ends=None,
+                settle_tx=None,
+                reported_phase=None,
+                is_lease_delivered=False,
+            )
+        case LeaseGranted():
+            job_rows.store_stage(
+                connection,
+                job,
+                chain_status=int(JobStatus.LEASED),
+                miner=event.miner,
+                claim_number=event.number,
+                claimed_ms=event.claimed_at,
+                started_ms=event.claimed_at,
+                lease_ends=event.ends_at,
+                claim_tx=transaction,
+                is_lease_delivered=False,
+                reported_phase=Phase.CLAIMED.value,
+            )
+        case CancelStarted():
+            job_rows.store_stage(
+                connection,
+                job,
+                chain_status=int(JobStatus.CANCELLING),
+                lease_ends=event.ends_at,
+                cancel_requested_ms=job.cancel_requested_ms or block.header.time,
+                cancel_tx=transaction,
+            )
+        case LeaseEnded():
+            # Its JobQueued, JobEnded or JobSettled follows and says the rest.
+            log.info("lease ended", job=job.job_id.hex(), outcome=event.outcome.name)
+        case JobSettled():
+            _settle(connection, job, event, block, transaction, seed)
+        case JobEnded():
+            job_rows.drop_attempt(connection, job)
+            job_rows.store_stage(
+                connection,
+                job,
+                chain_status=int(event.status),
+                reason_code=event.reason_code,
+                fault=find_fault(event.reason_code),
+                refunded=event.refund,
+                ended_ms=block.header.time,
+                end_tx=transaction,
+                end_height=block.header.height,
+                end_block=block.hash,
+            )
+
+
+def _settle(
+    connection: Connection,
+    job: JobRow,
+    event: JobSettled,
+    block: FinalBlock,
+    transaction: bytes | None,
+    seed: bytes,
+) -> None:
+    assert transaction is not None
+    job_rows.store_stage(
+        connection,
+        job,
+        chain_status=int(JobStatus.SETTLED),
+        miner=event.miner,
+        claim_number=event.number,
+        amount=event.amount,
+        payout=event.payout,
+        refunded=event.refund,
+        ended_ms=block.header.time,
+        settle_tx=transaction,
+        end_tx=transaction,
+        end_height=block.header.height,
+        end_block=block.hash,
+    )
+    receipt = job_rows.find_receipt(connection, job)
+    if receipt is None:
+        return
+    if json.loads(receipt.document)["receipt_commit"] != event.receipt_commit.hex():
+        # The miner settled with another receipt than the one that it handed in here.
+        job_rows.drop_attempt(connection, job)
+        return
+    attestation = sign_attestation(
+        seed,
+        "settlement",
+        job.job_id,
+        block.header.time,
+        {
+            "tx": format_transaction_id(transaction),
+            "height": block.header.height,
+            "block_hash": block.hash.hex(),
+        },
+    )
+    attestations = [*json.loads(receipt.attestations), attestation]
+    tables.update(connection, receipt, attestations=json.dumps(attestations), is_final=True)
+
+
+def _find_jobs(connection: Connection, ids: set[bytes]) -> list[JobRow]:
+    return [JobRow(**row) for row in _select_in(connection, JobRow, "job_id", ids)]
+
+
+def _select_in(
+    connection: Connection,
+    model: type[JobRow] | type[TransactionRow],
+    column: str,
+    values: Iterable[bytes],
+) -> list[dict[str, Any]]:
+    table = tables.get_table(model)
+    wanted = list(values)
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(wanted), _ID_BATCH):
+        batch = wanted[start : start + _ID_BATCH]
+        rows = connection.execute(table.select().where(table.c[column].in_(batch))).mappings()
+        found += [dict(row) for row in rows]
+    return found

@@ -1,0 +1,107 @@
+"""What a route is: one line of the table that the server, its checks and the API document share."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from coordinator.coordinator import Coordinator
+from coordinator.http.problems import Problem
+from coordinator.principals import Principal, Role
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Bucket(StrEnum):
+    """Which rate limit a route counts against."""
+
+    NORMAL = "normal"
+    POLLING = "polling"
+    PUBLIC = "public"
+    NONE = "none"
+
+
+ANY_ROLE = frozenset(Role)
+CLIENTS = frozenset({Role.CLIENT})
+MINERS = frozenset({Role.MINER})
+OPERATORS = frozenset({Role.OPERATOR})
+PUBLIC: frozenset[Role] = frozenset()
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, after key, limits, body and query have been checked."""
+
+    request: web.Request
+    coordinator: Coordinator
+    request_id: str
+    principal: Principal | None
+    body: BaseModel | None = None
+    query: BaseModel | None = None
+    raw_body: bytes = b""
+    idempotency_key: str | None = None
+
+    @property
+    def caller(self) -> Principal:
+        """The account behind the key; only for routes that ask for one."""
+        assert self.principal is not None
+        return self.principal
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The parameters in the path."""
+        return self.request.match_info
+
+    def get_body(self, model: type[_Model]) -> _Model:
+        """Return the validated body."""
+        assert isinstance(self.body, model)
+        return self.body
+
+    def get_query(self, model: type[_Model]) -> _Model:
+        """Return the validated query."""
+        assert isinstance(self.query, model)
+        return self.query
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON answer: a model, plain JSON values, or None for an empty body."""
+
+    payload: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call], Awaitable[Answer | web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and path, who may call it, what it takes and what it answers."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    roles: frozenset[Role] = ANY_ROLE
+    """Whose keys are taken; empty: no key is asked for."""
+    body: type[BaseModel] | None = None
+    is_body_optional: bool = False
+    query: type[BaseModel] | None = None
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=lambda: {200: None})
+    bucket: Bucket = Bucket.NORMAL
+    is_idempotent: bool = False
+    """Whether an `Idempotency-Key` is honoured."""
+    reads_own_body: bool = False
+    """The handler reads the body itself: multipart."""
+    content_type: str = "application/json"
+
+
+def require(condition: bool, status: int, code: str, detail: str) -> None:
+    """Raise a problem unless the condition holds."""
+    if not condition:
+        raise Problem(status, detail, code)

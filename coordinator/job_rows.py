@@ -1,0 +1,147 @@
+"""Reading and writing job rows: look-ups, filtered pages, and the one way a stage is stored."""
+
+import json
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from coordinator import tables
+from coordinator.phases import Status, compute_progress, compute_stage, find_fault
+from coordinator.tables import ContentRow, JobRow, ReceiptRow
+from ledger.entries import JobStatus
+
+JOBS = tables.get_table(JobRow)
+CONTENTS = tables.get_table(ContentRow)
+RECEIPTS = tables.get_table(ReceiptRow)
+
+
+class JobRecord(NamedTuple):
+    """A job with its content and, once there is one, its receipt."""
+
+    job: JobRow
+    content: ContentRow
+    receipt: ReceiptRow | None
+
+    def load_content(self) -> dict[str, Any] | None:
+        """Return the content, None once it has been erased."""
+        text = self.content.content
+        return None if text is None else json.loads(text)
+
+
+class Page(NamedTuple):
+    """One page of a list, newest first; `total` counts all that the filter takes."""
+
+    records: list[JobRecord]
+    total: int
+
+
+def find_job(connection: Connection, job_id: bytes) -> JobRecord | None:
+    """Return a job by its id."""
+    job = tables.find(connection, JobRow, job_id=job_id)
+    return None if job is None else _join(connection, job)
+
+
+def add_job(connection: Connection, job: JobRow, content: str, request: str) -> None:
+    """Insert a job and its content."""
+    job.row_id = tables.insert(connection, job)
+    tables.insert(connection, ContentRow(job_row_id=job.row_id, content=content, request=request))
+
+
+def delete_job(connection: Connection, job_id: bytes) -> None:
+    """Delete a job whose escrow never left: nothing of it is anywhere else."""
+    job = tables.find(connection, JobRow, job_id=job_id)
+    if job is not None and job.chain_status is None:
+        connection.execute(CONTENTS.delete().where(CONTENTS.c.job_row_id == job.row_id))
+        connection.execute(JOBS.delete().where(JOBS.c.row_id == job.row_id))
+
+
+def list_jobs(
+    connection: Connection,
+    conditions: list[ColumnElement[bool]],
+    limit: int,
+    offset: int,
+    before: int | None,
+) -> Page:
+    """Return a page of jobs; `before` is a cursor: the row id that the page starts below."""
+    total = connection.execute(
+        sa.select(sa.func.count()).select_from(JOBS).where(*conditions)
+    ).scalar_one()
+    statement = JOBS.select().where(*conditions).order_by(JOBS.c.row_id.desc())
+    if before is not None:
+        statement = statement.where(JOBS.c.row_id < before)
+    rows = connection.execute(statement.limit(limit).offset(offset)).mappings()
+    return Page([_join(connection, JobRow(**row)) for row in rows], total)
+
+
+def list_queued(connection: Connection, limit: int) -> list[JobRow]:
+    """Return the jobs that wait for a miner, oldest first."""
+    statement = (
+        JOBS.select()
+        .where(JOBS.c.status == Status.PENDING.value, JOBS.c.chain_status == int(JobStatus.QUEUED))
+        .order_by(JOBS.c.row_id)
+        .limit(limit)
+    )
+    return [JobRow(**row) for row in connection.execute(statement).mappings()]
+
+
+def find_receipt(connection: Connection, job: JobRow) -> ReceiptRow | None:
+    """Return a job's receipt."""
+    return tables.find(connection, ReceiptRow, job_row_id=job.row_id)
+
+
+def store_stage(connection: Connection, job: JobRow, **values: Any) -> None:
+    """Set columns, then status, phase and progress as they follow from all of them."""
+    reported = values.pop("progress", 0)
+    for name, value in values.items():
+        setattr(job, name, value)
+    stage = compute_stage(
+        job.chain_status,
+        job.reported_phase,
+        find_receipt(connection, job) is not None,
+        job.settle_tx is not None,
+        job.chain_status is None and job.ended_ms is not None,
+    )
+    progress = compute_progress(job.progress, reported, stage.status)
+    tables.update(
+        connection,
+        job,
+        **values,
+        status=stage.status.value,
+        phase=stage.phase.value,
+        progress=progress,
+    )
+
+
+def drop_attempt(connection: Connection, job: JobRow) -> None:
+    """Forget what a claim left behind that did not settle: receipt, result and text so far."""
+    connection.execute(RECEIPTS.delete().where(RECEIPTS.c.job_row_id == job.row_id))
+    connection.execute(
+        CONTENTS.update()
+        .where(CONTENTS.c.job_row_id == job.row_id)
+        .values(partial=None, result=None)
+    )
+
+
+def note_failure(
+    connection: Connection, job_id: bytes, transaction: bytes, code: int, time_ms: int
+) -> None:
+    """Take back what a job's row says of a transaction that did not apply."""
+    job = tables.find(connection, JobRow, job_id=job_id)
+    if job is None:
+        return
+    if transaction == job.submit_tx and job.chain_status is None:
+        store_stage(
+            connection, job, ended_ms=time_ms, reason_code=code, fault=find_fault(code) or "network"
+        )
+    elif transaction == job.settle_tx:
+        drop_attempt(connection, job)
+        store_stage(connection, job, settle_tx=None)
+    elif transaction == job.cancel_tx:
+        store_stage(connection, job, cancel_tx=None, cancel_requested_ms=None)
+
+
+def _join(connection: Connection, job: JobRow) -> JobRecord:
+    content = tables.find(connection, ContentRow, job_row_id=job.row_id)
+    assert content is not None
+    return JobRecord(job, content, find_receipt(connection, job))

@@ -1,0 +1,149 @@
+"""Receipt documents: the core that a miner signs, the coordinator's attestations, the union.
+
+An attestation signs a domain tag, the receipt's id and the attestation's own members, so it proves
+nothing about another receipt.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import rfc8785
+
+from coordinator import wire
+from coordinator.catalogue import SERVICES
+from coordinator.tables import JobRow, ReceiptRow
+from ledger import crypto, receipts
+from ledger.receipts import ReceiptCore, decode_base64url, encode_base64url
+from ledger.rejection import Rejected, Rejection
+from ledger.terms import ReceiptTerms
+
+TAG_ATTESTATION: Final = b"aitbc/attestation/1\x00"
+MAX_ATTESTATIONS: Final = 32
+UNSIGNED_MEMBERS: Final = ("signature", "attestations")
+
+
+def build_core(
+    job: JobRow,
+    chain_id: bytes,
+    provider: bytes,
+    opening: ReceiptTerms,
+    price: int,
+    engine: str,
+    receipt_commit: bytes,
+) -> ReceiptCore:
+    """Return what a custodial miner signs for a job whose lease the row holds."""
+    assert job.miner is not None and job.claim_number is not None
+    return ReceiptCore(
+        chain_id=chain_id.hex(),
+        receipt_id=wire.format_receipt_id(job.job_id),
+        job_id=wire.format_job_id(job.job_id),
+        provider=crypto.format_address(provider),
+        miner_id=job.miner,
+        claim_number=job.claim_number,
+        client=crypto.format_address(job.client),
+        service=job.service,
+        units=opening.units,
+        unit_type=SERVICES[job.service].unit_type,
+        price=price,
+        amount=opening.units * price,
+        model=job.model,
+        engine=engine,
+        input_hash=job.input_hash.hex(),
+        result_hash=opening.result_hash.hex(),
+        started_at=opening.started // 1000,
+        completed_at=opening.completed // 1000,
+        started_ms=opening.started,
+        completed_ms=opening.completed,
+        receipt_commit=receipt_commit.hex(),
+    )
+
+
+def find_core_mismatch(core: ReceiptCore, expected: ReceiptCore) -> str | None:
+    """Return the first member of a miner's own core that is not what the job says; engine aside."""
+    for name in ReceiptCore.__struct_fields__:
+        if name != "engine" and getattr(core, name) != getattr(expected, name):
+            return name
+    return None
+
+
+def sign_attestation(
+    seed: bytes, kind: str, job: bytes, time_ms: int, members: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return an attestation of one type by the holder of a seed."""
+    attestation = {
+        "type": kind,
+        "timestamp": wire.format_time(time_ms),
+        "key_id": encode_base64url(crypto.compute_public_key(seed)),
+        **members,
+    }
+    message = _encode_attestation(wire.format_receipt_id(job), attestation)
+    return {**attestation, "signature": encode_base64url(crypto.sign(seed, message))}
+
+
+def count_attestations(document: Mapping[str, Any], receipt_id: str, coordinator: bytes) -> int:
+    """Return how many attestations of a receipt the job's coordinator really signed."""
+    attestations = document.get("attestations")
+    if not isinstance(attestations, list):
+        return 0
+    return sum(
+        _is_attested(attestation, receipt_id, coordinator)
+        for attestation in attestations[:MAX_ATTESTATIONS]
+    )
+
+
+def _is_attested(attestation: Any, receipt_id: str, coordinator: bytes) -> bool:
+    if not isinstance(attestation, dict):
+        return False
+    try:
+        public_key = decode_base64url(attestation["key_id"])
+        signature = decode_base64url(attestation["signature"])
+        message = _encode_attestation(receipt_id, attestation)
+    except (KeyError, TypeError, ValueError, rfc8785.CanonicalizationError):
+        return False
+    return crypto.compute_address(public_key) == coordinator and crypto.is_valid_signature(
+        public_key, message, signature
+    )
+
+
+def _encode_attestation(receipt_id: str, attestation: Mapping[str, Any]) -> bytes:
+    members = {name: value for name, value in attestation.items() if name != "signature"}
+    return TAG_ATTESTATION + receipt_id.encode() + b"\x00" + rfc8785.dumps(members)
+
+
+def build_document(row: ReceiptRow) -> dict[str, Any]:
+    """Return exactly core, signature and attestations: what any verifier can check."""
+    return {**json.loads(row.document), "attestations": json.loads(row.attestations)}
+
+
+def encode_signed_payload(document: Mapping[str, Any]) -> str:
+    """Return the exact bytes that were signed, as text."""
+    members = {name: value for name, value in document.items() if name not in UNSIGNED_MEMBERS}
+    return rfc8785.dumps(members).decode()
+
+
+def read_signed(document: Mapping[str, Any]) -> tuple[ReceiptCore, bytes]:
+    """Return the core and the signer's key of either form of a receipt.
+
+    With `signed_payload` that text is what was signed, and every member beside it that has the name
+    of a signed one must say the same. Raises `Rejected` (`MALFORMED`, `BAD_SIGNATURE`).
+    """
+    payload = document.get("signed_payload")
+    if payload is None:
+        return receipts.parse_receipt(dict(document))
+    try:
+        members = json.loads(payload) if isinstance(payload, str) else None
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        raise Rejected(Rejection.MALFORMED, "signed_payload is not JSON text")
+    signed = {name: members[name] for name in members if name not in UNSIGNED_MEMBERS}
+    core, public_key = receipts.parse_receipt({**signed, "signature": document.get("signature")})
+    if receipts.encode_core(core) != payload.encode("utf-8", "surrogatepass"):
+        raise Rejected(Rejection.NOT_CANONICAL, "signed_payload is not canonical JSON")
+    for name, value in signed.items():
+        if name in document and (
+            type(document[name]) is not type(value) or document[name] != value
+        ):
+            raise Rejected(Rejection.BAD_SIGNATURE, f"{name} is not what was signed")
+    return core, public_key

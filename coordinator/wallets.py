@@ -1,0 +1,302 @@
+"""Sends transactions: signs for custodial accounts, takes signed ones from the others.
+
+The one place that assigns nonces, one account at a time. A transaction is a durable row before the
+node sees it, so after a crash the same bytes are sent again and never others.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from coordinator import job_rows, tables
+from coordinator.accounts import open_seed
+from coordinator.locks import KeyedLocks
+from coordinator.ports import Chain, Storage
+from coordinator.settings import CoordinatorSettings
+from coordinator.signals import Signals
+from coordinator.tables import AccountRow, TransactionRow
+from ledger import codec, crypto, transactions
+from ledger.rejection import Rejected, Rejection
+from ledger.state import get_account
+from ledger.transactions import (
+    MAX_TRANSACTION_BYTES,
+    JobSubmit,
+    MinerRegister,
+    MinerUpdate,
+    Payload,
+    Transaction,
+    Transfer,
+    VerifiedTransaction,
+)
+
+log = structlog.get_logger(__name__)
+
+Record = Callable[[Connection, bytes], None]
+"""Writes what belongs to a transaction, given its id, in the same commit."""
+
+RESUBMIT_BATCH: Final = 256
+
+
+class Verdict(NamedTuple):
+    """What became of a transaction: `code` 0 when it did what it says."""
+
+    state: str
+    code: int
+
+
+def transaction_topic(transaction_id: bytes) -> str:
+    """Return the topic that is announced when a transaction is final."""
+    return f"tx:{transaction_id.hex()}"
+
+
+def compute_spend(payload: Payload, fee: int) -> int:
+    """Return the base units that a transaction takes from its sender's balance at most."""
+    match payload:
+        case Transfer():
+            return payload.amount + fee
+        case JobSubmit():
+            return payload.escrow + fee
+        case MinerRegister():
+            return payload.bond + fee
+        case MinerUpdate():
+            return payload.added_bond + fee
+        case _:
+            return fee
+
+
+def decode_signed(text: str, chain_id: bytes) -> VerifiedTransaction:
+    """Return the transaction that a client signed, from hex. Raises `Rejected`."""
+    if len(text) > 2 * MAX_TRANSACTION_BYTES:
+        raise Rejected(Rejection.TOO_LARGE, f"at most {MAX_TRANSACTION_BYTES} bytes")
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raise Rejected(Rejection.MALFORMED, "the transaction is not hex") from None
+    if raw.hex() != text:
+        raise Rejected(Rejection.NOT_CANONICAL, "the transaction is not plain lower-case hex")
+    transaction = transactions.decode_transaction(raw)
+    return transactions.verify_transaction(transaction, raw, chain_id)
+
+
+class Wallets:
+    """Every transaction that leaves through the API."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        storage: Storage,
+        settings: CoordinatorSettings,
+        sealing_key: bytes,
+        signals: Signals,
+    ) -> None:
+        self._chain = chain
+        self._storage = storage
+        self._settings = settings
+        self._sealing_key = sealing_key
+        self._signals = signals
+        self._locks = KeyedLocks()
+
+    async def open_seed(self, address: bytes) -> bytes:
+        """Return a custodial account's seed. It is not kept in memory."""
+        row = await self._storage.read(
+            lambda connection: tables.find(connection, AccountRow, address=address)
+        )
+        assert row is not None and row.sealed_seed is not None
+        return open_seed(row.sealed_seed, self._sealing_key)
+
+    def compute_fee(self, payload: Payload) -> int:
+        """Return the fee of a transaction that is signed here."""
+        return transactions.compute_size(payload) * self._chain.parameters.minimum_fee_rate
+
+    async def send(
+        self, address: bytes, payload: Payload, record: Record, job: bytes | None = None
+    ) -> bytes:
+        """Sign for a custodial account, record, submit; return the id. Raises `Rejected`.
+
+        When it raises, nothing was sent and `record`'s rows are for the caller to take back.
+        """
+        seed = await self.open_seed(address)
+        fee = self.compute_fee(payload)
+        async with self._locks.get(address):
+            nonce = await self._reserve(address, compute_spend(payload, fee))
+            valid_until = self._chain.get_head().height + min(
+                self._settings.validity_blocks, self._chain.parameters.maximum_validity
+            )
+            transaction = transactions.sign_transaction(
+                seed, self._chain.chain_id, nonce, fee, valid_until, payload
+            )
+            verified = VerifiedTransaction(
+                transactions.compute_transaction_id(transaction, self._chain.chain_id),
+                transaction,
+                codec.encode(transaction),
+            )
+            return await self._record_and_submit(address, verified, record, job)
+
+    async def send_signed(
+        self, address: bytes, verified: VerifiedTransaction, record: Record, job: bytes | None
+    ) -> bytes:
+        """Record and submit what its holder signed; return the id. Raises `Rejected`.
+
+        One that was sent before is answered by its id again.
+        """
+        if crypto.compute_address(verified.transaction.sender) != address:
+            raise Rejected(Rejection.BAD_SIGNATURE, "the transaction is not signed by this account")
+        async with self._locks.get(address):
+            known = await self.find(verified.id)
+            if known is not None and known.state != "refused":
+                return verified.id
+            return await self._record_and_submit(address, verified, record, job)
+
+    async def find(self, transaction_id: bytes) -> TransactionRow | None:
+        """Return what is known of a transaction that was sent here."""
+        return await self._storage.read(
+            lambda connection: tables.find(
+                connection, TransactionRow, transaction_id=transaction_id
+            )
+        )
+
+    async def wait_final(self, transaction_id: bytes, seconds: float) -> Verdict | None:
+        """Return what a transaction came to, or None when it is not final within `seconds`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        with self._signals.listen(transaction_topic(transaction_id)) as listener:
+            while True:
+                row = await self.find(transaction_id)
+                if row is not None and row.state != "pending":
+                    return Verdict(row.state, row.code)
+                if not await listener.wait(deadline - loop.time()):
+                    return None
+
+    async def get_spendable(self, address: bytes) -> int:
+        """Return the final balance less what is on its way out of it."""
+        pending, _ = await self._storage.read(lambda connection: _sum_pending(connection, address))
+        return max(0, get_account(self._chain.get_view(), address).balance - pending)
+
+    async def resubmit(self) -> None:
+        """Hand every transaction that is not final to the node again, oldest first."""
+        rows = await self._storage.read(_read_pending)
+        if not rows:
+            return
+        verdicts = await self._chain.submit([row.raw for row in rows])
+        for row, verdict in zip(rows, verdicts, strict=True):
+            if isinstance(verdict, Rejected) and await self._is_hopeless(row, verdict.reason):
+                await self._give_up(row, verdict.reason)
+
+    async def _is_hopeless(self, row: TransactionRow, reason: Rejection) -> bool:
+        if reason is Rejection.NONCE_USED:
+            return await self._chain.find_transaction(row.transaction_id) is None
+        return row.valid_until < self._chain.get_head().height
+
+    async def _give_up(self, row: TransactionRow, reason: Rejection) -> None:
+        now = self._chain.get_head().time
+        ids = await self._storage.write(lambda connection: _expire(connection, row, reason, now))
+        self._signals.announce(*map(transaction_topic, ids))
+        log.warning("transaction given up", id=row.transaction_id.hex(), reason=reason.name)
+
+    async def _reserve(self, address: bytes, spend: int) -> int:
+        """Return the next nonce, the spend being covered. Raises `Rejected`."""
+        pending, last = await self._storage.read(
+            lambda connection: _sum_pending(connection, address)
+        )
+        balance = get_account(self._chain.get_view(), address).balance
+        if balance - pending < spend:
+            raise Rejected(
+                Rejection.INSUFFICIENT_BALANCE,
+                f"{max(0, balance - pending)} base units can be spent, {spend} are needed",
+            )
+        return max(self._chain.get_next_nonce(address), 0 if last is None else last + 1)
+
+    async def _record_and_submit(
+        self, address: bytes, verified: VerifiedTransaction, record: Record, job: bytes | None
+    ) -> bytes:
+        transaction = verified.transaction
+        row = TransactionRow(
+            transaction_id=verified.id,
+            sender=address,
+            nonce=transaction.nonce,
+            spend=compute_spend(transaction.payload, transaction.fee),
+            valid_until=transaction.valid_until,
+            job_id=job,
+            raw=verified.raw,
+        )
+
+        def write(connection: Connection) -> None:
+            connection.execute(
+                sa.delete(tables.get_table(TransactionRow)).where(
+                    tables.get_table(TransactionRow).c.transaction_id == verified.id
+                )
+            )
+            tables.insert(connection, row)
+            record(connection, verified.id)
+
+        await self._storage.write(write)
+        try:
+            async with asyncio.timeout(self._settings.submit_wait):
+                (verdict,) = await self._chain.submit([verified.raw])
+        except TimeoutError:
+            # The row is durable: `resubmit` brings it to the mempool.
+            return verified.id
+        if isinstance(verdict, Rejected):
+            await self._storage.write(
+                lambda connection: set_state(
+                    connection, [verified.id], "refused", int(verdict.reason)
+                )
+            )
+            raise verdict
+        return verified.id
+
+
+def set_state(connection: Connection, ids: list[bytes], state: str, code: int = 0) -> None:
+    """Note what became of transactions."""
+    table = tables.get_table(TransactionRow)
+    connection.execute(
+        table.update().where(table.c.transaction_id.in_(ids)).values(state=state, code=code)
+    )
+
+
+def read_payload(row: TransactionRow) -> Transaction:
+    """Return the transaction of a row."""
+    return transactions.decode_transaction(row.raw)
+
+
+def _sum_pending(connection: Connection, address: bytes) -> tuple[int, int | None]:
+    table = tables.get_table(TransactionRow)
+    spend, last = connection.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(table.c.spend), 0), sa.func.max(table.c.nonce)
+        ).where(table.c.sender == address, table.c.state == "pending")
+    ).one()
+    return int(spend), last
+
+
+def _read_pending(connection: Connection) -> list[TransactionRow]:
+    table = tables.get_table(TransactionRow)
+    statement = (
+        table.select()
+        .where(table.c.state == "pending")
+        .order_by(table.c.sender, table.c.nonce)
+        .limit(RESUBMIT_BATCH)
+    )
+    return [TransactionRow(**row) for row in connection.execute(statement).mappings()]
+
+
+def _expire(
+    connection: Connection, first: TransactionRow, reason: Rejection, now_ms: int
+) -> list[bytes]:
+    """Give up a transaction and the account's later ones, whose nonces no longer follow."""
+    table = tables.get_table(TransactionRow)
+    statement = table.select().where(
+        table.c.sender == first.sender,
+        table.c.state == "pending",
+        table.c.nonce >= first.nonce,
+    )
+    rows = [TransactionRow(**row) for row in connection.execute(statement).mappings()]
+    for row in rows:
+        tables.update(connection, row, state="expired", code=int(reason))
+        if row.job_id is not None:
+            job_rows.note_failure(connection, row.job_id, row.transaction_id, int(reason), now_ms)
+    return [row.transaction_id for row in rows]
