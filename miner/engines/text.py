@@ -1,0 +1,224 @@
+"""Decides how a text job is run: one streamed request to an OpenAI-compatible endpoint.
+
+The endpoint is llama.cpp's server in a process of ours (miner/engines/text_server.py), or any
+address that speaks the same contract (vLLM, llama-server). Tokens are the endpoint's own count of
+prompt and completion, read from every chunk, so that they are exact for a job that is cut short.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+import httpx2
+import msgspec
+
+from ledger.faults import Reason
+from miner.engines.text_request import InputInvalidError, TextRequest
+
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+MAX_STREAM_BYTES: Final = 256 * 1024 * 1024
+MAX_EVENT_BYTES: Final = 1024 * 1024
+SILENCE_SECONDS: Final = 300.0
+"""A prompt near the context's end takes minutes on one core before the first token."""
+
+OnProgress = Callable[[int, str], None]
+"""Called with the progress (0 to 99) and the text so far."""
+
+
+class EngineFailedError(Exception):
+    """The engine stopped, or answered with nonsense."""
+
+    reason = Reason.ENGINE_FAILED
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where the engine answers, and what it says of itself."""
+
+    url: str
+    key: str
+    model: str
+    """The name by which the endpoint knows the model."""
+    description: str
+    """Engine, build and device, as receipts name it."""
+
+
+class TextBackend(Protocol):
+    """Whoever keeps the endpoint up: our own process, or somebody else's."""
+
+    async def ensure(self) -> Endpoint:
+        """Return the endpoint once it answers. Raises `EngineFailedError`."""
+
+    async def on_failure(self) -> None:
+        """Be told that a job failed on it, so that the next one finds it fresh."""
+
+    async def close(self) -> None:
+        """End what was started."""
+
+
+class TextResult(msgspec.Struct, frozen=True):
+    """What came out. `finish_reason` is the engine's, or `cancelled`."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    engine: str
+
+    @property
+    def units(self) -> int:
+        """The tokens that are billed."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class _Collected:
+    """What has arrived so far of one answer."""
+
+    def __init__(self, request: TextRequest, on_progress: OnProgress) -> None:
+        self._most = request.parameters.max_tokens
+        self._on_progress = on_progress
+        self.parts: list[str] = []
+        self.size = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.finish_reason = ""
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take in one chunk. Raises `EngineFailedError` for what is none."""
+        if "error" in event:
+            raise EngineFailedError(f"the engine reports: {str(event['error'])[:200]}")
+        self._count(event)
+        for choice in event.get("choices") or ():
+            delta = choice.get("delta") or {}
+            piece = delta.get("content") or choice.get("text") or ""
+            if not isinstance(piece, str):
+                raise EngineFailedError("the engine's text is no text")
+            self.size += len(piece.encode())
+            if self.size > MAX_ANSWER_BYTES:
+                raise EngineFailedError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
+            self.parts.append(piece)
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        progress = min(99, 100 * self.completion_tokens // self._most)
+        self._on_progress(progress, "".join(self.parts))
+
+    def _count(self, event: dict[str, Any]) -> None:
+        usage, timings = event.get("usage"), event.get("timings")
+        if isinstance(usage, dict):
+            prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        elif isinstance(timings, dict):
+            # llama.cpp counts the prompt's tokens in two parts: evaluated, and found in its cache.
+            prompt = timings.get("prompt_n", 0) + timings.get("cache_n", 0)
+            completion = timings.get("predicted_n")
+        else:
+            return
+        if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 0:
+            raise EngineFailedError("the engine's count of tokens is none")
+        self.prompt_tokens, self.completion_tokens = prompt, completion
+
+
+class TextEngine:
+    """Runs text jobs on a backend, several at a time if it has the slots."""
+
+    def __init__(self, backend: TextBackend) -> None:
+        self._backend = backend
+        self._client = httpx2.AsyncClient(timeout=SILENCE_SECONDS)
+
+    async def prepare(self) -> str:
+        """Bring the endpoint up and return its description. Raises `EngineFailedError`."""
+        return (await self._backend.ensure()).description
+
+    async def run(
+        self, request: TextRequest, on_progress: OnProgress, stop: asyncio.Event
+    ) -> TextResult:
+        """Return the answer; when `stop` is set before its end, what there is of it by then.
+
+        Raises `InputInvalidError` where the endpoint refuses the request itself, and
+        `EngineFailedError`.
+        """
+        endpoint = await self._backend.ensure()
+        collected = _Collected(request, on_progress)
+        reading = asyncio.create_task(self._read(endpoint, request, collected))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await reading
+            else:
+                collected.finish_reason = "cancelled"
+        except (httpx2.HTTPError, EngineFailedError) as error:
+            await self._backend.on_failure()
+            raise EngineFailedError(str(error) or type(error).__name__) from error
+        finally:
+            for task in (reading, stopping):
+                task.cancel()
+            await asyncio.gather(reading, stopping, return_exceptions=True)
+        return TextResult(
+            text="".join(collected.parts),
+            prompt_tokens=collected.prompt_tokens,
+            completion_tokens=collected.completion_tokens,
+            finish_reason=collected.finish_reason,
+            engine=endpoint.description,
+        )
+
+    async def _read(self, endpoint: Endpoint, request: TextRequest, collected: _Collected) -> None:
+        async with self._client.stream(
+            "POST",
+            endpoint.url + request.path,
+            json=request.build_body(endpoint.model),
+            headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
+        ) as response:
+            if response.status_code in (400, 413, 422):
+                raise InputInvalidError(await _read_refusal(response))
+            if response.status_code != 200:
+                raise EngineFailedError(
+                    f"status {response.status_code}: {await _read_refusal(response)}"
+                )
+            async for event in _iterate_events(response):
+                collected.add(event)
+        if not collected.finish_reason or not collected.prompt_tokens:
+            raise EngineFailedError("the stream ended before the answer did")
+
+    async def close(self) -> None:
+        """End the backend and the connections."""
+        await self._client.aclose()
+        await self._backend.close()
+
+
+async def _iterate_events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    """Yield the JSON objects of a server-sent event stream, up to its `[DONE]`."""
+    waiting = b""
+    total = 0
+    async for chunk in response.aiter_bytes():
+        total += len(chunk)
+        *lines, waiting = (waiting + chunk).split(b"\n")
+        if total > MAX_STREAM_BYTES or len(waiting) > MAX_EVENT_BYTES:
+            raise EngineFailedError("the engine's stream is over its limit")
+        for line in lines:
+            if line.startswith(b"error:"):
+                raise EngineFailedError(f"the engine reports: {line[:200]!r}")
+            if not line.startswith(b"data:"):
+                continue
+            data = line.removeprefix(b"data:").strip()
+            if data == b"[DONE]":
+                return
+            try:
+                event = json.loads(data)
+            except (ValueError, RecursionError):
+                raise EngineFailedError("the engine's stream holds no JSON") from None
+            if not isinstance(event, dict):
+                raise EngineFailedError("the engine's stream holds no objects")
+            yield event
+
+
+async def _read_refusal(response: httpx2.Response) -> str:
+    """Return the first words of an error's message."""
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_EVENT_BYTES:
+            break
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message = body[:200].decode(errors="replace")
+    return str(message)[:200]

@@ -1,0 +1,142 @@
+"""The text engine: the real model once, and an endpoint that misbehaves."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miner.engines.text import EngineFailedError, TextEngine
+from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
+from miner.engines.text_request import InputInvalidError, TextRequest, read_text_request
+from miner.models import ModelStore, choose_folder, load_packaged_lock
+from tests.support.scripted_server import Prepared, serve
+
+MODELS = Prepared(200, {"data": [{"id": "served"}]})
+CHAT = {"messages": [{"role": "user", "content": "Name three colours."}]}
+
+
+def make_request(max_tokens: int = 12, **input_: Any) -> TextRequest:
+    params = {"max_tokens": max_tokens, "temperature": 0.8, "seed": 5}
+    return read_text_request({"input": input_ or CHAT, "params": params})
+
+
+def ignore(progress: int, text: str) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def model_path() -> Path:
+    return ModelStore(choose_folder(), load_packaged_lock()).fetch("smollm2-135m")
+
+
+@pytest.fixture
+async def llama(model_path: Path) -> AsyncIterator[LlamaProcess]:
+    process = LlamaProcess(model_path, "smollm2-135m", context=512)
+    yield process
+    await process.close()
+
+
+async def test_the_real_model_answers_counts_and_repeats_itself(llama: LlamaProcess) -> None:
+    engine = TextEngine(llama)
+    seen: list[tuple[int, str]] = []
+    request = make_request()
+    first = await engine.run(request, lambda *step: seen.append(step), asyncio.Event())
+    assert first.text
+    assert 0 < first.completion_tokens <= 12
+    assert first.units == first.prompt_tokens + first.completion_tokens
+    assert first.finish_reason in ("stop", "length")
+    assert [progress for progress, _ in seen] == sorted(progress for progress, _ in seen)
+    assert seen[-1][1] == first.text
+    assert "xllamacpp" in first.engine
+    raw = make_request(4, prompt="Once upon a time", raw=True)
+    assert (await engine.run(raw, ignore, asyncio.Event())).completion_tokens == 4
+    again = await engine.run(request, ignore, asyncio.Event())
+    assert again.text == first.text
+
+    with pytest.raises(InputInvalidError, match="context"):
+        await engine.run(make_request(prompt="word " * 2_000), ignore, asyncio.Event())
+
+    stop = asyncio.Event()
+    cut = await engine.run(make_request(400), lambda *_: stop.set(), stop)
+    assert cut.finish_reason == "cancelled"
+    assert cut.prompt_tokens > 0
+
+    before = llama.process_id
+    assert before is not None
+    with pytest.raises(EngineFailedError):
+        await engine.run(
+            make_request(400), lambda *_: os.kill(before, signal.SIGKILL), asyncio.Event()
+        )
+    recovered = await engine.run(request, ignore, asyncio.Event())
+    assert recovered.text == first.text
+    assert llama.process_id != before
+    await engine.close()
+    assert llama.process_id is None
+
+
+async def test_weights_that_are_none_do_not_start() -> None:
+    process = LlamaProcess(choose_folder() / "absent.gguf", "absent")
+    with pytest.raises(EngineFailedError, match="did not start"):
+        await process.ensure()
+    await process.close()
+
+
+def make_stream(*events: Any, end: bool = True) -> Prepared:
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return Prepared(200, "".join([*lines, "data: [DONE]\n\n" if end else ""]).encode())
+
+
+def make_chunk(text: str, tokens: int, finish: str | None = None) -> dict[str, Any]:
+    return {
+        "choices": [{"delta": {"content": text}, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": tokens},
+    }
+
+
+async def run_against(*answers: Prepared) -> Any:
+    with serve(*answers) as server:
+        engine = TextEngine(RemoteEndpoint(server.url + "/v1", "served", "secret"))
+        try:
+            return await engine.run(make_request(), ignore, asyncio.Event())
+        finally:
+            await engine.close()
+
+
+async def test_any_openai_compatible_endpoint_will_do() -> None:
+    stream = make_stream(make_chunk("Red", 1), make_chunk(", blue", 3, "stop"))
+    result = await run_against(MODELS, stream)
+    assert (result.text, result.units, result.finish_reason) == ("Red, blue", 12, "stop")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Prepared(500, {})],
+        [Prepared(200, {"data": [{"id": "another model"}]})],
+        [MODELS, Prepared(500, {})],
+        [MODELS, Prepared(0)],
+        [MODELS, make_stream(make_chunk("Red", 1), end=False)],
+        [MODELS, make_stream({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})],
+        [MODELS, make_stream({"error": {"message": "out of memory"}})],
+        [MODELS, make_stream({"choices": [{"delta": {"content": 3}}]})],
+        [MODELS, make_stream({"usage": {"prompt_tokens": -1, "completion_tokens": 2}})],
+        [MODELS, make_stream([1])],
+        [MODELS, Prepared(200, b"data: {\n\n")],
+        [MODELS, Prepared(200, b"data: " + b"x" * 1_100_000)],
+        [MODELS, make_stream(*[make_chunk("x" * 900_000, 1)] * 5)],
+    ],
+)
+async def test_an_endpoint_that_fails_is_an_engine_that_failed(answers: list[Prepared]) -> None:
+    with pytest.raises(EngineFailedError):
+        await run_against(*answers)
+
+
+async def test_a_refused_request_is_the_inputs_fault() -> None:
+    refusal = Prepared(400, {"error": {"message": "exceeds the context"}})
+    with pytest.raises(InputInvalidError, match="exceeds the context"):
+        await run_against(MODELS, refusal)
