@@ -16,6 +16,7 @@ from node.sqlcipher import RawConnection
 from node.tables import LEVEL_SHIFT, SLOT_BITS
 
 MAX_BLOCKS_PER_READ: Final = 256
+SIGN_SEQUENCE_MARK: Final = "sign_sequence"
 
 _headers = msgspec.msgpack.Decoder(Header)
 _outcomes = msgspec.msgpack.Decoder(Outcome)
@@ -103,6 +104,19 @@ def read_hash(raw: RawConnection, height: int) -> bytes | None:
     """Return the hash of the block at a height."""
     row = raw.execute("select hash from blocks where height = ?", (height,)).fetchone()
     return row[0] if row else None
+
+
+def write_sign_sequence(raw: RawConnection, sequence: int) -> None:
+    """Keep how many signatures of the node's key lie behind this block (rule C11)."""
+    raw.execute(
+        "insert or replace into marks (name, number) values (?, ?)", (SIGN_SEQUENCE_MARK, sequence)
+    )
+
+
+def read_sign_sequence(raw: RawConnection) -> int:
+    """Return what `write_sign_sequence` kept last, 0 before the first time."""
+    row = raw.execute("select number from marks where name = ?", (SIGN_SEQUENCE_MARK,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def read_located(raw: RawConnection, position: int) -> Located | None:

@@ -86,6 +86,12 @@ class ChainStore:
         """Return the header of the last final block."""
         return self._head
 
+    def read_sign_sequence(self) -> int:
+        """Return how many signatures of this node's key the store has seen (rule C11)."""
+        return self.database.read_now(
+            lambda connection: block_rows.read_sign_sequence(get_raw(connection))
+        )
+
     def get_head_hash(self) -> bytes:
         """Return the hash of the last final block."""
         return self._head_hash
@@ -97,10 +103,12 @@ class ChainStore:
         outcomes: tuple[Outcome, ...],
         changes: Changes,
         mempool_sequences: Sequence[int] = (),
+        sign_sequence: int = 0,
     ) -> FinalBlock:
         """Make the block after the head durable with all that it does, and move the head to it.
 
         `changes` has its root computed, and its base is `state` or the overlay committed before.
+        `sign_sequence` is the node's own count of signatures, 0 for a node that signs nothing.
         Head and state move when the write is durable, even when the caller is cancelled meanwhile.
         """
         assert not self._is_committing, "one commit at a time"
@@ -127,6 +135,7 @@ class ChainStore:
             block_rows.write_block(raw, final)
             block_rows.write_changes(raw, changes, leaves)
             mempool_rows.delete_rows(raw, mempool_sequences)
+            block_rows.write_sign_sequence(raw, sign_sequence)
             if key_batch is not None:
                 stored_state.write_keys(raw, key_batch)
             if history_batch is not None:

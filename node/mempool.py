@@ -116,6 +116,14 @@ class Mempool:
         self._drop_empty(waiting.sender, line)
         return removed
 
+    def list_overtaken(self, sender: bytes, account_nonce: int) -> list[int]:
+        """Return the sequences of what `settle_account` with these arguments would take out."""
+        line = self._lines.get(sender)
+        if line is None:
+            return []
+        end = min(account_nonce, line.end)
+        return [line.waiting[nonce].sequence for nonce in range(line.first, end)]
+
     def settle_account(self, sender: bytes, account_nonce: int) -> list[int]:
         """Take out what a block has overtaken; return the sequences of the removed."""
         line = self._lines.get(sender)

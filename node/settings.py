@@ -40,11 +40,11 @@ class NodeSettings(BaseSettings):
     db_encryption_key_path: Path | None = Field(
         None, description="File with the database's key, mode 0600; by default in the data folder."
     )
-    authority_key_path: Path | None = Field(
-        None, description="Keystore file of the authority's key; absent: the node does not vote."
+    node_key_path: Path | None = Field(
+        None, description="Keystore file of the node's key; it votes where the chain names the key."
     )
-    authority_password_path: Path | None = Field(
-        None, description="File with the password of the authority's key, mode 0600."
+    node_password_path: Path | None = Field(
+        None, description="File with the password of the node's key, mode 0600."
     )
     mempool_backend: Literal["database", "memory"] = Field(
         "database", description="`memory` forgets accepted transactions at a restart."
@@ -106,6 +106,12 @@ class NodeSettings(BaseSettings):
 
     def get_database_key_path(self) -> Path:
         return self.db_encryption_key_path or self.data / "database.key"
+
+    def get_node_key_path(self) -> Path:
+        return self.node_key_path or self.data / "node.key"
+
+    def get_node_password_path(self) -> Path:
+        return self.node_password_path or self.data / "node.password"
 
     def get_genesis_path(self) -> Path:
         return self.data / "genesis.json"

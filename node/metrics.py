@@ -1,0 +1,58 @@
+"""What the node counts, for Prometheus: chain, mempool, admission and HTTP."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """One registry per node, so that several nodes in a process keep apart."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.height = Gauge(
+            "aitbc_chain_height", "Height of the last final block.", registry=self.registry
+        )
+        self.view = Gauge("aitbc_consensus_view", "View of the consensus.", registry=self.registry)
+        self.block_time = Gauge(
+            "aitbc_chain_block_time_seconds",
+            "Header time of the last final block.",
+            registry=self.registry,
+        )
+        self.blocks = Counter("aitbc_blocks", "Blocks made final.", registry=self.registry)
+        self.transactions = Counter(
+            "aitbc_transactions", "Transactions made final.", ["result"], registry=self.registry
+        )
+        self.rejections = Counter(
+            "aitbc_rejections", "Transactions refused, by reason.", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.waiting = Gauge(
+            "aitbc_mempool_transactions", "Transactions that wait.", registry=self.registry
+        )
+        self.waiting_bytes = Gauge(
+            "aitbc_mempool_bytes", "Bytes of the transactions that wait.", registry=self.registry
+        )
+        self.build_seconds = Histogram(
+            "aitbc_block_build_seconds", "Time to build or check a block.", ["what"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.commit_seconds = Histogram(
+            "aitbc_block_commit_seconds", "Time to store a final block, fsync included.",
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.journal_seconds = Histogram(
+            "aitbc_vote_journal_seconds", "Time to make one's own vote durable.",
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.escrow = Gauge(
+            "aitbc_escrow_base_units", "Money locked for live jobs.", registry=self.registry
+        )
+        self.jobs = Gauge(
+            "aitbc_jobs", "Jobs by how they stand.", ["state"], registry=self.registry
+        )
+
+    def render(self) -> bytes:
+        """Return the text exposition."""
+        return generate_latest(self.registry)
