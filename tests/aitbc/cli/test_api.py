@@ -1,0 +1,102 @@
+import socket
+import time
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from aitbc.cli.api import explain_failure
+from aitbc.cli.main import app
+from aitbc.errors import (
+    AITBCError,
+    ConnectionFailedError,
+    InvalidAnswerError,
+    JobFailedError,
+    WaitTimeoutError,
+    build_api_error,
+)
+
+
+def run(*arguments: str, key: str | None = "aitbc_key", url: str | None = None) -> Result:
+    return CliRunner(
+        env={"AITBC_API_KEY": key, "AITBC_API_URL": url, "AITBC_API_KEY_FILE": None}
+    ).invoke(app, arguments)
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionFailedError("refused", is_sent=False), 30),
+        (build_api_error(503, {"error_code": "NOT_IN_STEP"}, None), 30),
+        (build_api_error(500, None, None), 30),
+        (build_api_error(400, {"error_code": "INVALID_JOB_TYPE"}, None), 31),
+        (build_api_error(401, {}, None), 31),
+        (build_api_error(402, {"error_code": "INSUFFICIENT_BALANCE"}, None), 31),
+        (build_api_error(404, {"error_code": "JOB_NOT_FOUND"}, None), 31),
+        (build_api_error(409, {"error_code": "JOB_NOT_COMPLETED"}, None), 31),
+        (build_api_error(422, {"errors": [{"pointer": "/prompt"}]}, None), 31),
+        (build_api_error(429, {}, 7.0), 31),
+        (JobFailedError("job_1 is failed", None), 32),
+        (WaitTimeoutError("job_1 is still running"), 34),
+        (InvalidAnswerError("not JSON"), 1),
+    ],
+)
+def test_each_failure_has_its_code_and_a_next_step(error: AITBCError, code: int) -> None:
+    failure = explain_failure(error)
+    assert int(failure.code) == code
+    assert failure.next_step
+
+
+def test_a_schema_error_names_the_member() -> None:
+    error = build_api_error(422, {"errors": [{"pointer": "/prompt"}]}, None)
+    assert "/prompt" in explain_failure(error).message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs", "list"),
+        ("jobs", "submit", "hello"),
+        ("jobs", "results", "job_00"),
+        ("receipt", "get", "receipt_00"),
+        ("explorer", "blocks"),
+        ("account", "ait1pp60ff99sxwsvxm5fu9k50mtxhrftk2h85tk27"),
+        ("api-keys", "list"),
+    ],
+)
+def test_nobody_there_is_exit_code_30(arguments: tuple[str, ...]) -> None:
+    begin = time.monotonic()
+    result = run(*arguments, url=f"http://127.0.0.1:{find_free_port()}")
+    assert (result.exit_code, result.stdout) == (30, "")
+    assert "aitbc devnet" in result.stderr
+    assert time.monotonic() - begin < 5
+
+
+def test_the_url_option_wins_over_the_environment() -> None:
+    port = find_free_port()
+    result = run(
+        "explorer", "blocks", "--api-url", f"http://127.0.0.1:{port}", url="http://[::1]:9"
+    )
+    assert f":{port}" in result.stderr
+
+
+def test_a_missing_key_is_said_before_anything_is_sent() -> None:
+    result = run("jobs", "list", key=None)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "AITBC_API_KEY" in result.stderr
+
+
+def test_what_is_no_address_of_an_api_is_refused() -> None:
+    assert run("jobs", "list", url="ftp://node").exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [(), ("--body", "absent.json", "text")])
+def test_a_job_is_a_prompt_or_a_body(arguments: tuple[str, ...]) -> None:
+    result = run("jobs", "submit", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "aitbc jobs submit --help" in result.stderr
