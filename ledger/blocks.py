@@ -12,6 +12,8 @@ BLOCK_VERSION: Final = 1
 MAX_BLOCK_TRANSACTIONS: Final = 4_096
 MAX_HEADER_BYTES: Final = 512
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
+MAX_BODY_BYTES: Final = MAX_BLOCK_BYTES - MAX_HEADER_BYTES - 8
+"""The transactions' bytes; beside them a block holds its header and two array lengths."""
 
 
 class Header(Record, frozen=True):

@@ -145,7 +145,7 @@ class Totals(Record, frozen=True, tag=4):
     failed: Counter = 0
     cancelled: Counter = 0
     volume: Amount = 0
-    """Sum of the amounts settled, shares included."""
+    """Sum of the amounts settled, shares included, up to `MAX_AMOUNT` (rule L1)."""
 
 
 class Authorities(Record, frozen=True, tag=5):

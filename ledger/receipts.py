@@ -7,47 +7,52 @@ without a domain tag; no tag begins with `{`.
 
 import base64
 import binascii
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import rfc8785
+from msgspec import Meta
 
 from ledger import crypto
 from ledger.rejection import Rejected, Rejection
 
 UNSIGNED_MEMBERS = ("signature", "attestations")
 MAX_RECEIPT_BYTES = 16_384
+ALGORITHM = "Ed25519"
+
+WholeNumber = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""What JSON carries exactly (RFC 8785, section 3.2.2.3): an amount up to nine million AIT."""
 
 
 class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the miner signs. Hashes, ids and commitments are lower-case hex without a prefix."""
 
-    version: int = 1
+    version: Annotated[int, Meta(ge=1, le=1)] = 1
     chain_id: str
     receipt_id: str
     job_id: str
     provider: str
     """The payee's address."""
     miner_id: str
-    claim_number: int
+    claim_number: WholeNumber
     client: str
     service: str
-    units: int
+    units: WholeNumber
     unit_type: str
-    price: int
+    price: WholeNumber
     """Base units per unit."""
-    amount: int
+    amount: WholeNumber
     """Base units: units times price."""
     model: str
     engine: str
     """Engine, build and device that ran the job."""
     input_hash: str
     result_hash: str
-    started_at: int
+    started_at: WholeNumber
     """Seconds since the Unix epoch, rounded down."""
-    completed_at: int
-    started_ms: int
-    completed_ms: int
+    completed_at: WholeNumber
+    started_ms: WholeNumber
+    completed_ms: WholeNumber
     receipt_commit: str
 
 
@@ -60,7 +65,7 @@ def sign_receipt(seed: bytes, core: ReceiptCore) -> dict[str, Any]:
     """Return the receipt document: the core and the `signature` of its canonical bytes."""
     public_key = encode_base64url(crypto.compute_public_key(seed))
     signature = {
-        "alg": "Ed25519",
+        "alg": ALGORITHM,
         "key_id": public_key,
         "sig": encode_base64url(crypto.sign(seed, encode_core(core))),
         "public_key": public_key,
@@ -79,11 +84,14 @@ def parse_receipt(document: dict[str, Any]) -> tuple[ReceiptCore, bytes]:
         core = msgspec.convert(members, ReceiptCore, strict=True)
         if not isinstance(signature, dict):
             raise ValueError("the signature is missing")
+        if signature["alg"] != ALGORITHM or signature["public_key"] != signature["key_id"]:
+            raise ValueError("the signature is not Ed25519 by the key that it names")
         public_key = decode_base64url(signature["key_id"])
         signed = decode_base64url(signature["sig"])
+        message = encode_core(core)
     except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
         raise Rejected(Rejection.MALFORMED, f"not a receipt: {error}") from None
-    if not crypto.is_valid_signature(public_key, encode_core(core), signed):
+    if not crypto.is_valid_signature(public_key, message, signed):
         raise Rejected(Rejection.BAD_SIGNATURE, "the receipt's signature does not hold")
     return core, public_key
 

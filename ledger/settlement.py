@@ -20,6 +20,7 @@ from ledger.outcomes import Event, JobSettled
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_miner
 from ledger.transactions import JobSettle
+from ledger.types import add_capped
 from zk.statement import PublicInputs, compute_context
 
 _SETTLE_KIND = 7
@@ -86,8 +87,8 @@ def apply_settle(context: Context, sender: bytes, payload: JobSettle) -> tuple[E
         miner_key(lease.miner),
         msgspec.structs.replace(
             miner,
-            earned=miner.earned + payout,
-            busy_time=miner.busy_time + context.time - lease.claimed_at,
+            earned=add_capped(miner.earned, payout),
+            busy_time=add_capped(miner.busy_time, context.time - lease.claimed_at),
         ),
     )
     credit(changes, lease.payee, payout)

@@ -66,7 +66,10 @@ def update_tree(
         old_width = -(-old_width // ARITY)
         if _width(new_count, level) <= 1:
             break
-    return _seal(new_count, changed.get(0, bytes(_HASH))), written
+    if 0 in changed:
+        return _seal(new_count, changed[0]), written
+    unchanged = read_node(level - 1, 0)
+    return _seal(new_count, _hash_node(unchanged) if unchanged else bytes(_HASH)), written
 
 
 def prove_leaf(read_node: ReadNode, count: int, leaf: int) -> StateProof:

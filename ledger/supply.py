@@ -11,6 +11,7 @@ import msgspec
 from ledger.entries import Account, JobStatus, Miner, Totals, compute_money
 from ledger.outcomes import JobEnded, JobSettled, Outcome
 from ledger.state import Changes, get_totals
+from ledger.types import add_capped
 
 
 class SupplyViolation(AssertionError):
@@ -64,7 +65,7 @@ def _count_jobs(
         for event in outcome.events:
             if isinstance(event, JobSettled):
                 settled += 1
-                volume += event.amount
+                volume = add_capped(volume, event.amount)
             elif isinstance(event, JobEnded):
                 failed += event.status is JobStatus.FAILED
                 cancelled += event.status is JobStatus.CANCELLED

@@ -127,7 +127,8 @@ def apply_block(
     """
     header = block.header
     proposer_account = check_header(view, parent, header, rules)
-    if sum(len(verified.raw) for verified in transactions) > blocks.MAX_BLOCK_BYTES:
+    size = sum(len(verified.raw) for verified in transactions)
+    if size > blocks.MAX_BODY_BYTES or len(transactions) > blocks.MAX_BLOCK_TRANSACTIONS:
         raise Rejected(Rejection.BAD_BLOCK_SIZE)
     root = merkle.compute_root([verified.raw for verified in transactions])
     if root != header.transactions_root:
@@ -148,6 +149,7 @@ def check_header(view: StateView, parent: Header, header: Header, rules: Rules) 
     authorities = get_authorities(view)
     expected = msgspec.structs.replace(
         header,
+        version=blocks.BLOCK_VERSION,
         chain_id=rules.chain_id,
         epoch=authorities.current.epoch,
         height=parent.height + 1,

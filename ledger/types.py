@@ -32,5 +32,13 @@ Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0
 """A service's or a miner's name: lower-case ASCII, so that two names never look alike."""
 
 
+def add_capped(total: int, amount: int) -> int:
+    """Return a running statistic that stays at `MAX_AMOUNT` instead of leaving its type (rule L1).
+
+    Money itself never comes near: the supply is below the bound. A sum over all payouts can.
+    """
+    return min(total + amount, MAX_AMOUNT)
+
+
 class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Anything with a canonical encoding: a MessagePack array of its fields, in order."""
