@@ -119,6 +119,12 @@ def read_sign_sequence(raw: RawConnection) -> int:
     return int(row[0]) if row else 0
 
 
+def read_place(raw: RawConnection, height: int) -> tuple[bytes, int]:
+    """Return the hash and the header time of the block at a height that an index names."""
+    row = raw.execute("select hash, header from blocks where height = ?", (height,)).fetchone()
+    return row[0], _headers.decode(row[1]).time
+
+
 def read_located(raw: RawConnection, position: int) -> Located | None:
     """Return the transaction at a position; None where a due job was processed."""
     row = raw.execute(
@@ -151,11 +157,6 @@ def iterate_transaction_positions(raw: RawConnection, before: int | None) -> Ite
         (2**63 - 1 if before is None else before,),
     ):
         yield position
-
-
-def compute_position(located: Located, due_count: int) -> int:
-    """Return the position of a located transaction."""
-    return located.height << SLOT_BITS | (located.index + due_count)
 
 
 def _read_block(raw: RawConnection, row: Sequence[Any]) -> FinalBlock:

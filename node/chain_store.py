@@ -18,6 +18,7 @@ from ledger.outcomes import Outcome
 from ledger.state import Changes
 from ledger.state_tree import StateProof
 from node import block_rows, mempool_rows, stored_state
+from node.chain_history import ChainHistory
 from node.database import Database
 from node.database_errors import DatabaseDamaged, DatabaseExists, WrongChain
 from node.history_index import SEGMENT_PAIRS, HistoryIndex, drop_unfinished
@@ -57,15 +58,16 @@ class ChainStore:
             )
         database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
         self.state = StoredState(database.connect_reader(CACHE_KIB), key_chunk_pairs)
-        self.history = database.read_now(
+        self._index = database.read_now(
             lambda connection: HistoryIndex(get_raw(connection), segment_pairs)
         )
+        self.history = ChainHistory(database, self._index, self.state)
         self._is_committing = False
-        for block in self.iterate_blocks(self.history.first_height):
+        for block in self.iterate_blocks(self._index.first_height):
             pairs = compute_terms(
                 block.header.height, block.hash, block.transactions, block.outcomes, self._get_job
             )
-            self.history.add(pairs, block.header.height)
+            self._index.add(pairs, block.header.height)
 
     @staticmethod
     def initialise(database: Database, block: Block, changes: Changes) -> None:
@@ -127,7 +129,7 @@ class ChainStore:
         )
         leaves = _get_leaves(changes)
         key_batch = self.state.hold(changes)
-        history_batch = self.history.plan(len(outcomes) * _PAIRS_PER_OUTCOME)
+        history_batch = self._index.plan(len(outcomes) * _PAIRS_PER_OUTCOME)
         self._is_committing = True
 
         def write(connection: Connection) -> list[tuple[int, int]]:
@@ -139,7 +141,7 @@ class ChainStore:
             if key_batch is not None:
                 stored_state.write_keys(raw, key_batch)
             if history_batch is not None:
-                self.history.write(raw, history_batch)
+                self._index.write(raw, history_batch)
             return compute_terms(
                 block.header.height, final.hash, block.transactions, outcomes,
                 lambda job: _as_job(changes, job),
@@ -197,8 +199,8 @@ class ChainStore:
     ) -> None:
         self._head, self._head_hash = block.header, block.hash
         if batch is not None:
-            self.history.on_written(batch)
-        self.history.add(pairs, block.header.height)
+            self._index.on_written(batch)
+        self._index.add(pairs, block.header.height)
 
     def _get_job(self, job: bytes) -> Job | None:
         entry = self.state.get(job_key(job))

@@ -14,11 +14,8 @@ def insert_rows(connection: Connection, rows: Sequence[tuple[int, bytes]]) -> No
 
 def load_rows(connection: Connection) -> list[tuple[int, bytes]]:
     """Return every waiting transaction as (sequence, canonical bytes), in order of arrival."""
-    return (
-        get_raw(connection)
-        .execute("select sequence, raw from mempool order by sequence")
-        .fetchall()
-    )  # type: ignore[no-any-return]
+    rows = get_raw(connection).execute("select sequence, raw from mempool order by sequence")
+    return list(rows)
 
 
 def remove_rows(connection: Connection, sequences: Sequence[int]) -> None:
