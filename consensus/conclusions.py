@@ -63,7 +63,8 @@ class Conclusions(Repetition):
     def _end_listening(self) -> None:
         if self._listening is not None and self._now >= self._listening.compute_end(self.view):
             self._listening = None
-            self._first_view = self.view if self._restored.is_wiped else 0
+            if self._restored.is_wiped:
+                self._first_view = self.view
 
     def _move_on(self) -> None:
         # C7: any certificate of this view or a higher one, or f + 1 votes of a higher one.

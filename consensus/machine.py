@@ -110,8 +110,7 @@ class Consensus(Conclusions):
         is_pending = self._pacing.work_since is not None
         self._pacing = Pacing(self._timing, self._now, last_block_at)
         self._pacing.on_work(self._now, is_pending)
-        if self._me is not None and not is_alone:
-            self._listening = Listening(self._timing, self._now, self._restored.is_wiped)
+        self._listen()
         for proposal in self._restored.proposals:
             self._restore_proposal(proposal)
         for certificate in self._restored.certificates:
@@ -263,6 +262,14 @@ class Consensus(Conclusions):
         self._begin_epoch(committee)
         self._pacing.enter(self._now)
         self._pacing.parent_final_at = self._now
+        # C16: a wiped authority may have voted in this epoch before it forgot.
+        self._listening = None
+        if self._restored.is_wiped:
+            self._listen()
+
+    def _listen(self) -> None:
+        if self._me is not None and self.committee.size > 1:
+            self._listening = Listening(self._timing, self._now, self._restored.is_wiped)
 
 
 def _is_requested(block: Block, request: RequestProposal) -> bool:

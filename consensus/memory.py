@@ -55,11 +55,10 @@ class Memory:
         self._is_stopped = False
         self._is_between_epochs = restored.head.closes_epoch
         self._listening: Listening | None = None
-        self._first_view = 0
-        """First view that this node may vote in (rule C16)."""
         self._pacing = Pacing(timing, 0, 0)
         self._caught_up_at: int | None = None
         self._begin_epoch(committee)
+        self._first_view = restored.first_view
 
     def _begin_epoch(self, committee: Committee) -> None:
         self.committee = committee
@@ -80,6 +79,8 @@ class Memory:
         self._failed_view: int | None = None
         self._resend_at: int | None = None
         self._timers: dict[Timer, int] = {}
+        self._first_view = 0
+        """First view that this node may vote in (rule C16)."""
 
     def _advance(self, head: FinalHead) -> None:
         self.tree.advance(head)

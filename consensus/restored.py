@@ -18,4 +18,6 @@ class Restored(Struct, frozen=True):
     proposals: tuple[VerifiedProposal, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     is_wiped: bool = False
-    """Whether there was no journal, so that earlier votes of this key may be forgotten."""
+    """Whether the journal holds no signature, so that earlier ones of this key may be forgotten."""
+    first_view: int = 0
+    """No vote is cast in earlier views, of which the journal knows nothing."""

@@ -62,7 +62,7 @@ def check_sign_state(sequence: int | None, stored_sequence: int) -> None:
 
 
 class SignState:
-    """Every signature above a floor. `record_…` returns the frame to make durable before it leaves."""
+    """Every signature above a floor. `record_…` returns the frame that must be durable first."""
 
     def __init__(self, head: JournalHead, entries: Iterable[Entry] = ()) -> None:
         self._chain_id, self._key = head.chain_id, head.key
@@ -163,11 +163,11 @@ class SignState:
                 renumbered.append(SignedVote(number, entry.vote))
             else:
                 renumbered.append(SignedProposal(number, entry.proposal))
-        for entry in renumbered:
-            self._store(entry)
+        for kept in renumbered:
+            self._store(kept)
         return (head, *self._kept.values(), *self._certificates.values(), *renumbered)
 
-    def make_restored(self, final: FinalHead, committee: Committee, is_wiped: bool) -> Restored:
+    def make_restored(self, final: FinalHead, committee: Committee) -> Restored:
         """Return what a machine starts from, with every record verified again.
 
         Raises `Rejected` where a record does not hold, which a checksum rules out unless the file
@@ -182,6 +182,7 @@ class SignState:
             for (of_epoch, view), proposal in sorted(proposals.items())
             if of_epoch == epoch and view > final.view
         ]
+        signed_views = [k[1] for k in (*self._votes, *self._proposals) if k[0] == epoch]
         certificates = [b for b in self._certificates if b.epoch == epoch and b.view > final.view]
         return Restored(
             final,
@@ -191,7 +192,8 @@ class SignState:
                 verify_certificate(self._certificates[ballot].certificate, committee).certificate
                 for ballot in certificates
             ),
-            is_wiped,
+            is_wiped=self.sequence == 0,
+            first_view=min(signed_views, default=0),
         )
 
     def _take_unwritten(self, entries: list[Entry]) -> tuple[Entry, ...]:

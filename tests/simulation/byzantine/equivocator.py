@@ -1,0 +1,48 @@
+"""An authority that votes and proposes both ways: one half hears this, the other half that."""
+
+from consensus.messages import NO_BLOCK, Ballot, Proposal, VoteKind
+from ledger.blocks import Block, compute_header_hash
+from tests.simulation.byzantine.dishonest import DishonestNode
+
+
+class Equivocator(DishonestNode):
+    """Signs two proposals a turn, every notarize for any block, and nullify beside finalize."""
+
+    def sign_proposal(self, view: int, block: Block, block_hash: bytes) -> None:
+        header = block.header
+        if view != header.view:
+            return super().sign_proposal(view, block, block_hash)
+        other = self.world.build(
+            header.height, view, header.parent, header.parent_view, header.time + 1, self.known
+        )
+        other_hash = compute_header_hash(other.header)
+        self.blocks[other_hash] = other
+        first = self.make_proposal(view, block, block_hash)
+        second = self.make_proposal(view, other, other_hash)
+        for node in self.get_others():
+            self.whisper(node, first if node % 2 else second)
+        self._hear_proposal(first)
+        return None
+
+    def sign_vote(self, ballot: Ballot, proposal: Proposal | None) -> None:
+        vote = self.make_vote(ballot)
+        others = self.get_others()
+        for node in others:
+            self.whisper(node, vote)
+        opposite = {
+            VoteKind.FINALIZE: VoteKind.NULLIFY,
+            VoteKind.NOTARIZE: VoteKind.NULLIFY,
+        }.get(ballot.kind)
+        if opposite is not None and others:
+            second = Ballot(opposite, ballot.epoch, ballot.view, NO_BLOCK)
+            self.whisper(self.random.choice(others), self.make_vote(second))
+        self._hear_vote(vote)
+
+    def on_foreign_proposal(self, proposal: Proposal, block_hash: bytes) -> None:
+        """Notarize and finalize whatever anybody proposes, at once."""
+        epoch = proposal.block.header.epoch
+        for kind in (VoteKind.NOTARIZE, VoteKind.FINALIZE):
+            vote = self.make_vote(Ballot(kind, epoch, proposal.view, block_hash))
+            for node in self.get_others():
+                if self.random.random() < 0.7:
+                    self.whisper(node, vote)

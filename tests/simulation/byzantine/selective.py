@@ -1,0 +1,18 @@
+"""An authority that speaks to one node at a time, so that certificates form at one place only."""
+
+from consensus import effects
+from consensus.messages import Ballot, Proposal
+from tests.simulation.byzantine.dishonest import DishonestNode
+
+
+class Selective(DishonestNode):
+    """Every vote goes to one other node, and no certificate is ever passed on."""
+
+    def sign_vote(self, ballot: Ballot, proposal: Proposal | None) -> None:
+        vote = self.make_vote(ballot)
+        self.whisper(self.random.choice(self.get_others()), vote)
+        self._hear_vote(vote)
+
+    def perform(self, effect: effects.Effect) -> None:
+        if not isinstance(effect, effects.Broadcast | effects.Send):
+            super().perform(effect)

@@ -1,0 +1,80 @@
+"""What one seed stands for: how many nodes, which fail and how, and for how long."""
+
+from dataclasses import dataclass
+from random import Random
+
+from consensus.quorum import compute_fault_bound
+from consensus.timing import Timing
+from tests.simulation.network import Weather
+from tests.simulation.signing import ED25519, STAND_IN, Scheme
+
+BYZANTINE_KINDS = ("equivocator", "silent", "selective", "invalid", "twin_proposals")
+SIZES = (1, 2, 3, 4, 4, 4, 5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run; times in ms."""
+
+    seed: int
+    size: int
+    members: tuple[tuple[int, ...], ...]
+    closing_heights: tuple[int, ...]
+    byzantine: dict[int, str]
+    wiped: frozenset[int]
+    """Nodes that lose their disks once; they count as faulty."""
+    weather: Weather
+    crash_chance: float
+    """For each step of a driver."""
+    parting: bool
+    scheme: Scheme
+    timing: Timing
+    stormy: int = 7_000
+    calm: int = 9_000
+    idle: int = 0
+
+    @property
+    def faulty(self) -> frozenset[int]:
+        """Nodes that break promises; at most f."""
+        return frozenset(self.byzantine) | self.wiped
+
+
+def make_scenario(seed: int) -> Scenario:
+    """Return the scenario of a seed."""
+    random = Random(seed)
+    size = SIZES[seed % len(SIZES)]
+    members: tuple[tuple[int, ...], ...] = (tuple(range(size)),)
+    closing: tuple[int, ...] = ()
+    if size >= 5 and random.random() < 0.5:
+        # The last node joins only with the second epoch, the first leaves with the third.
+        members = (tuple(range(size - 1)), tuple(range(size)), tuple(range(1, size)))
+        closing = (random.randint(1, 6), random.randint(7, 12))
+    budget = min(compute_fault_bound(len(epoch)) for epoch in members)
+    always = [node for node in range(size) if all(node in epoch for epoch in members)]
+    byzantine: dict[int, str] = {}
+    wiped: frozenset[int] = frozenset()
+    if budget and random.random() < 0.7:
+        byzantine = {random.choice(always): random.choice(BYZANTINE_KINDS)}
+    if budget > len(byzantine) and random.random() < 0.3:
+        wiped = frozenset({random.choice([node for node in always if node not in byzantine])})
+    weather = Weather(
+        1,
+        random.choice((30, 150, 400, 900)),
+        random.choice((0.0, 0.05, 0.15, 0.3)),
+        random.choice((0.0, 0.1, 0.3)),
+    )
+    is_quiet = not byzantine and not wiped and random.random() < 0.3
+    return Scenario(
+        seed,
+        size,
+        members,
+        closing,
+        byzantine,
+        wiped,
+        weather,
+        random.choice((0.0, 0.0, 0.001, 0.004, 0.01)),
+        size > 1 and random.random() < 0.4,
+        ED25519 if seed % 50 == 3 else STAND_IN,
+        Timing(),
+        idle=21_500 if is_quiet else 0,
+    )
