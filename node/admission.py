@@ -5,14 +5,14 @@ off the event loop. A sender hears its id only when the transaction survives a c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ledger import crypto, settlement
 from ledger.context import Context, Rules
 from ledger.rejection import Rejected, Rejection
-from ledger.state import Changes, StateView, get_account
+from ledger.state import Changes, get_account, get_totals
 from ledger.transactions import (
     JobSettle,
     Transaction,
@@ -20,6 +20,7 @@ from ledger.transactions import (
     decode_transaction,
     verify_transaction,
 )
+from node.chain import Chain
 from node.mempool import Mempool, Waiting
 from node.proofs import ProofGate
 
@@ -29,17 +30,11 @@ MAX_SUBMITTED = 1_000
 INLINE_SIGNATURES = 2
 """Up to this many signatures are checked on the loop: a thread's hand-over costs as much as one."""
 
+EPOCH_TOLERANCE = 5_000
+"""Milliseconds that a settlement's epoch may be ahead of this node's clock; it waits till then."""
+
 Verdict = bytes | Rejected
 Checked = VerifiedTransaction | Rejected
-
-
-class Final(NamedTuple):
-    """What admission needs of the final chain."""
-
-    view: StateView
-    height: int
-    time: int
-    clock: int
 
 
 class Journal(Protocol):
@@ -59,18 +54,18 @@ class Admission:
         gate: ProofGate,
         rules: Rules,
         executor: Executor,
-        get_final: Callable[[], Final],
-        is_final: Callable[[bytes], Awaitable[bool]],
+        chain: Chain,
         on_work: Callable[[], None],
+        get_now: Callable[[], int],
     ) -> None:
         self._mempool = mempool
         self._journal = journal
         self._gate = gate
         self._rules = rules
         self._executor = executor
-        self._get_final = get_final
-        self._is_final = is_final
+        self._chain = chain
         self._on_work = on_work
+        self._get_now = get_now
 
     async def submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         """Return each transaction's id, once it waits durably, or why it was refused."""
@@ -93,15 +88,15 @@ class Admission:
     def _precheck(self, raw: bytes) -> Transaction:
         """Decode, and refuse what no block after the head could take. Raises `Rejected`."""
         transaction = decode_transaction(raw)
-        final, limits = self._get_final(), self._rules.parameters
+        height, limits = self._chain.head.height, self._rules.parameters
         if transaction.fee < len(raw) * limits.minimum_fee_rate:
             raise Rejected(
                 Rejection.FEE_TOO_LOW,
                 f"{len(raw)} bytes cost at least {len(raw) * limits.minimum_fee_rate} base units",
             )
-        if transaction.valid_until <= final.height:
-            raise Rejected(Rejection.VALIDITY_OVER, f"the chain is at height {final.height}")
-        if transaction.valid_until > final.height + 1 + limits.maximum_validity:
+        if transaction.valid_until <= height:
+            raise Rejected(Rejection.VALIDITY_OVER, f"the chain is at height {height}")
+        if transaction.valid_until > height + 1 + limits.maximum_validity:
             raise Rejected(Rejection.VALIDITY_TOO_LONG)
         return transaction
 
@@ -126,8 +121,11 @@ class Admission:
         """Check a settlement against the final state, its proof last."""
         if isinstance(result, Rejected) or not isinstance(result.transaction.payload, JobSettle):
             return result
-        payload, final = result.transaction.payload, self._get_final()
-        context = Context(Changes(final.view), self._rules, final.height, final.time, final.clock)
+        payload, head, view = result.transaction.payload, self._chain.head, self._chain.view
+        if payload.epoch_time > self._get_now() + EPOCH_TOLERANCE:
+            return Rejected(Rejection.NOT_YET_DUE, "the epoch time is ahead of this node's clock")
+        clock = head.time - get_totals(view).outage
+        context = Context(Changes(view), self._rules, head.height, head.time, clock)
         sender = crypto.compute_address(result.transaction.sender)
         try:
             job, lease = settlement.check_settle(context, sender, payload)
@@ -135,7 +133,7 @@ class Admission:
                 self._rules.chain_id, self._rules.proof.key_id, job, lease, payload
             )
         except Rejected as rejected:
-            return result if await self._is_final(result.id) else rejected
+            return result if await self._chain.is_final(result.id) else rejected
         if not await self._gate.verify_soon(inputs, payload.proof):
             return Rejected(Rejection.BAD_PROOF)
         return result
@@ -146,11 +144,11 @@ class Admission:
         if self._mempool.has(result.id):
             return result.id
         sender = crypto.compute_address(result.transaction.sender)
-        account = get_account(self._get_final().view, sender)
+        account = get_account(self._chain.view, sender)
         try:
             waiting = self._mempool.reserve(sender, result, account.nonce, account.balance)
         except Rejected as rejected:
-            if rejected.reason is Rejection.NONCE_USED and await self._is_final(result.id):
+            if rejected.reason is Rejection.NONCE_USED and await self._chain.is_final(result.id):
                 return result.id
             return rejected
         reserved.append(waiting)

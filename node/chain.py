@@ -23,7 +23,6 @@ from ledger.rejection import Rejected
 from ledger.state import StateView, get_job, get_totals
 from ledger.transactions import JobSettle, VerifiedTransaction, verify_transaction
 from ledger.transition import Executed, apply_block
-from node.admission import Final
 from node.block_builder import Place, build_block
 from node.chain_store import ChainStore
 from node.mempool import Mempool
@@ -86,10 +85,9 @@ class Chain:
         """The state after the head."""
         return self.store.state
 
-    def get_final(self) -> Final:
-        """Return what admission checks against."""
-        outage = get_totals(self.view).outage
-        return Final(self.view, self.head.height, self.head.time, self.head.time - outage)
+    async def is_final(self, transaction_id: bytes) -> bool:
+        """Tell whether a transaction is in a final block."""
+        return await self.store.history.find_transaction(transaction_id) is not None
 
     def has_work(self) -> bool:
         """Tell whether a transaction or a due deadline waits for a block."""

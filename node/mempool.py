@@ -66,6 +66,30 @@ class Mempool:
         self, sender: bytes, verified: VerifiedTransaction, account_nonce: int, balance: int
     ) -> Waiting:
         """Enter a transaction that is not yet durable. Raises `Rejected`."""
+        waiting = self._enter(self._next_sequence, sender, verified, account_nonce, balance)
+        self._next_sequence += 1
+        return waiting
+
+    def restore(
+        self,
+        sequence: int,
+        sender: bytes,
+        verified: VerifiedTransaction,
+        account_nonce: int,
+        balance: int,
+    ) -> None:
+        """Enter a transaction from its durable row, after a restart. Raises `Rejected`."""
+        self._next_sequence = max(self._next_sequence, sequence + 1)
+        self._enter(sequence, sender, verified, account_nonce, balance).is_durable = True
+
+    def _enter(
+        self,
+        sequence: int,
+        sender: bytes,
+        verified: VerifiedTransaction,
+        account_nonce: int,
+        balance: int,
+    ) -> Waiting:
         nonce, fee = verified.transaction.nonce, verified.transaction.fee
         line = self._lines.get(sender) or _Line(account_nonce, account_nonce)
         if nonce < line.first:
@@ -91,8 +115,7 @@ class Mempool:
             raise Rejected(Rejection.MEMPOOL_FULL)
         if replaced:
             self._drop(replaced)
-        waiting = Waiting(self._next_sequence, sender, verified)
-        self._next_sequence += 1
+        waiting = Waiting(sequence, sender, verified)
         self._lines[sender] = line
         line.waiting[nonce] = waiting
         line.end = max(line.end, nonce + 1)

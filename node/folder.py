@@ -1,0 +1,157 @@
+"""A node's data folder: how it is made, locked against a second process, and opened.
+
+genesis.json   the chain              node.db        everything else, encrypted
+config.toml    settings of this node  database.key   its key, 64 hex digits, mode 0600
+node.key       the node's key, sealed journal.bin    what this key has signed
+node.password  its password, 0600     lock           held by the running process
+"""
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from coordinator.tables import METADATA as COORDINATOR_TABLES
+from genesis.document import Genesis, InvalidGenesis, UnfitVerifyingKey, load_genesis
+from genesis.state import build_genesis_state
+from ledger import crypto, keystore
+from node.chain_store import ChainStore
+from node.database import Database
+from node.exit_codes import ExitCode, OperatorError
+from node.key_file import create_key, read_key, write_key
+from node.settings import CONFIG_FILE, NodeSettings
+from node.tables import CHAIN_TABLES
+
+TABLES = (CHAIN_TABLES, COORDINATOR_TABLES)
+GENESIS_FILE = "genesis.json"
+
+
+class FolderRefused(OperatorError):
+    """The data folder is not what it should be, or not complete."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class FolderLocked(OperatorError):
+    """Another process runs on this data folder."""
+
+    exit_code = ExitCode.DATA_FOLDER_LOCKED
+
+
+class GenesisRefused(OperatorError):
+    """The genesis document is invalid."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class KeyRefused(OperatorError):
+    """The chain's verifying key must not be used."""
+
+    exit_code = ExitCode.VERIFYING_KEY_REFUSED
+
+
+class FolderLock:
+    """An exclusive lock that ends with the process, however it ends."""
+
+    def __init__(self, data: Path) -> None:
+        """Take the lock. Raises `FolderLocked`."""
+        try:
+            self._descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise FolderRefused(f"there is no data folder at {data}: aitbc node init") from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise FolderLocked(f"another process is running on {data}") from None
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.close(self._descriptor)
+
+
+def create_folder(
+    data: Path,
+    document: bytes,
+    seed: bytes,
+    password: bytes | None = None,
+    config: dict[str, Any] | None = None,
+) -> Genesis:
+    """Make a node's folder for the chain of a genesis document; `seed` is the node's key.
+
+    Without a password a random one is written beside the key. Raises `OperatorError`.
+    """
+    genesis = read_genesis(document)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (data / GENESIS_FILE).exists():
+        raise FolderRefused(f"{data} is a node's folder already")
+    cost = keystore.DEFAULT_COST
+    if password is None:
+        password, cost = secrets.token_hex(32).encode(), keystore.LOW_COST
+        keystore.write_private_file(data / "node.password", password + b"\n")
+    keystore.write_private_file(data / "node.key", keystore.seal_seed(seed, password, cost))
+    (data / CONFIG_FILE).write_text(tomli_w.dumps(config or {}))
+    is_encrypted = (config or {}).get("db_encryption_enabled", True)
+    key = create_key() if is_encrypted else None
+    if key is not None:
+        write_key(data / "database.key", key)
+    database = Database.create(data / "node.db", key, tables=TABLES, is_dev=genesis.is_dev)
+    try:
+        block, changes = build_genesis_state(genesis)
+        ChainStore.initialise(database, block, changes)
+    finally:
+        database.close_now()
+    # Last, because its presence says that the folder is whole.
+    keystore.write_private_file(data / GENESIS_FILE, document)
+    return genesis
+
+
+def read_genesis(document: bytes) -> Genesis:
+    """Return the genesis of a document. Raises `GenesisRefused` or `KeyRefused`."""
+    try:
+        return load_genesis(document)
+    except UnfitVerifyingKey as error:
+        raise KeyRefused(str(error)) from None
+    except InvalidGenesis as error:
+        raise GenesisRefused(str(error)) from None
+
+
+def open_genesis(data: Path) -> Genesis:
+    """Return the genesis of a data folder. Raises `OperatorError`."""
+    try:
+        document = (data / GENESIS_FILE).read_bytes()
+    except FileNotFoundError:
+        raise FolderRefused(f"{data} is not a node's folder: aitbc node init") from None
+    return read_genesis(document)
+
+
+def open_database(settings: NodeSettings, genesis: Genesis) -> Database:
+    """Return the node's database. Raises `DatabaseError` and its kinds."""
+    key = read_key(settings.get_database_key_path()) if settings.db_encryption_enabled else None
+    return Database.open(settings.get_database_path(), key, tables=TABLES, is_dev=genesis.is_dev)
+
+
+def open_seed(settings: NodeSettings) -> bytes:
+    """Return the node's key. Raises `OperatorError`."""
+    try:
+        password = keystore.read_private_file(settings.get_node_password_path()).strip()
+        sealed = keystore.read_private_file(settings.get_node_key_path())
+        return keystore.open_seed(sealed, password)
+    except keystore.LoosePermissionsError as error:
+        raise _loose(str(error)) from None
+    except (keystore.KeystoreError, FileNotFoundError) as error:
+        raise FolderRefused(f"the node's key cannot be opened: {error}") from None
+
+
+def get_address(seed: bytes) -> bytes:
+    """Return the address of the account that a node's key stands for."""
+    return crypto.compute_address(crypto.compute_public_key(seed))
+
+
+def _loose(message: str) -> OperatorError:
+    error = FolderRefused(message)
+    error.exit_code = ExitCode.KEY_FILE_PERMISSIONS
+    return error
