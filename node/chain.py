@@ -15,19 +15,19 @@ import structlog
 from consensus.effects import RequestProposal
 from consensus.messages import CommittedBlock
 from coordinator.ports import FinalBlock
-from ledger import codec, crypto, settlement
+from ledger import codec, crypto
 from ledger.blocks import Block, Header, compute_header_hash
 from ledger.context import Rules
 from ledger.entries import Account, account_key
 from ledger.rejection import Rejected
-from ledger.state import StateView, get_job, get_totals
-from ledger.transactions import JobSettle, VerifiedTransaction, verify_transaction
+from ledger.state import StateView, get_totals
+from ledger.transactions import VerifiedTransaction, verify_transaction
 from ledger.transition import Executed, apply_block
 from node.block_builder import Place, build_block
 from node.chain_store import ChainStore
 from node.mempool import Mempool
 from node.metrics import Metrics
-from node.proofs import ProofGate
+from node.proofs import ProofGate, list_proofs
 
 FOLLOWER_QUEUE = 64
 """Final blocks kept for a slow follower; it reads what it lost from the store."""
@@ -127,7 +127,7 @@ class Chain:
         start = time.perf_counter()
         try:
             transactions = await self._verify_signatures(block)
-            await self._gate.prepare(self._list_proofs(state, transactions))
+            await self._gate.prepare(list_proofs(self.rules, state, transactions))
             executed = apply_block(state, parent, block, transactions, self.rules)
         except Rejected as rejected:
             log.warning("block refused", height=block.header.height, reason=rejected.reason.name)
@@ -203,24 +203,6 @@ class Chain:
             )
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, verify)
-
-    def _list_proofs(
-        self, state: StateView, transactions: tuple[VerifiedTransaction, ...]
-    ) -> list[tuple[tuple[int, ...], bytes]]:
-        """Return the (public inputs, proof) of the block's settlements that can be known ahead."""
-        items = []
-        for verified in transactions:
-            payload = verified.transaction.payload
-            job = get_job(state, payload.job) if isinstance(payload, JobSettle) else None
-            if isinstance(payload, JobSettle) and job is not None and job.lease is not None:
-                try:
-                    inputs = settlement.compute_public_inputs(
-                        self.rules.chain_id, self.rules.proof.key_id, job, job.lease, payload
-                    )
-                except Rejected:
-                    continue
-                items.append((inputs, payload.proof))
-        return items
 
     def _count(self, final: FinalBlock) -> None:
         metrics = self._metrics

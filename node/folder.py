@@ -21,7 +21,8 @@ from ledger import crypto, keystore
 from node.chain_store import ChainStore
 from node.database import Database
 from node.exit_codes import ExitCode, OperatorError
-from node.key_file import create_key, read_key, write_key
+from node.key_file import create_key, write_key
+from node.rekey import find_key
 from node.settings import CONFIG_FILE, NodeSettings
 from node.tables import CHAIN_TABLES
 
@@ -130,8 +131,11 @@ def open_genesis(data: Path) -> Genesis:
 
 def open_database(settings: NodeSettings, genesis: Genesis) -> Database:
     """Return the node's database. Raises `DatabaseError` and its kinds."""
-    key = read_key(settings.get_database_key_path()) if settings.db_encryption_enabled else None
-    return Database.open(settings.get_database_path(), key, tables=TABLES, is_dev=genesis.is_dev)
+    path = settings.get_database_path()
+    key = (
+        find_key(path, settings.get_database_key_path()) if settings.db_encryption_enabled else None
+    )
+    return Database.open(path, key, tables=TABLES, is_dev=genesis.is_dev)
 
 
 def open_seed(settings: NodeSettings) -> bytes:

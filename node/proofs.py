@@ -10,6 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
+from ledger import settlement
+from ledger.context import Rules
+from ledger.rejection import Rejected
+from ledger.state import StateView, get_job
+from ledger.transactions import JobSettle, VerifiedTransaction
 from zk.field import encode_field
 from zk.verifier import AnyBackend, Item, verify, verify_batch
 from zk.verifying_key import VerifyingKey
@@ -97,6 +102,31 @@ class ProofGate:
         self._verdicts[name] = verdict
         if len(self._verdicts) > MAX_VERDICTS:
             self._verdicts.popitem(last=False)
+
+
+def list_proofs(
+    rules: Rules, state: StateView, transactions: Sequence[VerifiedTransaction]
+) -> list[Item]:
+    """Return the proofs of a block that can be checked before it is executed on `state`.
+
+    A settlement whose lease is not in the state fails by another rule, whatever its proof.
+    """
+    items: list[Item] = []
+    for verified in transactions:
+        payload = verified.transaction.payload
+        if not isinstance(payload, JobSettle):
+            continue
+        job = get_job(state, payload.job)
+        if job is None or job.lease is None:
+            continue
+        try:
+            inputs = settlement.compute_public_inputs(
+                rules.chain_id, rules.proof.key_id, job, job.lease, payload
+            )
+        except Rejected:
+            continue
+        items.append((inputs, payload.proof))
+    return items
 
 
 def _name(item: Item) -> bytes:

@@ -1,0 +1,143 @@
+"""Checking a whole chain again from genesis, with nothing but the database (rule B6).
+
+Every signature, root, proof, outcome and finality proof of every block is checked by the code that
+checks live blocks, and the state that follows must be the stored one, entry by entry.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from consensus.messages import CommittedBlock, FinalityProof
+from consensus.verification import Committee, verify_committed
+from coordinator.ports import FinalBlock
+from genesis.document import Genesis, compute_chain_id, load_verifying_key
+from genesis.state import build_genesis_state
+from ledger import codec
+from ledger.blocks import Block, Header, compute_header_hash
+from ledger.context import Rules
+from ledger.rejection import Rejected
+from ledger.state import MemoryState
+from ledger.transactions import verify_transaction
+from ledger.transition import apply_block, get_authorities
+from node.chain_store import ChainStore, iterate_entries
+from node.exit_codes import ExitCode, OperatorError
+from node.proofs import list_proofs
+from node.sqlcipher import get_raw
+from zk.backend_arkworks import ARKWORKS
+from zk.verifier import AnyBackend, Item, verify, verify_batch
+from zk.verifying_key import VerifyingKey
+
+MAX_FINALITY_BYTES = 4 * 1024 * 1024
+
+
+class ChainDamaged(OperatorError):
+    """The database holds something that the rules do not give."""
+
+    exit_code = ExitCode.VERIFICATION_FAILED
+
+
+class Report(NamedTuple):
+    """What was checked."""
+
+    height: int
+    state_root: bytes
+    transactions: int
+    settlements: int
+    entries: int
+
+
+class Verdicts:
+    """Proof verdicts of the block at hand, from one batch."""
+
+    def __init__(self, key: VerifyingKey, backend: AnyBackend) -> None:
+        self._key = key
+        self._backend = backend
+        self._known: dict[Item, bool] = {}
+
+    def prepare(self, items: list[Item]) -> None:
+        """Learn the verdicts on a block's proofs."""
+        verdicts = verify_batch(self._key, items, self._backend) if items else []
+        self._known = dict(zip(items, verdicts, strict=True))
+
+    def verify(self, public: tuple[int, ...], proof: bytes) -> bool:
+        """Return a verdict: `VerifyProof` of the ledger's rules."""
+        known = self._known.get((public, proof))
+        return verify(self._key, public, proof, self._backend) if known is None else known
+
+
+def verify_chain(
+    store: ChainStore,
+    genesis: Genesis,
+    on_block: Callable[[int, int], None] = lambda _height, _head: None,
+    backend: AnyBackend = ARKWORKS,
+) -> Report:
+    """Check everything. `on_block(height, head)` hears the progress. Raises `ChainDamaged`."""
+    chain_id = compute_chain_id(genesis)
+    verdicts = Verdicts(load_verifying_key(genesis), backend)
+    rules = Rules(chain_id, genesis.parameters, genesis.proof, verdicts.verify)
+    block, changes = build_genesis_state(genesis)
+    state = changes.base
+    assert isinstance(state, MemoryState)
+    state.commit(changes)
+    head, stored = block.header, store.iterate_blocks(0)
+    first = next(stored, None)
+    if first is None or first.header != head:
+        raise ChainDamaged("block 0 is not that of the genesis document")
+    transactions = settlements = 0
+    for final in stored:
+        try:
+            settlements += _verify_block(state, head, final, rules, verdicts)
+        except (Rejected, ValueError) as error:
+            raise ChainDamaged(f"block {head.height + 1}: {error}") from None
+        head = final.header
+        transactions += len(final.transactions)
+        on_block(head.height, store.get_head().height)
+    _compare_state(store, state)
+    return Report(head.height, head.state_root, transactions, settlements, len(state.entries))
+
+
+def _verify_block(
+    state: MemoryState, parent: Header, final: FinalBlock, rules: Rules, verdicts: Verdicts
+) -> int:
+    """Check one block on the state before it, and bring the state after it; count its proofs."""
+    committee = Committee(rules.chain_id, get_authorities(state).current)
+    proof = codec.decode(final.certificate, FinalityProof, MAX_FINALITY_BYTES)
+    block = Block(final.header, final.transactions)
+    verify_committed(CommittedBlock(block, proof), committee)
+    if final.hash != compute_header_hash(final.header):
+        raise ValueError("the stored hash is not the header's")
+    verified = [
+        verify_transaction(transaction, codec.encode(transaction), rules.chain_id)
+        for transaction in final.transactions
+    ]
+    if final.transaction_ids != tuple(each.id for each in verified):
+        raise ValueError("the stored transaction ids are not the transactions'")
+    items = list_proofs(rules, state, verified)
+    verdicts.prepare(items)
+    executed = apply_block(state, parent, block, verified, rules)
+    if executed.outcomes != final.outcomes:
+        raise ValueError("the stored outcomes are not those of the rules")
+    state.commit(executed.changes)
+    return len(items)
+
+
+def _compare_state(store: ChainStore, state: MemoryState) -> None:
+    """Check that the stored state is the one that the blocks lead to."""
+
+    def compare(connection: Connection) -> str | None:
+        expected: Iterator[bytes] = iter(state.leaves)
+        for number, (row, key) in enumerate(
+            itertools.zip_longest(iterate_entries(get_raw(connection)), expected)
+        ):
+            if row is None or key is None or row[1] != key or row[0] != number:
+                return f"entry {number} of the state is missing or too many"
+            if row[2] != codec.encode(state.entries[key]):
+                return f"entry {number} of the state has another value"
+        return None
+
+    difference = store.database.read_now(compare)
+    if difference is not None:
+        raise ChainDamaged(difference)
