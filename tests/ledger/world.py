@@ -26,6 +26,7 @@ from ledger.entries import (
 )
 from ledger.outcomes import Outcome
 from ledger.parameters import Parameters, ProofParameters
+from ledger.rejection import Rejected, Rejection
 from ledger.state import Changes, MemoryState, get_account, get_job, get_miner, get_totals
 from ledger.transactions import (
     JobCancel,
@@ -222,6 +223,18 @@ class World:
     def run(self, key: Key, payload: Payload, gap: int = 1_000) -> Outcome:
         """Extend the chain by a block with one transaction and return its outcome."""
         return self.produce(self.sign(key, payload), gap=gap)[0]
+
+    def refuse(self, key: Key, payload: Payload) -> Rejection:
+        """Return why a transaction may not enter the next block; that must change nothing."""
+        execution = self.open()
+        before = dict(execution.changes.entries)
+        nonce = get_account(self.state, key.address).nonce
+        try:
+            execution.apply(self.sign(key, payload, nonce=nonce))
+        except Rejected as rejected:
+            assert execution.changes.entries == before
+            return rejected.reason
+        raise AssertionError("the transaction was not refused")
 
     def settle_payload(
         self, job_id: bytes, amount: int, receipt: bytes = RECEIPT_COMMIT, epoch: int | None = None
