@@ -117,7 +117,7 @@ class Wallets:
     ) -> bytes:
         """Sign for a custodial account, record, submit; return the id. Raises `Rejected`.
 
-        When it raises, nothing was sent and `record`'s rows are for the caller to take back.
+        When it raises, nothing was sent, and what the job's row said of it has been taken back.
         """
         seed = await self.open_seed(address)
         fee = self.compute_fee(payload)
@@ -187,9 +187,8 @@ class Wallets:
                 await self._give_up(row, verdict.reason)
 
     async def _is_hopeless(self, row: TransactionRow, reason: Rejection) -> bool:
-        if reason is Rejection.NONCE_USED:
-            return await self._chain.find_transaction(row.transaction_id) is None
-        return row.valid_until < self._chain.get_head().height
+        is_over = reason is Rejection.NONCE_USED or row.valid_until < self._chain.get_head().height
+        return is_over and await self._chain.find_transaction(row.transaction_id) is None
 
     async def _give_up(self, row: TransactionRow, reason: Rejection) -> None:
         now = self._chain.get_head().time
@@ -241,11 +240,14 @@ class Wallets:
             # The row is durable: `resubmit` brings it to the mempool.
             return verified.id
         if isinstance(verdict, Rejected):
-            await self._storage.write(
-                lambda connection: set_state(
-                    connection, [verified.id], "refused", int(verdict.reason)
-                )
-            )
+            code, now = int(verdict.reason), self._chain.get_head().time
+
+            def take_back(connection: Connection) -> None:
+                set_state(connection, [verified.id], "refused", code)
+                if job is not None:
+                    job_rows.note_failure(connection, job, verified.id, code, now)
+
+            await self._storage.write(take_back)
             raise verdict
         return verified.id
 

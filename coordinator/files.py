@@ -1,0 +1,122 @@
+"""Uploaded files, in pieces, inside the encrypted database."""
+
+import secrets
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import Connection
+
+from coordinator import tables, wire
+from coordinator.coordinator import Coordinator
+from coordinator.principals import Principal
+from coordinator.tables import FilePartRow, FileRow
+
+PART_BYTES: Final = 256 * 1024
+MAX_TEXT_BYTES: Final = 2**20
+"""The largest file that a job takes as its prompt."""
+
+_FILES: Final = tables.get_table(FileRow)
+_PARTS: Final = tables.get_table(FilePartRow)
+
+
+class FileTooLarge(Exception):
+    """An upload went over the limit; nothing of it is kept."""
+
+
+async def save_file(
+    coordinator: Coordinator,
+    principal: Principal,
+    name: str,
+    content_type: str,
+    chunks: AsyncIterator[bytes],
+) -> FileRow:
+    """Store an upload piece by piece and return its row. Raises `FileTooLarge`."""
+    row = FileRow(
+        file_id=secrets.token_bytes(32),
+        account_id=principal.account_id,
+        name=name,
+        content_type=content_type,
+        created_ms=coordinator.get_now(),
+    )
+    storage = coordinator.storage
+    row.row_id = await storage.write(lambda connection: tables.insert(connection, row))
+    digest, size, part, waiting = sha256(), 0, 0, bytearray()
+    try:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > coordinator.settings.maximum_file_bytes:
+                raise FileTooLarge
+            digest.update(chunk)
+            waiting += chunk
+            while len(waiting) >= PART_BYTES:
+                await _save_part(coordinator, row.row_id, part, bytes(waiting[:PART_BYTES]))
+                del waiting[:PART_BYTES]
+                part += 1
+        await _save_part(coordinator, row.row_id, part, bytes(waiting))
+        await storage.write(
+            lambda connection: tables.update(
+                connection, row, size=size, sha256=digest.digest(), is_complete=True
+            )
+        )
+    except BaseException:
+        await storage.write(lambda connection: delete_rows(connection, row))
+        raise
+    return row
+
+
+async def _save_part(coordinator: Coordinator, row_id: int, part: int, data: bytes) -> None:
+    piece = FilePartRow(file_row_id=row_id, part=part, data=data)
+    await coordinator.storage.write(lambda connection: tables.insert(connection, piece))
+
+
+async def find_file(coordinator: Coordinator, principal: Principal, file_id: str) -> FileRow | None:
+    """Return an account's own whole file."""
+    key = wire.parse_id(file_id, wire.FILE_PREFIX)
+    if key is None:
+        return None
+    return await coordinator.storage.read(
+        lambda connection: tables.find(
+            connection,
+            FileRow,
+            file_id=key,
+            account_id=principal.account_id,
+            is_complete=True,
+        )
+    )
+
+
+async def iterate_bytes(
+    coordinator: Coordinator, row: FileRow, start: int, end: int
+) -> AsyncIterator[bytes]:
+    """Yield the bytes of a file from `start` up to `end`."""
+    for part in range(start // PART_BYTES, -(-end // PART_BYTES)):
+        piece = await coordinator.storage.read(
+            lambda connection, part=part: tables.find(  # type: ignore[misc]
+                connection, FilePartRow, file_row_id=row.row_id, part=part
+            )
+        )
+        if piece is None:
+            return
+        base = part * PART_BYTES
+        yield piece.data[max(0, start - base) : end - base]
+
+
+async def read_text_file(
+    coordinator: Coordinator, principal: Principal, file_id: str
+) -> str | None:
+    """Return a file's text, or None for no such file, one that is too large or not UTF-8."""
+    row = await find_file(coordinator, principal, file_id)
+    if row is None or row.size > MAX_TEXT_BYTES:
+        return None
+    pieces = [piece async for piece in iterate_bytes(coordinator, row, 0, row.size)]
+    try:
+        return b"".join(pieces).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def delete_rows(connection: Connection, row: FileRow) -> None:
+    """Delete a file and its pieces."""
+    connection.execute(_PARTS.delete().where(_PARTS.c.file_row_id == row.row_id))
+    connection.execute(_FILES.delete().where(_FILES.c.row_id == row.row_id))

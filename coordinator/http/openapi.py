@@ -1,0 +1,173 @@
+"""The API's own description (OpenAPI 3.1), made of the route table that the server runs."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from openapi_pydantic import OpenAPI
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from coordinator.http.routing import PUBLIC, Answer, Bucket, Call, Route
+
+_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::[^}]*)?\}")
+_REFERENCE: Final = "#/components/schemas/{model}"
+_DESCRIPTIONS: Final = {
+    200: "Done",
+    201: "Created",
+    204: "Nothing to say",
+    206: "A part of the bytes",
+}
+
+
+class ErrorItem(BaseModel):
+    pointer: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457, with an error code, the request's id and, for a schema, where it was broken."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error_code: str
+    request_id: str
+    errors: list[ErrorItem] = []
+
+
+def build_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes, checked by `openapi-pydantic`."""
+    uses: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
+    uses[ProblemDocument, "serialization"] = None
+    for route in routes:
+        if route.body is not None:
+            uses[route.body, "validation"] = None
+        for model in route.answers.values():
+            if model is not None:
+                uses[model, "serialization"] = None
+    names, definitions = models_json_schema(list(uses), ref_template=_REFERENCE)
+    references = {key: schema["$ref"] for key, schema in names.items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = _PARAMETER.sub(r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _describe(route, references)
+    document = {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "AITBC API",
+            "version": version,
+            "description": "AI jobs, escrowed, run, proved and settled on the AITBC chain.",
+        },
+        "servers": [{"url": "/"}, {"url": "/api"}],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {
+                "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "Bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }
+    OpenAPI.model_validate(document)
+    return document
+
+
+def build_route(document: dict[str, Any]) -> Route:
+    """Return the route that serves the document."""
+
+    async def show(call: Call) -> Answer:
+        return Answer(document, headers={"Cache-Control": "public, max-age=60"})
+
+    return Route(
+        "GET", "/openapi.json", show, "This document", "System", roles=PUBLIC, bucket=Bucket.PUBLIC
+    )
+
+
+def _describe(route: Route, references: dict[Any, str]) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(route.path)
+    ]
+    if route.query is not None:
+        parameters += _describe_query(route.query)
+    if route.is_idempotent:
+        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
+    answers: dict[str, Any] = {}
+    for status, model in route.answers.items():
+        answers[str(status)] = _describe_answer(route, status, model, references)
+    answers["default"] = {
+        "description": "An error",
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": references[ProblemDocument, "serialization"]}
+            }
+        },
+    }
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "tags": [route.tag],
+        "operationId": _name_operation(route),
+        "parameters": parameters,
+        "responses": answers,
+        "security": [{"ApiKey": []}, {"Bearer": []}] if route.roles else [],
+    }
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": not route.is_body_optional,
+            "content": {
+                "application/json": {"schema": {"$ref": references[route.body, "validation"]}}
+            },
+        }
+    elif route.reads_own_body:
+        form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": {**form, "required": ["file"]}}},
+        }
+    return operation
+
+
+def _describe_answer(
+    route: Route, status: int, model: type[BaseModel] | None, references: dict[Any, str]
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": _DESCRIPTIONS.get(status, "An answer")}
+    if model is not None:
+        schema: dict[str, Any] = {"$ref": references[model, "serialization"]}
+        answer["content"] = {"application/json": {"schema": schema}}
+    elif status != 204:
+        answer["content"] = {route.content_type: {}}
+    return answer
+
+
+def _describe_query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = model.model_json_schema(ref_template=_REFERENCE)
+    shared = schema.get("$defs", {})
+    parameters = []
+    for name, member in schema.get("properties", {}).items():
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": name in schema.get("required", []),
+                "schema": _inline(member, shared),
+            }
+        )
+    return parameters
+
+
+def _inline(schema: Any, shared: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inline(item, shared) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inline(shared[schema["$ref"].rpartition("/")[2]], shared)
+    return {name: _inline(value, shared) for name, value in schema.items()}
+
+
+def _name_operation(route: Route) -> str:
+    path = _PARAMETER.sub(r"by_\1", route.path)
+    return route.method.lower() + re.sub(r"[^a-z0-9]+", "_", path.lower()).rstrip("_")

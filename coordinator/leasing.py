@@ -1,0 +1,311 @@
+"""How a miner gets a job and keeps it: what it may see, the claim, heartbeats, giving back.
+
+The chain decides who holds a lease. A claim from here that is on its way refuses the others at
+once; whoever claims at another node still wins if its block comes first.
+"""
+
+import asyncio
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from coordinator import job_rows, job_terms, matching, tables
+from coordinator.coordinator import Coordinator
+from coordinator.job_rows import JobRecord
+from coordinator.matching import Announcement, Requirements
+from coordinator.phases import Phase, Status
+from coordinator.principals import Principal
+from coordinator.signals import QUEUE, job_topic
+from coordinator.tables import ContentRow, JobRow, WorkerRow
+from ledger import terms
+from ledger.entries import LEASE_STATES, Job, JobStatus, Miner
+from ledger.faults import is_reportable
+from ledger.rejection import Rejected, Rejection
+from ledger.state import get_job, get_miner, get_totals
+from ledger.terms import PriceTerms
+from ledger.transactions import JobClaim, JobFail, VerifiedTransaction
+
+MAX_SCANNED = 1_000
+"""Queued jobs that one look for work goes through."""
+
+REJECTIONS = {int(rejection): rejection for rejection in Rejection}
+
+
+class ClaimPending(Exception):
+    """The claim is not final yet: ask again."""
+
+
+class Lease(NamedTuple):
+    """A lease with everything that its miner needs."""
+
+    record: JobRecord
+    miner: Miner
+    ends_at: int
+    """Header time, in milliseconds."""
+
+
+def require_miner(coordinator: Coordinator, principal: Principal, name: str) -> Miner:
+    """Return an account's own active miner. Raises `Rejected`; another's looks like none."""
+    miner = get_miner(coordinator.chain.get_view(), name)
+    if miner is None or miner.owner != principal.address:
+        raise Rejected(Rejection.MINER_UNKNOWN)
+    if not miner.is_active:
+        raise Rejected(Rejection.MINER_NOT_ACTIVE)
+    return miner
+
+
+async def find_available(
+    coordinator: Coordinator, principal: Principal, name: str, wait: float
+) -> JobRow | None:
+    """Return the oldest job that a miner may claim, waiting up to `wait` seconds for one."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + min(wait, coordinator.settings.poll_wait)
+    await note_seen(coordinator, principal, name)
+    with coordinator.signals.listen(QUEUE) as listener:
+        while True:
+            miner = require_miner(coordinator, principal, name)
+            announcement = matching.read_announcement(miner.metadata)
+            queued = await coordinator.storage.read(
+                lambda connection: job_rows.list_queued(connection, MAX_SCANNED)
+            )
+            for job in queued:
+                if _may_have(coordinator, job, name, announcement):
+                    return job
+            if not await listener.wait(deadline - loop.time()):
+                return None
+
+
+def _may_have(coordinator: Coordinator, job: JobRow, name: str, announced: Announcement) -> bool:
+    if job.job_id in coordinator.claims:
+        return False
+    entry = get_job(coordinator.chain.get_view(), job.job_id)
+    if entry is None or entry.status is not JobStatus.QUEUED:
+        return False
+    if any(attempt.miner == name for attempt in entry.attempts):
+        return False
+    requirements = msgspec.json.decode(job.requirements, type=Requirements)
+    return (
+        matching.find_mismatch(announced, job.service, job.model, job.max_price, requirements)
+        is None
+    )
+
+
+async def claim_job(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    name: str,
+    signed: VerifiedTransaction | None,
+) -> Lease:
+    """Claim a job for a miner and wait until the claim is final. Raises `Rejected`, `ClaimPending`.
+
+    The holder gets its lease again by the same signed claim, or when no answer ever reached it.
+    """
+    job_id = record.job.job_id
+    miner = require_miner(coordinator, principal, name)
+    entry = get_job(coordinator.chain.get_view(), job_id)
+    if entry is not None and _is_own_lease(record.job, entry, name, signed):
+        return await _deliver(coordinator, job_id, name)
+    _require_queued(coordinator, record.job, entry)
+    if principal.is_custodial:
+        payload = await _price_claim(coordinator, principal, record.job, name, miner)
+    else:
+        if signed is None:
+            raise Rejected(
+                Rejection.BAD_SIGNATURE,
+                "the account signs by itself: send `transaction`, a signed job_claim",
+            )
+        payload = require_payload(signed, JobClaim)
+        if (payload.job, payload.miner) != (job_id, name):
+            raise Rejected(Rejection.MALFORMED, "the transaction claims another job")
+    if job_id in coordinator.claims:
+        raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
+    coordinator.claims.add(job_id)
+    try:
+        if signed is None:
+            transaction = await coordinator.wallets.send(
+                principal.address, payload, _record_nothing, job_id
+            )
+        else:
+            transaction = await coordinator.wallets.send_signed(
+                principal.address, signed, _record_nothing, job_id
+            )
+        verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
+    finally:
+        coordinator.claims.discard(job_id)
+        coordinator.signals.announce(QUEUE)
+    if verdict is None:
+        raise ClaimPending
+    if verdict.code:
+        raise Rejected(REJECTIONS[verdict.code])
+    return await _deliver(coordinator, job_id, name)
+
+
+async def report_progress(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    name: str,
+    progress: int,
+    phase: Phase | None,
+    partial: str | None,
+) -> tuple[JobRow, int]:
+    """Note a leaseholder's heartbeat; return the job and the lease's end. Raises `Rejected`."""
+    require_miner(coordinator, principal, name)
+    entry = require_lease(coordinator, principal, record.job.job_id, name)
+    await note_seen(coordinator, principal, name)
+
+    def write(connection: Connection) -> JobRow:
+        job = tables.find(connection, JobRow, job_id=record.job.job_id)
+        assert job is not None
+        values: dict[str, Any] = {"progress": progress}
+        if phase is not None:
+            values["reported_phase"] = phase.value
+        job_rows.store_stage(connection, job, **values)
+        if partial is not None:
+            content = tables.find(connection, ContentRow, job_row_id=job.row_id)
+            assert content is not None
+            tables.update(connection, content, partial=partial)
+        return job
+
+    job = await coordinator.storage.write(write)
+    coordinator.signals.announce(job_topic(record.job.job_id))
+    assert entry.lease is not None
+    return job, get_lease_end(coordinator, entry.lease.ends_at)
+
+
+async def fail_job(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    name: str,
+    reason_code: int,
+    signed: VerifiedTransaction | None,
+) -> bytes:
+    """Give a lease back with a reason; return the transaction's id. Raises `Rejected`."""
+    job_id = record.job.job_id
+    require_miner(coordinator, principal, name)
+    require_lease(coordinator, principal, job_id, name)
+    if signed is not None and not principal.is_custodial:
+        payload = require_payload(signed, JobFail)
+        if payload.job != job_id:
+            raise Rejected(Rejection.MALFORMED, "the transaction is about another job")
+        return await coordinator.wallets.send_signed(
+            principal.address, signed, _record_nothing, job_id
+        )
+    if not is_reportable(reason_code):
+        raise Rejected(Rejection.BAD_REASON_CODE)
+    if not principal.is_custodial:
+        raise Rejected(
+            Rejection.BAD_SIGNATURE,
+            "the account signs by itself: send `transaction`, a signed job_fail",
+        )
+    return await coordinator.wallets.send(
+        principal.address, JobFail(job_id, reason_code), _record_nothing, job_id
+    )
+
+
+def require_lease(coordinator: Coordinator, principal: Principal, job_id: bytes, name: str) -> Job:
+    """Return the chain's job whose lease this miner holds now. Raises `Rejected`."""
+    entry = get_job(coordinator.chain.get_view(), job_id)
+    if entry is None:
+        raise Rejected(Rejection.JOB_UNKNOWN)
+    if entry.status not in LEASE_STATES:
+        if entry.status is JobStatus.QUEUED:
+            raise Rejected(Rejection.JOB_NOT_LEASED)
+        raise Rejected(Rejection.JOB_TERMINAL, f"the job is {entry.status.name.lower()}")
+    lease = entry.lease
+    if lease is None or (lease.miner, lease.payee) != (name, principal.address):
+        raise Rejected(Rejection.LEASE_NOT_HELD)
+    if coordinator.get_now() > get_lease_end(coordinator, lease.ends_at):
+        raise Rejected(Rejection.JOB_DEADLINE_PASSED)
+    return entry
+
+
+def get_lease_end(coordinator: Coordinator, working_clock: int) -> int:
+    """Return a working-clock time as header time, outages up to the head included."""
+    return working_clock + get_totals(coordinator.chain.get_view()).outage
+
+
+def require_payload(signed: VerifiedTransaction, kind: type[msgspec.Struct]) -> Any:
+    """Return a signed transaction's payload of the expected kind. Raises `Rejected`."""
+    payload = signed.transaction.payload
+    if not isinstance(payload, kind):
+        raise Rejected(Rejection.MALFORMED, f"the transaction is no {kind.__name__}")
+    return payload
+
+
+async def note_seen(coordinator: Coordinator, principal: Principal, name: str) -> None:
+    """Note that a miner is there."""
+    now = coordinator.get_now()
+
+    def write(connection: Connection) -> None:
+        row = tables.find(connection, WorkerRow, miner=name)
+        if row is None:
+            row = WorkerRow(
+                miner=name, account_id=principal.account_id, created_ms=now, seen_ms=now
+            )
+            tables.insert(connection, row)
+        elif row.account_id == principal.account_id:
+            tables.update(connection, row, seen_ms=now)
+
+    miner = get_miner(coordinator.chain.get_view(), name)
+    if miner is not None and miner.owner == principal.address:
+        await coordinator.storage.write(write)
+
+
+def _is_own_lease(job: JobRow, entry: Job, name: str, signed: VerifiedTransaction | None) -> bool:
+    if entry.status not in LEASE_STATES or not job_terms.is_lease_of(entry, name):
+        return False
+    if signed is not None:
+        return signed.id == job.claim_tx
+    return job.miner == name and not job.is_lease_delivered
+
+
+def _require_queued(coordinator: Coordinator, job: JobRow, entry: Job | None) -> None:
+    if entry is None:
+        if job.status == Status.FAILED.value:
+            raise Rejected(Rejection.JOB_TERMINAL)
+        raise Rejected(Rejection.JOB_NOT_QUEUED, "the job's escrow is not final yet")
+    if entry.status in LEASE_STATES:
+        raise Rejected(Rejection.JOB_NOT_QUEUED, "another miner holds the lease")
+    if entry.status is not JobStatus.QUEUED:
+        raise Rejected(Rejection.JOB_TERMINAL, f"the job is {entry.status.name.lower()}")
+    if coordinator.get_now() > get_lease_end(coordinator, entry.queue_deadline):
+        raise Rejected(Rejection.JOB_DEADLINE_PASSED)
+
+
+async def _price_claim(
+    coordinator: Coordinator, principal: Principal, job: JobRow, name: str, miner: Miner
+) -> JobClaim:
+    seed = await coordinator.wallets.open_seed(principal.address)
+    opening = derive_price_opening(seed, job, miner)
+    return JobClaim(job.job_id, name, terms.commit_price_terms(opening))
+
+
+def derive_price_opening(seed: bytes, job: JobRow, miner: Miner) -> PriceTerms:
+    """Return the price that a custodial miner asks, the same each time it is asked for."""
+    announced = matching.read_announcement(miner.metadata).prices.get(job.service)
+    salt = terms.derive_salt(job_terms.derive_salt_secret(seed), job_terms.PRICE_SALT, job.job_id)
+    return PriceTerms(job_terms.choose_price(announced, job.max_price), salt)
+
+
+async def _deliver(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
+    def write(connection: Connection) -> JobRecord:
+        record = job_rows.find_job(connection, job_id)
+        assert record is not None
+        tables.update(connection, record.job, is_lease_delivered=True)
+        return record
+
+    record = await coordinator.storage.write(write)
+    miner = get_miner(coordinator.chain.get_view(), name)
+    entry = get_job(coordinator.chain.get_view(), job_id)
+    assert miner is not None and entry is not None
+    if entry.lease is None or entry.lease.miner != name or entry.status not in LEASE_STATES:
+        raise Rejected(Rejection.JOB_NOT_LEASED, "the lease has ended already")
+    return Lease(record, miner, get_lease_end(coordinator, entry.lease.ends_at))
+
+
+def _record_nothing(connection: Connection, transaction_id: bytes) -> None:
+    """The chain's events say it all."""
