@@ -77,7 +77,7 @@ class Admission:
             except Rejected as rejected:
                 verdicts[index] = rejected
         checked = await self._check_signatures([(t, raws[i]) for i, t in decoded])
-        checked = await asyncio.gather(*map(self._check_settlement, checked))
+        await self._check_settlements(checked)
         reserved: list[Waiting] = []
         for (index, _), result in zip(decoded, checked, strict=True):
             verdicts[index] = await self._reserve(result, reserved)
@@ -117,11 +117,23 @@ class Admission:
                 results.append(rejected)
         return results
 
-    async def _check_settlement(self, result: Checked) -> Checked:
+    async def _check_settlements(self, checked: list[Checked]) -> None:
+        """Replace each settlement that does not hold by its refusal; all proofs wait together."""
+        waiting = [
+            (index, result, result.transaction.payload)
+            for index, result in enumerate(checked)
+            if isinstance(result, VerifiedTransaction)
+            and isinstance(result.transaction.payload, JobSettle)
+        ]
+        verdicts = await asyncio.gather(
+            *(self._check_settlement(result, payload) for _, result, payload in waiting)
+        )
+        for (index, _, _), verdict in zip(waiting, verdicts, strict=True):
+            checked[index] = verdict
+
+    async def _check_settlement(self, result: VerifiedTransaction, payload: JobSettle) -> Checked:
         """Check a settlement against the final state, its proof last."""
-        if isinstance(result, Rejected) or not isinstance(result.transaction.payload, JobSettle):
-            return result
-        payload, head, view = result.transaction.payload, self._chain.head, self._chain.view
+        head, view = self._chain.head, self._chain.view
         if payload.epoch_time > self._get_now() + EPOCH_TOLERANCE:
             return Rejected(Rejection.NOT_YET_DUE, "the epoch time is ahead of this node's clock")
         clock = head.time - get_totals(view).outage
