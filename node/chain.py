@@ -174,10 +174,14 @@ class Chain:
             follower.put_nowait(final)
         return final
 
-    async def subscribe(self) -> AsyncIterator[FinalBlock]:
-        """Yield final blocks from now on; a reader slower than the queue loses the oldest."""
+    def subscribe(self) -> AsyncIterator[FinalBlock]:
+        """Return final blocks from now on; a reader slower than the queue loses the oldest."""
         queue: asyncio.Queue[FinalBlock] = asyncio.Queue(FOLLOWER_QUEUE)
+        # At once, not at the first read: no block between the two may be lost.
         self._followers.add(queue)
+        return self._iterate(queue)
+
+    async def _iterate(self, queue: asyncio.Queue[FinalBlock]) -> AsyncIterator[FinalBlock]:
         try:
             while True:
                 yield await queue.get()

@@ -17,6 +17,7 @@ from consensus.effects import Effect, Timer
 from consensus.machine import Consensus
 from consensus.verification import verify_proposal, verify_vote
 from node.chain import Chain
+from node.clock import get_monotonic_time
 from node.exit_codes import ExitCode, OperatorError
 from node.metrics import Metrics
 from node.vote_journal import VoteJournal
@@ -30,11 +31,6 @@ class ConsensusStopped(OperatorError):
     """The machine stopped itself: going on would risk the chain."""
 
     exit_code = ExitCode.CONFLICTING_SIGNATURE_SEEN
-
-
-def get_monotonic_time() -> int:
-    """Return the machine's clock in milliseconds."""
-    return time.monotonic_ns() // 1_000_000
 
 
 class ConsensusDriver:

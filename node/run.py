@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -28,6 +27,7 @@ from node.admission import Admission
 from node.chain import Chain
 from node.chain_port import ChainPort
 from node.chain_store import ChainStore
+from node.clock import get_wall_time
 from node.consensus_driver import ConsensusDriver
 from node.database import Database
 from node.exit_codes import ExitCode, OperatorError
@@ -57,11 +57,6 @@ class NotAuthority(OperatorError):
     """The chain gives this node nothing to do that this version can do."""
 
     exit_code = ExitCode.CONFIGURATION
-
-
-def get_wall_time() -> int:
-    """Return the wall clock in milliseconds: a proposer's clock, and nothing else in consensus."""
-    return time.time_ns() // 1_000_000
 
 
 async def run_node(settings: NodeSettings, *, accept_lost_votes: bool = False) -> None:
@@ -96,7 +91,7 @@ async def run_node(settings: NodeSettings, *, accept_lost_votes: bool = False) -
         )
         # 6. The API beside it; both end together.
         port = ChainPort(genesis, chain, admission, driver, metrics)
-        services = Services(settings, genesis, seed, database, store, port, gate, metrics)
+        services = Services(settings, genesis, seed, database, store, chain, port, gate, metrics)
         async with asyncio.TaskGroup() as group:
             group.create_task(driver.run(), name="consensus")
             group.create_task(serve(services), name="api")

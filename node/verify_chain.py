@@ -5,10 +5,8 @@ checks live blocks, and the state that follows must be the stored one, entry by 
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
-
-from sqlalchemy import Connection
 
 from consensus.messages import CommittedBlock, FinalityProof
 from consensus.verification import Committee, verify_committed
@@ -22,10 +20,9 @@ from ledger.rejection import Rejected
 from ledger.state import MemoryState
 from ledger.transactions import verify_transaction
 from ledger.transition import apply_block, get_authorities
-from node.chain_store import ChainStore, iterate_entries
+from node.chain_store import ChainStore
 from node.exit_codes import ExitCode, OperatorError
 from node.proofs import list_proofs
-from node.sqlcipher import get_raw
 from zk.backend_arkworks import ARKWORKS
 from zk.verifier import AnyBackend, Item, verify, verify_batch
 from zk.verifying_key import VerifyingKey
@@ -126,18 +123,9 @@ def _verify_block(
 
 def _compare_state(store: ChainStore, state: MemoryState) -> None:
     """Check that the stored state is the one that the blocks lead to."""
-
-    def compare(connection: Connection) -> str | None:
-        expected: Iterator[bytes] = iter(state.leaves)
-        for number, (row, key) in enumerate(
-            itertools.zip_longest(iterate_entries(get_raw(connection)), expected)
-        ):
-            if row is None or key is None or row[1] != key or row[0] != number:
-                return f"entry {number} of the state is missing or too many"
-            if row[2] != codec.encode(state.entries[key]):
-                return f"entry {number} of the state has another value"
-        return None
-
-    difference = store.database.read_now(compare)
-    if difference is not None:
-        raise ChainDamaged(difference)
+    stored = store.state.iterate_entries()
+    for number, (row, key) in enumerate(itertools.zip_longest(stored, state.leaves)):
+        if row is None or key is None or row[:2] != (number, key):
+            raise ChainDamaged(f"entry {number} of the state is missing, or one too many")
+        if row[2] != codec.encode(state.entries[key]):
+            raise ChainDamaged(f"entry {number} of the state has another value")

@@ -1,0 +1,85 @@
+"""Making the file that proves a settled receipt offline, for consensus/receipt_bundle.py."""
+
+import json
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from consensus.messages import FinalityProof
+from consensus.receipt_bundle import (
+    SettlementPart,
+    StatePart,
+    decode_opening,
+    encode_bundle,
+)
+from coordinator import tables
+from coordinator.receipt_documents import build_document
+from coordinator.tables import JobRow, ReceiptRow
+from ledger import codec, merkle
+from ledger.entries import Job, job_key
+from node.chain_store import ChainStore
+from node.database import Database
+
+MAX_FINALITY_BYTES = 4 * 1024 * 1024
+
+
+async def build_receipt_bundle(
+    database: Database, store: ChainStore, job_id: bytes
+) -> dict[str, Any] | None:
+    """Return the bundle of a job's settled receipt, or None while there is none."""
+
+    def read(connection: Connection) -> tuple[JobRow, ReceiptRow] | None:
+        job = tables.find(connection, JobRow, job_id=job_id)
+        receipt = job and tables.find(connection, ReceiptRow, job_row_id=job.row_id)
+        return (job, receipt) if job and receipt and receipt.is_final else None
+
+    rows = await database.read(read)
+    if rows is None:
+        return None
+    job, receipt = rows
+    settled = await _build_settlement(store, job)
+    state = await _build_state(store, job_id)
+    if settled is None or state is None:
+        return None
+    opening = decode_opening(json.loads(receipt.opening))
+    return msgspec.to_builtins(  # type: ignore[no-any-return]
+        encode_bundle(build_document(receipt), opening, settled, state)
+    )
+
+
+async def _build_settlement(store: ChainStore, job: JobRow) -> SettlementPart | None:
+    """Return the settling transaction and its outcome, with their places in the block."""
+    if job.end_tx is None or job.end_height is None:
+        return None
+    block = await store.read_block(job.end_height)
+    if block is None or job.end_tx not in block.transaction_ids:
+        return None
+    index = block.transaction_ids.index(job.end_tx)
+    due = len(block.outcomes) - len(block.transactions)
+    raws = [codec.encode(transaction) for transaction in block.transactions]
+    outcomes = [codec.encode(outcome) for outcome in block.outcomes]
+    return SettlementPart(
+        header=block.header,
+        finality=_decode_finality(block.certificate),
+        transaction=raws[index],
+        transaction_inclusion=merkle.prove_inclusion(raws, index),
+        outcome=block.outcomes[due + index],
+        outcome_inclusion=merkle.prove_inclusion(outcomes, due + index),
+    )
+
+
+async def _build_state(store: ChainStore, job_id: bytes) -> StatePart | None:
+    """Return the job's entry in the state after the head."""
+    proven = store.prove_entry(job_key(job_id))
+    if proven is None:
+        return None
+    value, proof, header = proven
+    block = await store.read_block(header.height)
+    assert block is not None
+    entry = codec.decode(value, Job, len(value))
+    return StatePart(header, _decode_finality(block.certificate), entry, proof)
+
+
+def _decode_finality(certificate: bytes) -> FinalityProof:
+    return codec.decode(certificate, FinalityProof, MAX_FINALITY_BYTES)
