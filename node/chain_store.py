@@ -24,7 +24,7 @@ from node.database_errors import DatabaseDamaged, DatabaseExists, WrongChain
 from node.history_index import SEGMENT_PAIRS, HistoryIndex, drop_unfinished
 from node.history_terms import compute_terms
 from node.sorted_tail import Batch
-from node.sqlcipher import RawConnection, get_raw
+from node.sqlcipher import get_raw
 from node.stored_state import CACHE_KIB, KEY_CHUNK_PAIRS, StoredState
 
 _PAIRS_PER_OUTCOME: Final = 4
@@ -205,11 +205,6 @@ class ChainStore:
     def _get_job(self, job: bytes) -> Job | None:
         entry = self.state.get(job_key(job))
         return entry if isinstance(entry, Job) else None
-
-
-def iterate_entries(raw: RawConnection) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield the state as (leaf, key, canonical value), in order of leaves; for verification."""
-    yield from raw.execute("select leaf, key, value from state_entries order by leaf")
 
 
 def _get_leaves(changes: Changes) -> dict[bytes, int]:

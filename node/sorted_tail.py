@@ -81,6 +81,10 @@ class SortedTail:
         found += self._active.values.get(term, ())
         return found
 
+    def count_pairs(self) -> int:
+        """Return how many pairs are in memory."""
+        return self._active.pairs + (self._sealed.pairs if self._sealed else 0)
+
     def plan(self, arriving: int) -> Batch | None:
         """Return what to write beside `arriving` new pairs so that the tail stays bounded."""
         if self._sealed is None:

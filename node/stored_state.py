@@ -7,6 +7,7 @@ keep the write-ahead log from being emptied.
 
 import threading
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ from node.tables import LEVEL_SHIFT
 
 CACHED_ENTRIES: Final = 65_536
 CACHED_NODES: Final = 16_384
+ENTRIES_PER_STEP: Final = 4_096
 CACHE_KIB: Final = 16_384
 """Pages that the reading connection keeps decrypted."""
 KEY_CHUNK_PAIRS: Final = 32_768
@@ -90,6 +92,24 @@ class StoredState:
     def get_due_jobs(self, clock: int, limit: int) -> list[tuple[int, bytes]]:
         end = bisect_left(self._due, (clock,))
         return self._due[: min(end, limit)]
+
+    def iterate_entries(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield every entry as (leaf, key, canonical value), by leaf, while nothing is committed.
+
+        For verification: whoever recomputes the root from these depends on no cache and no node.
+        """
+        first = 0
+        while True:
+            with self._lock:
+                rows = self._connection.execute(
+                    "select leaf, key, value from state_entries where leaf >= ?"
+                    " order by leaf limit ?",
+                    (first, ENTRIES_PER_STEP),
+                ).fetchall()
+            if not rows:
+                return
+            yield from rows
+            first = rows[-1][0] + 1
 
     def hold(self, changes: Changes) -> Batch | None:
         """Keep the present answers for all that a commit is about to change.
