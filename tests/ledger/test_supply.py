@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from ledger.entries import Account, Entry, account_key, job_key, miner_key
-from ledger.state import Changes
+from ledger.entries import Account, account_key, job_key, miner_key
+from ledger.state import Changes, get_account
 from ledger.supply import SupplyViolation, compute_totals
 from ledger.transactions import JobCancel
-from tests.ledger.world import CLIENT, COORDINATOR, MINER, make_key, make_world, start_lease
+from tests.ledger.world import CLIENT, MINER, make_key, make_world, start_lease
 
 NEW = make_key(300)
 
@@ -65,14 +65,20 @@ def test_an_escrow_forgotten_at_the_end_of_a_job_stops_the_block() -> None:
 def test_a_negative_sum_stops_the_block() -> None:
     """Two mistakes that cancel out in the supply still show in a part of it."""
     world = make_world()
+    start_lease(world)
     changes = Changes(world.state)
-    richest = 6_001 * 10**9
-    entries: dict[bytes, Entry] = {
-        account_key(COORDINATOR.address): Account(-richest),
-        account_key(NEW.address): Account(1),
-    }
-    for key, entry in entries.items():
-        changes.put(key, entry)
+    bond = world.get_miner().bond
+    client = get_account(changes, CLIENT.address)
+    changes.put(miner_key("alpha"), msgspec.structs.replace(world.get_miner(), bond=-1))
+    changes.put(
+        account_key(CLIENT.address), msgspec.structs.replace(client, balance=client.balance + bond)
+    )
+    with pytest.raises(SupplyViolation):
+        compute_totals(changes, [])
+    changes.put(
+        account_key(CLIENT.address),
+        msgspec.structs.replace(client, balance=client.balance + bond + 1),
+    )
     with pytest.raises(SupplyViolation):
         compute_totals(changes, [])
 
