@@ -124,7 +124,7 @@ class Consensus(Conclusions):
                 highest = max(highest, ballot.view)
         self.view = max(self.view, highest)
         for vote in self._own_votes.values():
-            self._keeper.add(vote, self.view)
+            self._count(vote)
 
     def _restore_proposal(self, proposal: VerifiedProposal) -> None:
         epoch, view = proposal.proposal.block.header.epoch, proposal.proposal.view
@@ -202,10 +202,17 @@ class Consensus(Conclusions):
             return
         self._effects.append(JournalCertificate(certificate))
         ballot = certificate.ballot
-        if ballot.kind is VoteKind.NOTARIZE and ballot.view == max(self.tree.notarized):
-            proposed_at = self._pacing.proposed_at if ballot.view == self.view else None
-            self._pacing.last_block_at = self._now if proposed_at is None else proposed_at
+        top = self.tree.get_top_notarization()
+        if ballot.kind is VoteKind.NOTARIZE and top is certificate:
             self._pacing.parent_final_at = None
+            self._keep_interval(ballot.view)
+        elif ballot.kind is VoteKind.FINALIZE and (top is None or top.ballot.view < ballot.view):
+            self._keep_interval(ballot.view)
+
+    def _keep_interval(self, view: int) -> None:
+        """Count the block interval from the proposal of the newest certified block (rule C13)."""
+        proposed_at = self._pacing.proposed_at if view == self.view else None
+        self._pacing.last_block_at = self._now if proposed_at is None else proposed_at
 
     def _on_request(self, authority: int, request: CertificateRequest) -> None:
         # C12: certificates are served from memory, a bounded number at a time.

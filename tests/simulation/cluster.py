@@ -7,12 +7,17 @@ one in which a healthy core must finish all work within the bound, and an idle o
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from consensus import effects
 from consensus.messages import CommittedBlock, Message
 from consensus.quorum import compute_fault_bound
+from consensus.sign_state import ConflictingSignature
+from ledger.blocks import Block
+from tests.simulation.byzantine.boaster import Boaster
 from tests.simulation.byzantine.equivocator import Equivocator
+from tests.simulation.byzantine.forker import Forker
 from tests.simulation.byzantine.invalid import Invalid
 from tests.simulation.byzantine.selective import Selective
 from tests.simulation.byzantine.silent import Silent
@@ -30,6 +35,8 @@ BYZANTINE = {
     "silent": Silent,
     "selective": Selective,
     "invalid": Invalid,
+    "forker": Forker,
+    "boaster": Boaster,
     "twin_proposals": TwinProposals,
 }
 _ITEM_INTERVAL = 400
@@ -81,16 +88,17 @@ class Cluster:
         """Run all phases. Raises `Violation`."""
         scenario = self._scenario
         for node in self.nodes:
-            self._at(self.now + self._random.randint(0, 300), lambda n=node: self._start(n))
+            self._at(self.now + self._random.randint(0, 300), partial(self._start, node))
         self._at(self.now + 100, self._add_item)
         if scenario.parting:
             self._at(self.now + self._random.randint(500, 3_000), self._part)
         for index in scenario.wiped:
             wiped_at = self.now + self._random.randint(1_000, scenario.stormy - 1_000)
-            self._at(wiped_at, lambda i=index: self._wipe(i))
+            self._at(wiped_at, partial(self._wipe, index))
         self._run_until(self.now + scenario.stormy)
         self._calm_down()
         self._run_until(self.now + scenario.calm)
+        self.liveness.check([self.nodes[i] for i in sorted(self._honest)], self.now)
         if scenario.idle:
             self._run_idle()
         return Result(
@@ -152,6 +160,8 @@ class Cluster:
             action()
         except Crashed:
             self._crash(node)
+        except ConflictingSignature as error:
+            raise Violation(f"node {node.index} is kept from signing: {error}") from None
 
     def _crash(self, node: SimulatedNode) -> None:
         self._crashes += 1
@@ -196,7 +206,7 @@ class Cluster:
         number = self._items
         for node in self.nodes:
             self._at(
-                self.now + self._random.randint(0, 60), lambda i=node.index: self._tell(i, number)
+                self.now + self._random.randint(0, 60), partial(self._tell, node.index, number)
             )
         if self._is_calm:
             self.liveness.on_item(number, self.now)
@@ -254,7 +264,7 @@ class Cluster:
             for time in self._network.compute_arrivals(holder, asker.index, self.now):
                 self._at(time, lambda: self._hand_over(asker, block))
 
-    def _hand_over(self, node: SimulatedNode, block: object) -> None:
+    def _hand_over(self, node: SimulatedNode, block: Block) -> None:
         if node.is_up:
             self._guard(node, lambda: node.receive_block(block))
 
@@ -284,7 +294,7 @@ class Cluster:
 
     def on_evidence(self, node: SimulatedNode, report: effects.ReportEvidence) -> None:
         """A node convicts another."""
-        self.safety.on_evidence(node, report.evidence)
+        self.safety.on_evidence(report.evidence)
 
     def on_stop(self, node: SimulatedNode, stop: effects.Stop) -> None:
         """A node stops itself: never one that did nothing wrong."""

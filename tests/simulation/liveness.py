@@ -14,11 +14,12 @@ from tests.simulation.safety import Violation
 def compute_bound(timing: Timing, fault_bound: int) -> int:
     """Return how long after the network is healthy an item may wait, in ms.
 
-    Each of the f faulty leaders may spoil one view (3 delta, and as long waiting for its parent);
-    as much again to come together after faults, to fetch, and for one block interval.
+    Each of the f faulty leaders may spoil one view (3 delta, and 2 delta of waiting for its
+    parent); before that a wiped authority may still be listening, and after that come one interval
+    and the time to fetch what was missed.
     """
     spoiled_view = timing.view_timeout + timing.finality_wait
-    coming_together = timing.longest_listening + 2 * spoiled_view
+    coming_together = timing.longest_listening + 2 * timing.delta
     return (fault_bound + 1) * spoiled_view + coming_together + 2 * timing.block_interval
 
 

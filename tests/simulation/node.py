@@ -113,6 +113,7 @@ class SimulatedNode:
         self.known = 0
         """Number of work items heard of."""
         self.is_up = False
+        self.started_at = 0
         self.blocks: dict[bytes, Block] = {}
         """Executed blocks above the final head, as overlays are."""
         self._inbox: deque[inputs.Input] = deque()
@@ -147,6 +148,7 @@ class SimulatedNode:
         restored = self.sign_state.make_restored(head, committee)
         self.machine = self.variant.machine(committee, key, self.timing, restored)
         self.is_up = True
+        self.started_at = self._surroundings.now
         self.tell(inputs.Started(self.now))
         self.learn(self.known)
 

@@ -8,7 +8,15 @@ from consensus.timing import Timing
 from tests.simulation.network import Weather
 from tests.simulation.signing import ED25519, STAND_IN, Scheme
 
-BYZANTINE_KINDS = ("equivocator", "silent", "selective", "invalid", "twin_proposals")
+BYZANTINE_KINDS = (
+    "equivocator",
+    "silent",
+    "selective",
+    "invalid",
+    "twin_proposals",
+    "forker",
+    "boaster",
+)
 SIZES = (1, 2, 3, 4, 4, 4, 5, 6, 7, 8)
 
 
@@ -43,12 +51,7 @@ def make_scenario(seed: int) -> Scenario:
     """Return the scenario of a seed."""
     random = Random(seed)
     size = SIZES[seed % len(SIZES)]
-    members: tuple[tuple[int, ...], ...] = (tuple(range(size)),)
-    closing: tuple[int, ...] = ()
-    if size >= 5 and random.random() < 0.5:
-        # The last node joins only with the second epoch, the first leaves with the third.
-        members = (tuple(range(size - 1)), tuple(range(size)), tuple(range(1, size)))
-        closing = (random.randint(1, 6), random.randint(7, 12))
+    members, closing = _plan_epochs(random, size)
     budget = min(compute_fault_bound(len(epoch)) for epoch in members)
     always = [node for node in range(size) if all(node in epoch for epoch in members)]
     byzantine: dict[int, str] = {}
@@ -63,6 +66,9 @@ def make_scenario(seed: int) -> Scenario:
         random.choice((0.0, 0.05, 0.15, 0.3)),
         random.choice((0.0, 0.1, 0.3)),
     )
+    stormy = 7_000
+    if random.random() < 0.1:
+        weather, stormy = Weather(1, 1_500, 0.3, 0.1), 30_000
     is_quiet = not byzantine and not wiped and random.random() < 0.3
     return Scenario(
         seed,
@@ -76,5 +82,19 @@ def make_scenario(seed: int) -> Scenario:
         size > 1 and random.random() < 0.4,
         ED25519 if seed % 50 == 3 else STAND_IN,
         Timing(),
+        stormy=stormy,
         idle=21_500 if is_quiet else 0,
     )
+
+
+def _plan_epochs(random: Random, size: int) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    """Return the members of each epoch, and the heights of the last blocks of all but one."""
+    everybody = tuple(range(size))
+    if size == 1 or random.random() < 0.5:
+        return (everybody,), ()
+    closing = tuple(random.sample(range(1, 14), 3))
+    if size < 5:
+        return (everybody,) * 4, tuple(sorted(closing))
+    # The last node joins with the second epoch, the first leaves with the third.
+    members = (everybody[:-1], everybody, everybody[1:], everybody)
+    return members, tuple(sorted(closing))

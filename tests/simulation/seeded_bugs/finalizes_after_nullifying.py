@@ -1,0 +1,16 @@
+"""A notarization that comes late is voted final although the view was nullified."""
+
+from consensus.machine import Consensus
+from consensus.messages import VoteKind
+from tests.simulation.node import Variant
+
+
+class _Machine(Consensus):
+    def _finalize(self) -> None:
+        certificate = self.tree.get_top_notarization()
+        if certificate is not None:
+            ballot = certificate.ballot
+            self._vote(VoteKind.FINALIZE, ballot.view, ballot.block_hash)
+
+
+VARIANT = Variant(machine=_Machine)

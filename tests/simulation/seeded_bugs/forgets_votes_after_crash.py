@@ -1,0 +1,17 @@
+"""A restart reads the journal and keeps only its numbers: both guards begin empty."""
+
+from consensus.journal import DecodedJournal
+from consensus.sign_state import SignState
+from tests.simulation.node import Variant
+
+
+class _SignState(SignState):
+    @classmethod
+    def restore(cls, journal: DecodedJournal) -> "SignState":
+        state = cls(journal.head, journal.entries)
+        state._votes.clear()
+        state._proposals.clear()
+        return state
+
+
+VARIANT = Variant(sign_state=_SignState)

@@ -1,0 +1,15 @@
+"""A block is notarized on its certificates alone, before it is executed."""
+
+from consensus.machine import Consensus
+from consensus.messages import VoteKind
+from ledger.blocks import Block
+from tests.simulation.node import Variant
+
+
+class _Machine(Consensus):
+    def _execute(self, block: Block, block_hash: bytes) -> None:
+        verified = self.tree.proposals[self.view]
+        self._vote(VoteKind.NOTARIZE, self.view, block_hash, verified.proposal)
+
+
+VARIANT = Variant(machine=_Machine)
