@@ -90,7 +90,7 @@ def cancel_job(job_id: str) -> Call[Job]:
     return Call("DELETE", f"/v1/jobs/{_quote(job_id)}", _read(Job), is_repeatable=True)
 
 
-def get_available_job(miner_id: str, *, wait: float = 0) -> Call[Job | None]:
+def get_available_job(miner_id: str, *, wait: int = 0) -> Call[Job | None]:
     """Return a job that this miner could claim, waiting up to `wait` seconds for one."""
     return Call(
         "GET",

@@ -84,7 +84,8 @@ class ClaimedJob(Model):
     """What the holder of a lease is given."""
 
     job: Job
-    content: dict[str, Any]
+    content: dict[str, Any] | None
+    """None where the coordinator has erased it."""
     lease: Lease
     terms_sealed: str | None = None
     """Base64 of a sealed box for the miner's encryption key: the opening of the job's terms."""
@@ -151,9 +152,16 @@ class ChainStatus(Model):
     """Where the node stands."""
 
     chain_id: str
+    """64 hex digits."""
     height: int
     time_ms: int | None = None
     behind_by: int | None = None
+    minimum_fee_rate: int
+    """Base units per byte of a transaction."""
+    maximum_validity: int
+    """How many heights ahead a transaction's `valid_until` may lie."""
+    proof_key_id: str
+    """Id of the verifying key that settlements are checked with, 64 hex digits."""
 
 
 class Submission(Model):

@@ -30,7 +30,9 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """The largest JSON answer that is read; downloads name their own limit."""
 
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 502, 503, 504})
-FAILOVER_STATUSES: Final = frozenset({502, 503, 504})
+FAILOVER_STATUSES: Final = frozenset({502, 504})
+FAILOVER_CODES: Final = frozenset({"NOT_IN_STEP", "HTTP_503"})
+"""The node is behind the chain, or a proxy in front of it has none; other 503s ask for patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,8 @@ class Endpoints:
     def on_error(self, url: str, error: AITBCError) -> None:
         """Turn to the next address when the one used does not serve."""
         is_down = isinstance(error, ConnectionFailedError) or (
-            isinstance(error, APIError) and error.status in FAILOVER_STATUSES
+            isinstance(error, APIError)
+            and (error.status in FAILOVER_STATUSES or error.code in FAILOVER_CODES)
         )
         if is_down and url == self.current:  # another call may have turned already
             self._index = (self._index + 1) % len(self.urls)

@@ -18,6 +18,7 @@ START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 3.0
 MAX_GREETING_BYTES: Final = 65_536
 STDERR_LINES: Final = 20
+MAX_DESCRIPTION: Final = 200
 
 
 class LlamaProcess:
@@ -107,9 +108,9 @@ class LlamaProcess:
             key=key,
             model=str(self._settings["alias"]),
             description=(
-                f"{greeting['build']}; {greeting['device']}; "
-                f"threads {self._settings['threads']}, context {self._settings['context']}"
-            ),
+                f"{greeting['build']}; threads {self._settings['threads']}, "
+                f"context {self._settings['context']}; {greeting['device']}"
+            )[:MAX_DESCRIPTION],
         )
         return self._endpoint
 
@@ -145,7 +146,7 @@ class RemoteEndpoint:
             url=url.rstrip("/").removesuffix("/v1"),
             key=key,
             model=model,
-            description=f"openai-compatible endpoint; {model}",
+            description=f"openai-compatible endpoint; {model}"[:MAX_DESCRIPTION],
         )
         self._client = httpx2.AsyncClient(timeout=10.0)
         self._is_known_up = False

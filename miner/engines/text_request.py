@@ -15,10 +15,12 @@ from msgspec import Meta
 
 from ledger.faults import Reason
 
-MAX_TOKENS: Final = 8_192
+MAX_TOKENS: Final = 131_072
 DEFAULT_MAX_TOKENS: Final = 256
 MAX_PROMPT_CHARACTERS: Final = 1_000_000
 IGNORED_PARAMETERS: Final = frozenset({"stream", "stream_options", "user"})
+IGNORED_INPUT: Final = frozenset({"type", "format"})
+"""Labels that some clients put beside their data; the data says the same."""
 
 Text = Annotated[str, Meta(max_length=MAX_PROMPT_CHARACTERS)]
 
@@ -98,7 +100,11 @@ def read_text_request(content: Mapping[str, Any]) -> TextRequest:
             raise ValueError("params is not an object")
         wanted = {key: value for key, value in given.items() if key not in IGNORED_PARAMETERS}
         parameters = msgspec.convert(wanted, Parameters)
-        read = msgspec.convert(content.get("input"), _Input)
+        held = content.get("input")
+        if not isinstance(held, Mapping):
+            raise ValueError("input is not an object")
+        plain = {key: value for key, value in held.items() if key not in IGNORED_INPUT}
+        read = msgspec.convert(plain, _Input)
         if (read.messages is None) == (read.prompt is None):
             raise ValueError("input holds either messages or a prompt")
         seed = parameters.seed if parameters.seed is not None else _derive_seed(content)

@@ -1,0 +1,182 @@
+"""Decides how one leased job is run: terms, model, engine, heartbeats, and when to stop.
+
+A job ends in one of four ways: a result, a reason to give the lease back, a result cut short by the
+client's cancellation (its units are the tokens made by then), or a lease that is not ours any more.
+"""
+
+import asyncio
+import contextlib
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from aitbc.client import AsyncAITBCClient
+from aitbc.errors import AITBCError, APIError
+from ledger.faults import Reason
+from ledger.rejection import Rejection
+from ledger.terms import ReceiptTerms, compute_content_hash
+from miner.clock import LeaseClock
+from miner.engines.text import EngineFailedError, TextEngine, TextResult
+from miner.engines.text_request import InputInvalidError, read_text_request
+from miner.settlement import Identity, derive_receipt_salt
+from miner.work import Outcome, Stage, Work, fail
+
+SETTLE_MARGIN_MS: Final = 5_000
+"""What is left of a lease for the proof and a block when the engine is stopped for time."""
+PARTIAL_SECONDS: Final = 0.5
+"""How often a growing text is sent ahead of the next heartbeat."""
+MAX_PARTIAL_CHARACTERS: Final = 65_536
+
+LEASE_IS_OVER: Final = frozenset({
+    Rejection.JOB_NOT_LEASED,
+    Rejection.JOB_TERMINAL,
+    Rejection.JOB_DEADLINE_PASSED,
+    Rejection.LEASE_NOT_HELD,
+})  # fmt: skip
+
+log = structlog.get_logger(__name__)
+
+
+class StopReason(StrEnum):
+    """Why an engine was told to stop."""
+
+    CANCELLED = "cancelled"
+    LEASE_LOST = "lease lost"
+    OUT_OF_TIME = "out of time"
+    DRAINED = "drained"
+
+
+class Attempt:
+    """One leased job while it runs."""
+
+    def __init__(
+        self,
+        work: Work,
+        client: AsyncAITBCClient,
+        engine: TextEngine,
+        identity: Identity,
+        clock: LeaseClock,
+    ) -> None:
+        assert work.lease is not None and work.terms is not None and work.content is not None
+        self._work = work
+        self._lease = work.lease
+        self._terms = work.terms
+        self._content = work.content
+        self._client = client
+        self._engine = engine
+        self._identity = identity
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._stop_reason: StopReason | None = None
+        self._progress = 0
+        self._text = ""
+        self._phase = "preparing"
+
+    def stop(self, reason: StopReason) -> None:
+        """Have the engine end soon; the first reason counts."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
+            self._stop.set()
+
+    async def run(self) -> Work | None:
+        """Return the work finished or to be given back, or None when nothing is owed."""
+        end = min(self._lease.ends_at, self._terms.deadline) - SETTLE_MARGIN_MS
+        seconds = (end - self._clock.read()) / 1000
+        if seconds <= 0:
+            return fail(self._work, Reason.TIME_LIMIT_REACHED, "no time is left on the lease")
+        heartbeat = asyncio.create_task(self._send_heartbeats())
+        timer = asyncio.get_running_loop().call_later(seconds, self.stop, StopReason.OUT_OF_TIME)
+        try:
+            return await self._run_engine()
+        except (InputInvalidError, EngineFailedError) as error:
+            log.warning("the job failed", job=self._work.job_id, error=str(error))
+            return fail(self._work, error.reason, str(error))
+        finally:
+            timer.cancel()
+            heartbeat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await heartbeat
+
+    async def _run_engine(self) -> Work | None:
+        request = read_text_request(self._content)
+        await self._engine.prepare()
+        self._phase = "running"
+        started = self._clock.read()
+        result = await self._engine.run(request, self._note_progress, self._stop)
+        completed = max(self._clock.read(), started + 1)
+        is_cut = result.finish_reason == "cancelled"
+        if not is_cut:
+            return self._finish(result, started, completed)
+        match self._stop_reason:
+            case StopReason.OUT_OF_TIME:
+                return fail(self._work, Reason.TIME_LIMIT_REACHED, "the lease is nearly over")
+            case StopReason.DRAINED:
+                return fail(self._work, Reason.MINER_DRAINED, "the miner was shut down")
+            case StopReason.CANCELLED if result.completion_tokens:
+                return self._finish(result, started, completed)
+            case _:
+                log.info("the job was dropped", job=self._work.job_id, reason=self._stop_reason)
+                return None
+
+    def _finish(self, result: TextResult, started: int, completed: int) -> Work:
+        answer = self._build_answer(result)
+        receipt = ReceiptTerms(
+            # The escrow bounds what is billed, whatever the engine counted.
+            units=min(result.units, self._terms.max_units),
+            started=started,
+            completed=completed,
+            result_hash=compute_content_hash(answer),
+            salt=derive_receipt_salt(self._identity.wallet, self._work.job),
+        )
+        outcome = Outcome(answer, receipt, result.engine)
+        return msgspec.structs.replace(self._work, stage=Stage.FINISHED, outcome=outcome)
+
+    def _build_answer(self, result: TextResult) -> dict[str, Any]:
+        return {
+            "text": result.text,
+            "finish_reason": result.finish_reason,
+            "model": self._content["model"],
+            "usage": {
+                "prompt_tokens": result.prompt_tokens,
+                "completion_tokens": result.completion_tokens,
+                "total_tokens": result.units,
+            },
+        }
+
+    def _note_progress(self, progress: int, text: str) -> None:
+        self._progress, self._text = progress, text
+
+    async def _send_heartbeats(self) -> None:
+        """Say that we are here, and hear whether the client still wants the job."""
+        loop = asyncio.get_running_loop()
+        last_sent, last_text = -float("inf"), ""
+        pause = min(PARTIAL_SECONDS, self._lease.heartbeat_seconds)
+        while True:
+            is_due = loop.time() - last_sent >= self._lease.heartbeat_seconds
+            if is_due or self._text != last_text:
+                last_sent, last_text = loop.time(), self._text
+                await self._send_heartbeat(last_text)
+            await asyncio.sleep(pause)
+
+    async def _send_heartbeat(self, text: str) -> None:
+        try:
+            answer = await self._client.miners.send_heartbeat(
+                self._work.job_id,
+                self._identity.miner_id,
+                progress=self._progress,
+                phase=self._phase,
+                partial=text[:MAX_PARTIAL_CHARACTERS] or None,
+            )
+        except APIError as error:
+            if error.rejection in LEASE_IS_OVER:
+                self.stop(StopReason.LEASE_LOST)
+            else:
+                log.warning("heartbeat refused", job=self._work.job_id, error=str(error))
+        except AITBCError as error:
+            # The lease stands on the chain, not on this coordinator: the work goes on.
+            log.warning("heartbeat lost", job=self._work.job_id, error=str(error))
+        else:
+            if answer.cancel_requested:
+                self.stop(StopReason.CANCELLED)

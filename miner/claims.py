@@ -1,0 +1,174 @@
+"""Decides which job is claimed, at which price, and whether a claim that was sent is ours.
+
+The price is committed to before the terms are seen, so it is the announced one, and a job that
+offers less is left to others. What the terms are held against is the chain's own record of the job,
+not what the coordinator says of it.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from aitbc.errors import AITBCError, APIError, InvalidAnswerError, NotFoundError
+from aitbc.models import ClaimedJob, Job, Model
+from aitbc.wallet import SignedTransaction
+from ledger import crypto
+from ledger.faults import Reason
+from ledger.rejection import Rejected
+from ledger.terms import commit_price_terms
+from ledger.transactions import JobClaim
+from miner.clock import LeaseClock, read_wall_clock
+from miner.delivery import Channel
+from miner.settlement import UNIT_TYPES, build_price_terms
+from miner.terms import TermsRefusedError, check_terms, open_terms
+from miner.work import LeaseRecord, Stage, Work, fail
+
+RETRY_SECONDS: Final = 0.5
+BELIEVED_REFUSALS: Final = 3
+
+log = structlog.get_logger(__name__)
+
+
+class ChainJob(NamedTuple):
+    """What the chain holds of a job. Escrow in base units."""
+
+    client: bytes
+    escrow: int
+    job_commit: bytes
+
+
+def plan_claim(job: Job, prices: Mapping[str, int]) -> Work | None:
+    """Return the claim to make of an offered job, or None where it is not for us.
+
+    `prices` in base units per unit of each service. Raises `InvalidAnswerError`.
+    """
+    try:
+        service = job["service"]
+        price = prices.get(service)
+        if price is None or service not in UNIT_TYPES or price > int(job["max_price_base"]):
+            return None
+        job_id = bytes.fromhex(job.job_id.removeprefix("job_"))
+        if len(job_id) != 32:
+            raise ValueError("a job's id has 32 bytes")
+        return Work(
+            job=job_id,
+            stage=Stage.CLAIMING,
+            service=service,
+            billing=int(job["billing"]),
+            price=price,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidAnswerError(f"not an available job: {error}") from None
+
+
+class Claim:
+    """One claim, from before it is sent until its fate is known."""
+
+    def __init__(self, channel: Channel, work: Work) -> None:
+        assert work.stage is Stage.CLAIMING
+        self._channel = channel
+        self._work = work
+
+    async def take(self) -> Work | None:
+        """Return the work as leased or to be given back, recorded; None where it is not ours."""
+        refusals = 0
+        while True:
+            try:
+                leased = await self._accept(await self._send())
+                await self._channel.records.save(leased)
+                return leased
+            except AITBCError as error:
+                log.info("claim not granted", job=self._work.job_id, error=str(error))
+                if isinstance(error, APIError) and 400 <= error.status < 500:
+                    refusals += 1
+                    if refusals >= BELIEVED_REFUSALS or not await self._is_on_its_way():
+                        await self._channel.records.remove(self._work.job)
+                        return None
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _send(self) -> ClaimedJob:
+        wallet, miner_id = self._channel.identity.wallet, self._channel.identity.miner_id
+        price = build_price_terms(wallet, self._work.job, self._work.price)
+        payload = JobClaim(self._work.job, miner_id, commit_price_terms(price))
+
+        async def deliver(signed: SignedTransaction) -> ClaimedJob:
+            if signed != self._work.claim:
+                self._work = msgspec.structs.replace(self._work, claim=signed)
+                await self._channel.records.save(self._work)
+            return await self._channel.client.miners.claim(
+                self._work.job_id, miner_id, transaction=signed.raw.hex()
+            )
+
+        return await self._channel.sender.send(payload, deliver, self._work.claim)
+
+    async def _is_on_its_way(self) -> bool:
+        """Tell whether the claim that was refused just now is taken all the same.
+
+        An answer that was lost is followed by "already claimed": perhaps by ourselves.
+        """
+        if self._work.claim is None:
+            return False
+        transaction_id = f"tx_{self._work.claim.id.hex()}"
+        try:
+            status = await self._channel.client.chain.get_transaction(transaction_id)
+        except NotFoundError:
+            return False
+        except AITBCError:
+            return True
+        return status.status != "final" or not status.code
+
+    async def _accept(self, claimed: ClaimedJob) -> Work:
+        lease = claimed.lease
+        if lease.miner_id != self._channel.identity.miner_id:
+            raise InvalidAnswerError("the lease is another miner's")
+        work = msgspec.structs.replace(
+            self._work,
+            stage=Stage.LEASED,
+            lease=LeaseRecord(
+                number=lease.number,
+                claimed_at=lease.claimed_at_ms,
+                ends_at=lease.ends_at_ms,
+                heartbeat_seconds=max(0.1, lease.heartbeat_seconds),
+                received_at=read_wall_clock(),
+            ),
+            content=claimed.content,
+        )
+        chain_job = read_chain_job(await self._channel.client.explorer.get_job(work.job_id))
+        if claimed.terms_sealed is None:
+            return fail(work, Reason.CONTENT_UNAVAILABLE, "the lease came without its terms")
+        try:
+            return self._check(work, claimed.terms_sealed, chain_job)
+        except TermsRefusedError as error:
+            log.warning("terms refused", job=work.job_id, error=str(error))
+            return fail(work, Reason.TERMS_NOT_COVERED, str(error))
+
+    def _check(self, work: Work, sealed: str, chain_job: ChainJob) -> Work:
+        assert work.lease is not None and work.content is not None
+        key = self._channel.identity.wallet.derive_encryption_key()
+        opened = open_terms(sealed, key)
+        check_terms(
+            opened,
+            work.content,
+            job=work.job,
+            client=chain_job.client,
+            job_commit=chain_job.job_commit,
+            escrow=chain_job.escrow,
+            price=work.price,
+            now=LeaseClock(work.lease).read(),
+        )
+        return msgspec.structs.replace(work, terms=opened, job_commit=chain_job.job_commit)
+
+
+def read_chain_job(answer: Model) -> ChainJob:
+    """Return what the explorer says of a job. Raises `InvalidAnswerError`."""
+    try:
+        return ChainJob(
+            client=crypto.parse_address(answer["client"]),
+            escrow=int(answer["escrow_base"]),
+            job_commit=bytes.fromhex(answer["job_commit"]),
+        )
+    except (KeyError, TypeError, ValueError, Rejected) as error:
+        raise InvalidAnswerError(f"not a job of the explorer: {error!r}") from None

