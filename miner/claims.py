@@ -136,9 +136,9 @@ class Claim:
             ),
             content=claimed.content,
         )
+        if claimed.content is None or claimed.terms_sealed is None:
+            return fail(work, Reason.CONTENT_UNAVAILABLE, "the lease came without its content")
         chain_job = read_chain_job(await self._channel.client.explorer.get_job(work.job_id))
-        if claimed.terms_sealed is None:
-            return fail(work, Reason.CONTENT_UNAVAILABLE, "the lease came without its terms")
         try:
             return self._check(work, claimed.terms_sealed, chain_job)
         except TermsRefusedError as error:

@@ -89,10 +89,7 @@ class Delivery:
             public, witness = build_statement(self._channel.identity, self._work)
             proof = await self._channel.prover.prove(public, witness)
             await self._save(msgspec.structs.replace(self._work, proof=proof))
-        before = self._work.ending
-        await self._channel.sender.send(
-            self._build_payload(), lambda signed: self._hand_in(signed, before), before
-        )
+        await self._channel.sender.send(self._build_payload(), self._hand_in, self._work.ending)
         loop = asyncio.get_running_loop()
         end = loop.time() + RESEND_SECONDS
         while loop.time() < end:
@@ -101,10 +98,13 @@ class Delivery:
             await asyncio.sleep(POLL_SECONDS)
         return False
 
-    async def _hand_in(self, signed: SignedTransaction, before: SignedTransaction | None) -> None:
+    async def _hand_in(self, signed: SignedTransaction) -> None:
         """Send the report with a transaction that is recorded first: it may be taken."""
         if signed != self._work.ending:
-            await self._save(msgspec.structs.replace(self._work, ending=signed))
+            is_renewed = self._work.ending is not None
+            await self._save(
+                msgspec.structs.replace(self._work, ending=signed, is_renewed=is_renewed)
+            )
         client, identity, work = self._channel.client, self._channel.identity, self._work
         if work.failure is not None:
             await client.miners.fail(
@@ -118,7 +118,7 @@ class Delivery:
         try:
             await client.miners.complete(work.job_id, build_report(identity, work, signed))
         except JobAlreadyCompletedError:
-            if before is None or signed == before:
+            if not work.is_renewed:
                 raise
             # The result was taken with the transaction before this one; only the chain lacks it.
             await client.chain.send([signed.raw.hex()])
