@@ -1,0 +1,47 @@
+"""Which setting is in force: flag over environment over file; what has no meaning is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from node.settings import InvalidSettings, NodeSettings, describe_settings, load_settings
+
+
+def test_flags_win_over_environment_and_environment_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text(
+        'api_port = 1\nlog_level = "error"\nmempool_backend = "memory"\n'
+    )
+    monkeypatch.setenv("AITBC_API_PORT", "2")
+    monkeypatch.setenv("AITBC_LOG_LEVEL", "debug")
+    settings = load_settings(data=tmp_path, api_port=3)
+    assert (settings.api_port, settings.log_level, settings.mempool_backend) == (
+        3,
+        "debug",
+        "memory",
+    )
+
+
+def test_the_seeds_names_and_defaults_hold(tmp_path: Path) -> None:
+    settings = load_settings(data=tmp_path)
+    assert settings.db_encryption_enabled is True
+    assert settings.db_encryption_key_path is None
+    assert settings.mempool_backend == "database"
+    assert (settings.api_host, settings.api_port) == ("127.0.0.1", 8001)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["api_port = 70000", "unknown_setting = 1", 'mempool_backend = "redis"', "not toml at all ="],
+)
+def test_a_setting_without_meaning_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(InvalidSettings):
+        load_settings(data=tmp_path)
+
+
+def test_there_are_at_most_25_and_each_says_what_it_is(tmp_path: Path) -> None:
+    described = describe_settings(load_settings(data=tmp_path))
+    assert len(described) == len(NodeSettings.model_fields) <= 25
+    assert all(text for name, _, text in described if name)
