@@ -205,11 +205,12 @@ async def download(call: Call) -> Answer | web.StreamResponse:
     result = _require_result(record)
     assert record.receipt is not None
     tag = json.loads(record.receipt.document)["result_hash"]
+    name, kind = wire.format_job_id(record.job.job_id), "application/json"
     text = result.get("text")
-    is_text = isinstance(text, str) and len(result) == 1
-    data = text.encode() if is_text else json.dumps(result, ensure_ascii=False).encode()
-    name = wire.format_job_id(record.job.job_id) + (".txt" if is_text else ".json")
-    kind = "text/plain; charset=utf-8" if is_text else "application/json"
+    if isinstance(text, str) and len(result) == 1:
+        data, name, kind = text.encode(), name + ".txt", "text/plain; charset=utf-8"
+    else:
+        data, name = json.dumps(result, ensure_ascii=False).encode(), name + ".json"
     return ranges.answer_bytes(call.request, data, tag, name, kind)
 
 
@@ -218,6 +219,11 @@ async def get_receipt(call: Call) -> Answer:
     if record.receipt is None or not record.receipt.is_final:
         raise Problem(409, "a receipt comes with the settlement", "JOB_NOT_COMPLETED")
     return Answer(receipt_documents.build_document(record.receipt))
+
+
+async def list_job_receipts(call: Call) -> Answer:
+    answer = await get_receipt(call)
+    return Answer({"items": [answer.payload]})
 
 
 async def cancel(call: Call) -> Answer:
@@ -278,7 +284,7 @@ ROUTES = (
         roles=CLIENTS, bucket=Bucket.POLLING,
     ),
     Route(
-        "GET", "/v1/jobs/{job_id}/receipts", get_receipt, "Get the signed receipt", "Jobs",
+        "GET", "/v1/jobs/{job_id}/receipts", list_job_receipts, "List the signed receipt", "Jobs",
         roles=CLIENTS, bucket=Bucket.POLLING,
     ),
 )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The miner's job routes: what is there, claim, heartbeat, complete, give back."""
+
+import json
+from typing import Any
+
+from coordinator import completion, job_rows, job_terms, leasing, matching, wallets, wire
+from coordinator.completion import BadCompletion, Completion
+from coordinator.http.job_models import Job
+from coordinator.http.job_views import view_job
+from coordinator.http.miner_models import (
+    AvailableQuery,
+    Claimed,
+    ClaimRequest,
+    Failed,
+    HeartbeatAnswer,
+    JobFailure,
+    JobHeartbeat,
+    JobResult,
+    LeaseShown,
+)
+from coordinator.http.problems import Problem, invalid, not_found
+from coordinator.http.receipt_models import Receipt
+from coordinator.http.receipt_views import view_receipt
+from coordinator.http.routing import MINERS, Answer, Bucket, Call, Route
+from coordinator.job_rows import JobRecord
+from coordinator.leasing import Lease
+from coordinator.tables import WorkerRow, get_table
+from ledger.faults import Reason
+from ledger.rejection import Rejected, Rejection
+from ledger.state import get_miner
+from ledger.transactions import VerifiedTransaction
+
+
+async def resolve_miner(call: Call, name: str | None) -> str:
+    """Return the miner that a request speaks for: the one it names, or the account's only one."""
+    if name is not None:
+        return name
+    workers = get_table(WorkerRow)
+    statement = workers.select().where(workers.c.account_id == call.caller.account_id).limit(2)
+    rows = await call.coordinator.storage.read(
+        lambda connection: connection.execute(statement).mappings().all()
+    )
+    if len(rows) != 1:
+        raise invalid("/miner_id", "name the miner: this account has not exactly one")
+    found: str = rows[0]["miner"]
+    return found
+
+
+async def find_any_job(call: Call) -> JobRecord:
+    """Return the job in the path, whoever's it is. For a miner, before the lease is checked."""
+    job_id = wire.parse_id(call.path["job_id"], wire.JOB_PREFIX)
+    record = None
+    if job_id is not None:
+        record = await call.coordinator.storage.read(
+            lambda connection: job_rows.find_job(connection, job_id)
+        )
+    if record is None:
+        raise not_found()
+    return record
+
+
+def read_signed(call: Call, text: str | None) -> VerifiedTransaction | None:
+    """Return the signed transaction of a request; a custodial account's is not looked at."""
+    if text is None or call.caller.is_custodial:
+        return None
+    return wallets.decode_signed(text, call.coordinator.chain.chain_id)
+
+
+async def get_available(call: Call) -> Answer:
+    query = call.get_query(AvailableQuery)
+    name = await resolve_miner(call, query.miner_id)
+    row = await leasing.find_available(call.coordinator, call.caller, name, query.wait)
+    if row is None:
+        return Answer(None)
+    record = await call.coordinator.storage.read(
+        lambda connection: job_rows.find_job(connection, row.job_id)
+    )
+    return Answer(None if record is None else view_job(call.coordinator, record, False))
+
+
+async def claim(call: Call) -> Answer:
+    body = call.get_body(ClaimRequest)
+    name = await resolve_miner(call, body.miner_id)
+    record = await find_any_job(call)
+    lease = await claim_lease(call, record, name, read_signed(call, body.transaction))
+    return Answer(view_lease(call, lease))
+
+
+async def claim_lease(
+    call: Call, record: JobRecord, name: str, signed: VerifiedTransaction | None
+) -> Lease:
+    """Claim a job; what is not decided in time is a 503 that says when to ask again."""
+    if not _may_know(call, record, name):
+        raise not_found()
+    try:
+        return await leasing.claim_job(call.coordinator, call.caller, record, name, signed)
+    except leasing.ClaimPending:
+        raise Problem(
+            503, "the claim is not final yet; repeat it", "CLAIM_PENDING",
+            headers={"Retry-After": "1"},
+        ) from None  # fmt: skip
+
+
+def _may_know(call: Call, record: JobRecord, name: str) -> bool:
+    """A miner may name the jobs that it could have been offered; of others it learns nothing."""
+    miner = get_miner(call.coordinator.chain.get_view(), name)
+    if miner is None or miner.owner != call.caller.address:
+        raise Rejected(Rejection.MINER_UNKNOWN)
+    job = record.job
+    requirements = json.loads(job.requirements)
+    return (
+        matching.find_mismatch(
+            matching.read_announcement(miner.metadata),
+            job.service,
+            job.model,
+            job.max_price,
+            matching.Requirements(**requirements),
+        )
+        is None
+    )
+
+
+def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
+    """Return a lease with the content and the terms, sealed to a miner that holds its own key."""
+    record = lease.record
+    job = record.job
+    assert job.miner is not None and job.claim_number is not None and job.claimed_ms is not None
+    opening = job_terms.get_terms(job)
+    shown = Claimed(
+        job=view_job(call.coordinator, record, True),
+        content=record.load_content(),
+        lease=LeaseShown(
+            miner_id=job.miner,
+            number=job.claim_number,
+            claimed_at_ms=job.claimed_ms,
+            ends_at_ms=lease.ends_at,
+            heartbeat_seconds=call.coordinator.settings.heartbeat_seconds,
+        ),
+    )
+    members: dict[str, Any] = shown.model_dump(mode="json")
+    if call.caller.is_custodial:
+        members["terms"] = job_terms.write_opening(opening)
+    else:
+        members["terms_sealed"] = job_terms.seal_terms(opening, lease.miner.encryption_key)
+    return members
+
+
+async def heartbeat(call: Call) -> Answer:
+    body = call.get_body(JobHeartbeat)
+    name = await resolve_miner(call, body.miner_id)
+    record = await find_any_job(call)
+    job, ends_at = await leasing.report_progress(
+        call.coordinator, call.caller, record, name, body.progress, body.reported_phase,
+        body.partial,
+    )  # fmt: skip
+    return Answer(
+        HeartbeatAnswer(
+            status=job.status,
+            cancel_requested=job.cancel_requested_ms is not None,
+            lease_ends_at_ms=ends_at,
+        )
+    )
+
+
+async def complete(call: Call) -> Answer:
+    body = call.get_body(JobResult)
+    name = await resolve_miner(call, body.miner_id)
+    completed_ms = body.completed_ms
+    if completed_ms is None and body.completed_at is not None:
+        try:
+            completed_ms = wire.parse_time(body.completed_at)
+        except ValueError as error:
+            raise invalid("/completed_at", str(error)) from None
+    given = Completion(
+        result=body.result,
+        units=body.units,
+        started_ms=body.started_ms,
+        completed_ms=completed_ms,
+        engine=body.engine or completion.UNNAMED_ENGINE,
+        receipt=body.receipt,
+        receipt_opening=body.receipt_opening,
+        price_opening=body.price_opening,
+        signed=read_signed(call, body.transaction),
+    )
+    return await hand_in(call, await find_any_job(call), name, given)
+
+
+async def hand_in(call: Call, record: JobRecord, name: str, given: Completion) -> Answer:
+    """Take a result and answer with its receipt."""
+    try:
+        done = await completion.complete_job(call.coordinator, call.caller, record, name, given)
+    except BadCompletion as error:
+        raise invalid(error.pointer, error.sentence) from None
+    return Answer(await view_receipt(call.coordinator, done))
+
+
+async def fail(call: Call) -> Answer:
+    body = call.get_body(JobFailure)
+    name = await resolve_miner(call, body.miner_id)
+    code = int(Reason.ENGINE_FAILED) if body.reason_code is None else body.reason_code
+    return await give_back(call, name, code, read_signed(call, body.transaction))
+
+
+async def give_back(call: Call, name: str, code: int, signed: VerifiedTransaction | None) -> Answer:
+    """Give the lease on the job in the path back."""
+    record = await find_any_job(call)
+    transaction = await leasing.fail_job(call.coordinator, call.caller, record, name, code, signed)
+    return Answer(
+        Failed(
+            job_id=wire.format_job_id(record.job.job_id),
+            status=record.job.status,
+            reason_code=code,
+            transaction_id=wire.format_transaction_id(transaction),
+        )
+    )
+
+
+ROUTES = (
+    Route(
+        "GET", "/v1/jobs/available", get_available, "A job to claim, or null", "Miners",
+        roles=MINERS, query=AvailableQuery, answers={200: Job}, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "POST", "/v1/jobs/{job_id}/claim", claim, "Claim a job", "Miners",
+        roles=MINERS, body=ClaimRequest, answers={200: Claimed}, bucket=Bucket.POLLING,
+        is_idempotent=True,
+    ),
+    Route(
+        "POST", "/v1/jobs/{job_id}/heartbeat", heartbeat, "Report progress", "Miners",
+        roles=MINERS, body=JobHeartbeat, answers={200: HeartbeatAnswer}, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "POST", "/v1/jobs/{job_id}/complete", complete, "Hand in a result", "Miners",
+        roles=MINERS, body=JobResult, answers={200: Receipt}, bucket=Bucket.POLLING,
+        is_idempotent=True,
+    ),
+    Route(
+        "POST", "/v1/jobs/{job_id}/fail", fail, "Give a job back", "Miners",
+        roles=MINERS, body=JobFailure, answers={200: Failed}, bucket=Bucket.POLLING,
+        is_idempotent=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,311 @@
+"""The miner routes: register, look, statistics, heartbeat, earnings, and the poll protocol.
+
+The poll protocol is that of workers written for the older network: poll, result, fail.
+"""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from coordinator import completion, job_rows, leasing, registration, wire
+from coordinator.completion import Completion
+from coordinator.http.listing import build_page
+from coordinator.http.miner_jobs import (
+    claim_lease,
+    find_any_job,
+    give_back,
+    hand_in,
+    read_signed,
+    resolve_miner,
+)
+from coordinator.http.miner_models import (
+    AssignedJob,
+    Earning,
+    EarningList,
+    EarningsQuery,
+    Failed,
+    MinerHeartbeat,
+    MinerPoll,
+    MinerRegistration,
+    MinerShown,
+    MinerStats,
+    PolledFailure,
+    PolledResult,
+    Registered,
+)
+from coordinator.http.problems import Problem, invalid, not_found
+from coordinator.http.receipt_models import Receipt
+from coordinator.http.routing import ANY_ROLE, MINERS, Answer, Bucket, Call, Route
+from coordinator.job_rows import JOBS, RECEIPTS, JobRecord
+from coordinator.matching import read_announcement
+from coordinator.statistics import compute_figures
+from coordinator.tables import JobRow
+from ledger.crypto import format_address
+from ledger.entries import Miner
+from ledger.faults import Reason
+from ledger.rejection import Rejected
+from ledger.state import get_miner
+
+POLL_ATTEMPTS = 8
+"""Jobs that one poll tries to claim before it answers that there is none."""
+
+
+async def register(call: Call) -> Answer:
+    body = call.get_body(MinerRegistration)
+    try:
+        bond = None if body.bond_base is None else wire.parse_base_units(body.bond_base)
+    except ValueError as error:
+        raise invalid("/bond_base", str(error)) from None
+    gpu = body.gpu_info.model_dump(exclude_none=True) if body.gpu_info is not None else {}
+    metadata = registration.encode_metadata(
+        {
+            "capabilities": body.capabilities,
+            "gpu_info": gpu,
+            "models": body.models,
+            "prices": {service: price for service, price in body.prices.items() if price < 2**53},
+        }
+    )
+    key = None if body.encryption_key is None else bytes.fromhex(body.encryption_key)
+    done = await registration.register_miner(
+        call.coordinator, call.caller, body.miner_id, metadata, key, bond,
+        read_signed(call, body.transaction),
+    )  # fmt: skip
+    state = await registration.get_state(call.coordinator, body.miner_id)
+    transaction = done.transaction
+    shown = Registered(
+        miner_id=body.miner_id,
+        status="registering" if state is None else state,
+        transaction_id=None if transaction is None else wire.format_transaction_id(transaction),
+    )
+    return Answer(shown, 201 if done.is_new else 200)
+
+
+def _find_miner(call: Call) -> tuple[str, Miner]:
+    name = call.path["miner_id"]
+    miner = get_miner(call.coordinator.chain.get_view(), name) if len(name) <= 64 else None
+    if miner is None:
+        raise not_found("miner")
+    return name, miner
+
+
+async def get_miner_route(call: Call) -> Answer:
+    name, miner = _find_miner(call)
+    announced = read_announcement(miner.metadata)
+    return Answer(
+        MinerShown(
+            miner_id=name,
+            status="active" if miner.is_active else "exited",
+            owner=format_address(miner.owner),
+            capabilities=list(announced.capabilities),
+            gpu_info={
+                "name": announced.gpu_name,
+                "memory": str(announced.gpu_memory),
+                "count": announced.gpu_count,
+            },
+            models=list(announced.models),
+            prices=dict(announced.prices),
+            bond=wire.format_ait(miner.bond),
+            bond_base=str(miner.bond),
+            encryption_key=miner.encryption_key.hex(),
+            registered_at=wire.format_time(miner.registered_at),
+            live_leases=miner.live_leases,
+        )
+    )
+
+
+async def get_stats(call: Call) -> Answer:
+    name, miner = _find_miner(call)
+    figures = compute_figures(miner)
+    return Answer(
+        MinerStats(
+            miner_id=name,
+            reputation=figures.reputation,
+            total_jobs=miner.claims,
+            success_rate=figures.success_rate,
+            average_completion_time=figures.average_completion_time,
+            total_earned=wire.format_ait(miner.earned),
+            total_earned_base=str(miner.earned),
+            active_since=wire.format_time(miner.registered_at),
+            settled=miner.settled,
+            failed=miner.failed,
+            released=miner.released,
+            lapsed=miner.lapsed,
+            cancelled=miner.cancelled,
+        )
+    )
+
+
+async def heartbeat(call: Call) -> Answer:
+    body = call.get_body(MinerHeartbeat)
+    name = await resolve_miner(call, body.miner_id)
+    miner = await registration.require_state(call.coordinator, call.caller, name)
+    return Answer(
+        {
+            "miner_id": name,
+            "status": "active",
+            "live_leases": miner.live_leases,
+            "last_seen": wire.format_time(call.coordinator.get_now()),
+        }
+    )
+
+
+async def poll(call: Call) -> Answer:
+    body = call.body if isinstance(call.body, MinerPoll) else MinerPoll()
+    if not call.caller.is_custodial:
+        raise Problem(
+            422,
+            "a poll claims in the miner's name, and this account signs its claims by itself: "
+            "use /v1/jobs/available and /v1/jobs/{job_id}/claim",
+            "SIGNATURE_NEEDED",
+        )
+    name = await resolve_miner(call, body.miner_id)
+    wait = float(body.max_wait_seconds)
+    for _ in range(POLL_ATTEMPTS):
+        row = await leasing.find_available(call.coordinator, call.caller, name, wait)
+        if row is None:
+            break
+        record = await call.coordinator.storage.read(
+            lambda connection, row=row: job_rows.find_job(connection, row.job_id)  # type: ignore[misc]
+        )
+        if record is None:
+            continue
+        try:
+            lease = await claim_lease(call, record, name, None)
+        except (Rejected, Problem):
+            # Somebody else was first; there may be another job.
+            wait = 0
+            continue
+        return Answer(_assign(lease.record))
+    return Answer(None, 204)
+
+
+def _assign(record: JobRecord) -> dict[str, Any]:
+    job = record.job
+    return AssignedJob(
+        job_id=wire.format_job_id(job.job_id),
+        payload=record.load_content() or {},
+        constraints={
+            **json.loads(job.requirements),
+            "max_price": wire.format_ait(job.max_price),
+            "max_units": job.max_units,
+            "timeout_seconds": job.execution_limit // 1000,
+        },
+    ).model_dump(mode="json")
+
+
+async def take_result(call: Call) -> Answer:
+    body = call.get_body(PolledResult)
+    name = await resolve_miner(call, body.miner_id)
+    units = body.metrics.get("units")
+    given = Completion(
+        result=body.result,
+        units=units if type(units) is int and units > 0 else None,
+        started_ms=None,
+        completed_ms=None,
+        engine=completion.UNNAMED_ENGINE,
+    )
+    return await hand_in(call, await find_any_job(call), name, given)
+
+
+async def take_failure(call: Call) -> Answer:
+    body = call.get_body(PolledFailure)
+    name = await resolve_miner(call, body.miner_id)
+    code = body.error_code if isinstance(body.error_code, int) else int(Reason.ENGINE_FAILED)
+    return await give_back(call, name, code, None)
+
+
+async def list_earnings(call: Call) -> Answer:
+    name, miner = _find_miner(call)
+    if miner.owner != call.caller.address:
+        raise not_found("miner")
+    query = call.get_query(EarningsQuery)
+    joined = RECEIPTS.join(JOBS, JOBS.c.row_id == RECEIPTS.c.job_row_id)
+    conditions = [RECEIPTS.c.is_final.is_(True), RECEIPTS.c.miner == name]
+
+    def read(connection: sa.Connection) -> tuple[list[JobRecord], int]:
+        count = sa.select(sa.func.count()).select_from(joined).where(*conditions)
+        statement = sa.select(JOBS).select_from(joined).where(*conditions)
+        if query.cursor is not None:
+            statement = statement.where(JOBS.c.row_id < int(query.cursor))
+        statement = statement.order_by(JOBS.c.row_id.desc())
+        rows = connection.execute(statement.limit(query.limit + 1).offset(query.offset)).mappings()
+        found = [job_rows.find_job(connection, JobRow(**row).job_id) for row in rows]
+        total = connection.execute(count).scalar_one()
+        return [record for record in found if record is not None], total
+
+    records, total = await call.coordinator.storage.read(read)
+    shown = records[: query.limit]
+    last = shown[-1].job.row_id if shown else None
+    page = build_page(
+        "earnings", [_view_earning(record) for record in shown], total, query, last,
+        len(records) - len(shown),
+    )  # fmt: skip
+    if query.format == "array":
+        return Answer(page)
+    return Answer(
+        {
+            "miner_id": name,
+            "total_earned": wire.format_ait(miner.earned),
+            "total_earned_base": str(miner.earned),
+            **page,
+        }
+    )
+
+
+def _view_earning(record: JobRecord) -> Earning:
+    job, receipt = record.job, record.receipt
+    assert receipt is not None and job.end_tx is not None
+    assert job.end_height is not None and job.ended_ms is not None
+    return Earning(
+        job_id=wire.format_job_id(job.job_id),
+        receipt_id=wire.format_receipt_id(job.job_id),
+        units=json.loads(receipt.document)["units"],
+        amount=wire.format_ait(job.amount),
+        amount_base=str(job.amount),
+        earned=wire.format_ait(job.payout),
+        earned_base=str(job.payout),
+        transaction_id=wire.format_transaction_id(job.end_tx),
+        height=job.end_height,
+        settled_at=wire.format_time(job.ended_ms),
+    )
+
+
+ROUTES = (
+    Route(
+        "POST", "/v1/miners/register", register, "Register a miner, or announce anew", "Miners",
+        roles=MINERS, body=MinerRegistration, answers={201: Registered, 200: Registered},
+        is_idempotent=True,
+    ),
+    Route(
+        "POST", "/v1/miners/heartbeat", heartbeat, "Say that a miner is there", "Miners",
+        roles=MINERS, body=MinerHeartbeat, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "POST", "/v1/miners/poll", poll, "Get a job that is claimed already", "Miners",
+        roles=MINERS, body=MinerPoll, is_body_optional=True,
+        answers={200: AssignedJob, 204: None}, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "GET", "/v1/miners/{miner_id}", get_miner_route, "Get a miner", "Miners",
+        roles=ANY_ROLE, answers={200: MinerShown},
+    ),
+    Route(
+        "GET", "/v1/miners/{miner_id}/stats", get_stats, "Get a miner's statistics", "Miners",
+        roles=ANY_ROLE, answers={200: MinerStats},
+    ),
+    Route(
+        "GET", "/v1/miners/{miner_id}/earnings", list_earnings, "List a miner's earnings", "Miners",
+        roles=MINERS, query=EarningsQuery, answers={200: EarningList}, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "POST", "/v1/miners/{job_id}/result", take_result, "Hand in a polled job's result",
+        "Miners", roles=MINERS, body=PolledResult, answers={200: Receipt}, bucket=Bucket.POLLING,
+        is_idempotent=True,
+    ),
+    Route(
+        "POST", "/v1/miners/{job_id}/fail", take_failure, "Give a polled job back", "Miners",
+        roles=MINERS, body=PolledFailure, answers={200: Failed}, bucket=Bucket.POLLING,
+        is_idempotent=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,80 @@
+"""The bodies and answers of the receipt routes."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from coordinator.http.job_models import (
+    JsonObject,
+    PageQuery,
+    Parameters,
+    QueryNumber,
+    Shown,
+    Strict,
+)
+
+
+class Signature(Shown):
+    alg: str
+    key_id: str
+    sig: str
+    public_key: str
+
+
+class Receipt(Shown):
+    """The union of every form: the signed members, and beside them what came later."""
+
+    receipt_id: str
+    job_id: str
+    provider: str
+    miner_id: str
+    client: str
+    units: int
+    unit_type: str
+    price: int
+    model: str
+    started_at: int
+    completed_at: int
+    created_at: str
+    signature: Signature
+    attestations: list[JsonObject]
+    signed_payload: str
+    status: Literal["pending", "final"]
+    claim_number: int
+    tx: str | None
+    height: int | None
+    block_hash: str | None
+    inclusion_proof: JsonObject | None
+    zk: JsonObject | None
+
+
+class ReceiptList(Shown):
+    receipts: list[Receipt]
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+    next_cursor: str | None
+
+
+class ReceiptsQuery(PageQuery):
+    limit: Annotated[QueryNumber, Field(ge=1, le=100)] = 20
+    client: Annotated[str, Field(max_length=100)] | None = None
+    provider: Annotated[str, Field(max_length=100)] | None = None
+
+
+class ReceiptQuery(Parameters):
+    bundle: Literal["0", "1"] = "0"
+
+
+class VerifyRequest(Strict):
+    receipt: dict[str, Any]
+
+
+class Verified(Shown):
+    valid: bool
+    miner_signature_valid: bool
+    coordinator_attestations: int
+    zk_proof_valid: bool
+    included_in_block: bool
+    verified_at: str

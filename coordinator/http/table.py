@@ -1,0 +1,14 @@
+"""All routes of this package, in the order that they are documented. The node adds its own."""
+
+from coordinator.http import files, health, jobs, keys, miner_jobs, miners, receipts
+from coordinator.http.routing import Route
+
+ROUTES: tuple[Route, ...] = (
+    *jobs.ROUTES,
+    *miner_jobs.ROUTES,
+    *miners.ROUTES,
+    *receipts.ROUTES,
+    *files.ROUTES,
+    *keys.ROUTES,
+    *health.ROUTES,
+)

@@ -1,0 +1,58 @@
+"""The coordinator's running parts: what happens at start, and what runs beside the requests."""
+
+import asyncio
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from coordinator import completion, retention
+from coordinator.coordinator import Coordinator
+from coordinator.follower import Follower
+from coordinator.http import idempotency
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 600.0
+RESUME_SECONDS = 30.0
+
+
+async def run(coordinator: Coordinator, is_started: asyncio.Event) -> None:
+    """Start, set the event, follow the chain until cancelled. A failure ends all of it."""
+    follower = Follower(coordinator)
+    await coordinator.storage.write(idempotency.delete_running)
+    await follower.start()
+    is_started.set()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(follower.run())
+        group.create_task(follower.run_resubmission())
+        group.create_task(_resume(coordinator))
+        group.create_task(_sweep(coordinator))
+
+
+async def _resume(coordinator: Coordinator) -> None:
+    while True:
+        await completion.resume(coordinator)
+        await asyncio.sleep(RESUME_SECONDS)
+
+
+async def _sweep(coordinator: Coordinator) -> None:
+    settings = coordinator.settings
+
+    def sweep(connection: Connection, now: int, height: int) -> tuple[int, int]:
+        before = now - int(settings.content_retention * 1000)
+        answers = now - int(settings.idempotency_retention * 1000)
+        idempotency.delete_old(connection, answers)
+        retention.delete_settled_transactions(connection, height)
+        return (
+            retention.erase_contents(connection, before),
+            retention.delete_old_files(connection, before),
+        )
+
+    while True:
+        # Read here: the chain belongs to this thread, the work runs in the database's.
+        work = partial(sweep, now=coordinator.get_now(), height=coordinator.chain.get_head().height)
+        erased, deleted = await coordinator.storage.write(work)
+        if erased or deleted:
+            log.info("retention", contents=erased, files=deleted)
+        await asyncio.sleep(SWEEP_SECONDS)
