@@ -36,7 +36,8 @@ from node.mempool import Mempool
 from node.mempool_journal import DatabaseJournal, MemoryJournal
 from node.metrics import Metrics
 from node.proofs import ProofGate
-from node.server import Services, serve
+from node.server import serve
+from node.services import Services
 from node.settings import InvalidSettings, NodeSettings, load_settings
 from node.vote_journal import VoteJournal
 from zk.backend_arkworks import ARKWORKS

@@ -2,9 +2,6 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
 from importlib.metadata import version
@@ -12,27 +9,22 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from coordinator.routes import ROUTES as JOB_ROUTES
 
+from coordinator import service
 from coordinator.coordinator import Coordinator
-from coordinator.follower import Follower
 from coordinator.http.app import build_app
+from coordinator.http.table import ROUTES as JOB_ROUTES
 from coordinator.settings import CoordinatorSettings, RateLimits
-from genesis.document import Genesis
 from node.bundles import build_receipt_bundle
-from node.chain import Chain
-from node.chain_port import ChainPort
-from node.chain_store import ChainStore
 from node.clock import get_wall_time
-from node.database import Database
 from node.exit_codes import ExitCode, OperatorError
-from node.metrics import Metrics
-from node.proofs import ProofGate
-from node.routes import build_node_routes
+from node.routes.table import build_routes
+from node.services import Services
 from node.settings import NodeSettings
 from zk import devkey
 from zk.process import ProverProcess
 from zk.prover import ProvingKey
+from zk.zkey import InvalidProvingKeyError
 
 log = structlog.get_logger()
 
@@ -46,57 +38,51 @@ class ProvingKeyRefused(OperatorError):
     exit_code = ExitCode.CONFIGURATION
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the composition root hands to the HTTP side."""
+class ListenRefused(OperatorError):
+    """The address of the API is taken or not this machine's."""
 
-    settings: NodeSettings
-    genesis: Genesis
-    seed: bytes
-    database: Database
-    store: ChainStore
-    chain: Chain
-    port: ChainPort
-    gate: ProofGate
-    metrics: Metrics
+    exit_code = ExitCode.CONFIGURATION
 
 
 async def serve(services: Services) -> None:
     """Serve until cancelled. Raises `OperatorError`."""
-    settings = services.settings
-    async with (
-        ProverProcess(read_proving_key(services)) as prover,
-        _follow(services, prover) as (coordinator),
-    ):
-        routes = (*JOB_ROUTES, *build_node_routes(services))
-        runner = web.AppRunner(
-            build_app(routes, coordinator), access_log=None, shutdown_timeout=STOP_SECONDS
-        )
-        await runner.setup()
+    async with ProverProcess(read_proving_key(services)) as prover:
+        coordinator = build_coordinator(services, prover)
+        is_started = asyncio.Event()
         try:
-            site = web.TCPSite(runner, settings.api_host, settings.api_port)
-            try:
-                await site.start()
-            except OSError as error:
-                raise OperatorError(
-                    f"the API cannot listen on {settings.api_host}:{settings.api_port}: "
-                    f"{error.strerror}"
-                ) from None
-            log.info("api ready", url=f"http://{settings.api_host}:{settings.api_port}")
-            await asyncio.Event().wait()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(service.run(coordinator, is_started), name="coordinator")
+                await is_started.wait()
+                await _listen(services, coordinator)
         finally:
-            await runner.cleanup()
+            await coordinator.close()
 
 
-@asynccontextmanager
-async def _follow(services: Services, prover: ProverProcess) -> AsyncIterator[Coordinator]:
-    """Run the coordinator's followers of the chain while the API is up."""
+async def _listen(services: Services, coordinator: Coordinator) -> None:
+    """Answer requests until cancelled."""
+    host, port = services.settings.api_host, services.settings.api_port
+    routes = (*JOB_ROUTES, *build_routes(services))
+    app = build_app(routes, coordinator)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        log.info("api ready", addresses=[f"http://{a[0]}:{a[1]}" for a in runner.addresses])
+        await asyncio.Event().wait()
+    except OSError as error:
+        raise ListenRefused(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    finally:
+        await runner.cleanup()
+
+
+def build_coordinator(services: Services, prover: ProverProcess) -> Coordinator:
+    """Return the job API's one object, made of the node's parts."""
     database, store = services.database, services.store
 
     async def build_bundle(job_id: bytes) -> dict[str, Any] | None:
         return await build_receipt_bundle(database, store, job_id)
 
-    coordinator = Coordinator(
+    return Coordinator(
         chain=services.port,
         storage=database,
         settings=build_coordinator_settings(services.settings),
@@ -109,19 +95,6 @@ async def _follow(services: Services, prover: ProverProcess) -> AsyncIterator[Co
         version=version("aitbc"),
         environment="development" if services.genesis.is_dev else "production",
     )
-    follower = Follower(coordinator)
-    await follower.start()
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(follower.run(), name="follower"),
-            group.create_task(follower.run_resubmission(), name="resubmission"),
-        ]
-        try:
-            yield coordinator
-        finally:
-            for task in tasks:
-                task.cancel()
-            await coordinator.close()
 
 
 def derive_sealing_key(seed: bytes) -> bytes:
