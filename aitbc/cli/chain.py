@@ -121,8 +121,8 @@ def transfer(
             Transfer(target, base),
             chain_id=bytes.fromhex(status.chain_id),
             nonce=account.pending_nonce,
-            fee_rate=read_fee_rate(status),
-            valid_until=status.height + VALID_BLOCKS,
+            fee_rate=status.minimum_fee_rate,
+            valid_until=status.height + min(VALID_BLOCKS, status.maximum_validity),
         )
         (verdict,) = client.chain.send([signed.raw.hex()])
         result: dict[str, Any] = {
@@ -143,18 +143,6 @@ def transfer(
             final = wait_until_final(client, result["transaction_id"], timeout)
             result.update(final.to_dict())
     print_record(result, as_json=as_json)
-
-
-def read_fee_rate(status: Any) -> int:
-    """Return the chain's fee in base units per byte, as its node states it."""
-    parameters = status.get("parameters") or {}
-    rate = parameters.get("minimum_fee_rate")
-    if not isinstance(rate, int):
-        from ledger.parameters import Parameters
-
-        note("the node does not state its fee rate; using the default")
-        return Parameters().minimum_fee_rate
-    return rate
 
 
 def wait_until_final(client: Any, transaction_id: str, timeout: float) -> Any:

@@ -4,19 +4,44 @@ A module imports at its top only what its options need; what it runs is imported
 function, so that `aitbc --help` and shell completion stay quick.
 """
 
-import typer
+from importlib import import_module
+from typing import Any, Final
 
-from aitbc.cli import api_keys, chain, genesis, jobs, keys, receipt
+import typer
+from typer.main import get_group
+
+from aitbc.cli import api_keys, chain, genesis, jobs, keys, node, receipt
+from aitbc.cli.demo import command as demo
+from aitbc.cli.devnet import command as devnet
 from aitbc.cli.failures import Commands
+
+# Other packages' commands: named here for the help, imported when one of them is run.
+ELSEWHERE: Final = {
+    "miner": ("miner.cli", "A worker: run jobs for money with this machine's models."),
+    "ceremony": ("aitbc.ceremony", "Make a proving key together, so that nobody knows its secret."),
+}
+
+
+class Root(Commands):
+    """The top of the command line; commands of `ELSEWHERE` are loaded when they are called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in ELSEWHERE:
+            module = import_module(ELSEWHERE[args[0]][0])
+            self.commands[args[0]] = get_group(module.app)
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="aitbc",
-    cls=Commands,
+    cls=Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="AITBC: AI jobs escrowed, run, proved and settled on a chain. Data goes to stdout, "
     "everything else to stderr; docs/operations.md lists the exit codes.",
 )
+app.command("demo")(demo.run)
+app.command("devnet")(devnet.run)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(receipt.app, name="receipt")
 app.command("account")(chain.show_account)
@@ -24,7 +49,10 @@ app.add_typer(chain.transactions, name="tx")
 app.add_typer(chain.explorer, name="explorer")
 app.add_typer(keys.app, name="keys")
 app.add_typer(api_keys.app, name="api-keys")
+app.add_typer(node.app, name="node")
 app.add_typer(genesis.app, name="genesis")
+for _name, (_, _help) in ELSEWHERE.items():
+    app.add_typer(typer.Typer(help=_help), name=_name)
 
 
 def main() -> None:

@@ -22,16 +22,20 @@ STOP_SECONDS: Final = 4.0
 REAP_SECONDS: Final = 1.0
 """How long to wait for processes that were killed to be gone."""
 
+_LOG_BYTES: Final = 65_536
 _POLL_SECONDS: Final = 0.02
 
 
 class Child:
     """A running child process with its log file."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(
+        self, name: str, process: "subprocess.Popen[bytes]", log: Path, log_start: int
+    ) -> None:
         self.name = name
         self.process = process
         self.log = log
+        self._log_start = log_start
         self._is_group_ended = False
 
     @property
@@ -55,11 +59,11 @@ class Child:
             return f"{self.name} was ended by {signal.Signals(-code).name}"
         return f"{self.name} ended with exit code {code}"
 
-    def read_log_tail(self, lines: int = 12) -> str:
-        """Return the last lines that the child wrote."""
+    def read_log(self) -> list[str]:
+        """Return the lines that the child has written, the last of a long log alone."""
         with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - 16_384))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+            file.seek(max(self._log_start, self.log.stat().st_size - _LOG_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()
 
 
 def adopt_orphans() -> None:
@@ -72,6 +76,7 @@ def start_child(
 ) -> Child:
     """Start a program in a group of its own; what it writes goes to the end of `log`."""
     with log.open("ab") as output:
+        start = output.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "aitbc.cli.devnet.child", str(os.getpid()), *arguments],
             stdin=subprocess.DEVNULL,
@@ -80,7 +85,7 @@ def start_child(
             env={**os.environ, **(environment or {})},
             process_group=0,
         )
-    return Child(name, process, log)
+    return Child(name, process, log, start)
 
 
 def stop_all(stages: Sequence[Sequence[Child]], seconds: float = STOP_SECONDS) -> None:

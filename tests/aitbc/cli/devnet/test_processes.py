@@ -93,13 +93,14 @@ def test_what_a_killed_child_leaves_in_its_group_is_ended(tmp_path: Path) -> Non
     os.kill(outer, signal.SIGKILL)
 
 
-def test_the_log_tail_is_the_end(tmp_path: Path) -> None:
-    child = start_child(
-        "counter", [sys.executable, "-c", "for i in range(100): print(i)"], tmp_path / "log"
-    )
+def test_a_log_goes_on_and_each_child_reads_its_own_part(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("from an earlier run\n")
+    child = start_child("counter", [sys.executable, "-c", "print(1); print(2)"], log)
     wait_for(lambda: not child.is_running())
     assert child.describe_end() == "counter ended with exit code 0"
-    assert child.read_log_tail(2) == "98\n99"
+    assert child.read_log() == ["1", "2"]
+    assert log.read_text() == "from an earlier run\n1\n2\n"
 
 
 @pytest.mark.parametrize("is_killed", [False, True])

@@ -1,0 +1,187 @@
+"""`aitbc node`: make a node's folder, run it, look after its database."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aitbc.cli.api import DEFAULT_URL, ApiUrl, open_client
+from aitbc.cli.failures import CommandError, Commands
+from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder, get_keystore
+from aitbc.cli.output import AsJson, note, print_record, print_table
+from aitbc.cli.passwords import PasswordFile, get_password
+from node.exit_codes import ExitCode
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    help="A node: init, run, status, verify-chain, backup, rekey, config.",
+)
+
+Data = Annotated[Path, typer.Option("--data", envvar="AITBC_DATA", help="The node's data folder.")]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE over environment and config.toml.")
+]
+
+
+@app.command("init")
+def init_node(
+    data: Data,
+    genesis: Annotated[Path, typer.Option("--genesis", help="The chain's genesis.json.")],
+    key: Annotated[str, typer.Option("--key", help="Name of the node's key in the keystore.")],
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE to write to config.toml.")
+    ] = None,
+    operator_key_file: Annotated[
+        Path | None,
+        typer.Option("--operator-key-file", help="Write the first API key here, not to stdout."),
+    ] = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a node's data folder for a chain, and its first operator's API key."""
+    from aitbc.cli.node_folder import make_operator_key
+    from genesis.document import compute_chain_id
+    from ledger.crypto import format_address
+    from ledger.keystore import write_private_file
+    from node.folder import create_folder, get_address
+
+    seed = get_keystore(folder).open(key, get_password(password_file))
+    config = _check_settings(data, _parse_settings(setting))
+    chain_id = compute_chain_id(create_folder(data, genesis.read_bytes(), seed, config=config))
+    record: dict[str, object] = {
+        "data": str(data.absolute()),
+        "chain_id": chain_id.hex(),
+        "address": format_address(get_address(seed)),
+    }
+    operator_key = make_operator_key(data, seed)
+    if operator_key_file is None:
+        record["operator_api_key"] = operator_key
+        note("keep the operator's API key now: it is not shown again")
+    else:
+        write_private_file(operator_key_file, f"{operator_key}\n".encode())
+    print_record(record, as_json=as_json)
+    note(f"back up {data}/node.key with node.password, and database.key, apart from the database")
+    note(f"next:  aitbc node run --data {data}")
+
+
+@app.command("run")
+def run_node(
+    data: Data,
+    setting: Setting = None,
+    accept_lost_votes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-lost-votes",
+            help="Vote although the journal of signatures is missing or old. Only when this key "
+            "surely runs nowhere else.",
+        ),
+    ] = False,
+) -> None:
+    """Run a node in the foreground until SIGINT or SIGTERM."""
+    from node.run import run
+
+    flags = {**_parse_settings(setting), "data": data}
+    raise typer.Exit(int(run(flags, accept_lost_votes=accept_lost_votes)))
+
+
+@app.command("status")
+def show_status(api_url: ApiUrl = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Show where a running node stands."""
+    with open_client(api_url, needs_key=False) as client:
+        print_record(client.chain.get_status().to_dict(), as_json=as_json)
+
+
+@app.command("config")
+def show_config(data: Data, setting: Setting = None, as_json: AsJson = False) -> None:
+    """Show every setting in force: flags over environment over config.toml."""
+    from node.settings import describe_settings
+
+    settings = _load_settings(data, _parse_settings(setting))
+    rows = [
+        {"name": name, "value": None if value is None else str(value), "description": description}
+        for name, value, description in describe_settings(settings)
+    ]
+    print_table("settings", ("name", "value", "description"), rows, as_json=as_json)
+
+
+@app.command("verify-chain")
+def verify_chain(data: Data, as_json: AsJson = False) -> None:
+    """Check every block from genesis on again, with nothing but the database."""
+    from aitbc.cli.node_folder import verify_database
+
+    record = verify_database(_load_settings(data, {}), note)
+    print_record(record, as_json=as_json)
+
+
+@app.command("backup")
+def back_up(
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; never replaced.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database while the node runs: one moment of it, under the same key."""
+    from node.backup import backup
+    from node.folder import open_genesis
+    from node.rekey import find_key
+
+    settings = _load_settings(data, {})
+    path = settings.get_database_path()
+    is_encrypted = settings.db_encryption_enabled
+    key = find_key(path, settings.get_database_key_path()) if is_encrypted else None
+    backup(path, key, output, is_dev=open_genesis(data).is_dev)
+    record = {"backup": str(output.absolute()), "bytes": output.stat().st_size}
+    print_record(record, as_json=as_json)
+    note(f"it opens with {settings.get_database_key_path()}: keep a copy of that elsewhere")
+
+
+@app.command("rekey")
+def rekey(data: Data) -> None:
+    """Encrypt the database under a fresh key; the node must not be running."""
+    from node.folder import FolderLock
+    from node.rekey import change_key
+
+    settings = _load_settings(data, {})
+    if not settings.db_encryption_enabled:
+        raise CommandError(
+            "this node's database is not encrypted",
+            ExitCode.CONFIGURATION,
+            f"aitbc node config --data {data}",
+        )
+    lock = FolderLock(data)
+    try:
+        change_key(settings.get_database_path(), settings.get_database_key_path())
+    finally:
+        lock.release()
+    note(f"{settings.get_database_key_path()} holds the new key; older backups need the old one")
+
+
+def _parse_settings(texts: list[str] | None) -> dict[str, Any]:
+    values = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise CommandError(
+                f"{text!r} is no setting: NAME=VALUE", ExitCode.USAGE, "aitbc node config --help"
+            )
+        values[name.replace("-", "_")] = value
+    return values
+
+
+def _load_settings(data: Path, values: dict[str, Any]) -> Any:
+    from node.settings import InvalidSettings, load_settings
+
+    try:
+        return load_settings(data=data, **values)
+    except InvalidSettings as error:
+        raise CommandError(
+            str(error), ExitCode.CONFIGURATION, f"correct {data}/config.toml or the environment"
+        ) from None
+
+
+def _check_settings(data: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings as config.toml keeps them, each with its own type."""
+    settings = _load_settings(data, values)
+    found = {name: getattr(settings, name) for name in values}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}

@@ -1,0 +1,160 @@
+import base64
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from aitbc.cli.demo.checks import CheckFailed, verify_offline
+from aitbc.cli.main import app
+from tests.aitbc.cli.settled_receipt import (
+    PRICE,
+    UNITS,
+    SettledReceipt,
+    make_settled_receipt,
+)
+
+Bundle = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def settled() -> SettledReceipt:
+    return make_settled_receipt()
+
+
+@pytest.fixture
+def genesis(settled: SettledReceipt, tmp_path: Path) -> Path:
+    path = tmp_path / "genesis.json"
+    path.write_bytes(settled.genesis)
+    return path
+
+
+def write(bundle: object, folder: Path) -> Path:
+    path = folder / "receipt.json"
+    path.write_text(json.dumps(bundle))
+    return path
+
+
+def verify(bundle: Path, genesis: Path, *more: str) -> Result:
+    return CliRunner().invoke(
+        app, ["receipt", "verify", str(bundle), "--genesis", str(genesis), *more]
+    )
+
+
+def test_a_good_receipt_verifies(settled: SettledReceipt, genesis: Path, tmp_path: Path) -> None:
+    result = verify(write(settled.bundle, tmp_path), genesis, "--json")
+    assert result.exit_code == 0, result.stderr
+    proven = json.loads(result.stdout)
+    assert proven["valid"] is True
+    assert proven["units"] == UNITS
+    assert proven["amount_base"] == str(UNITS * PRICE)
+    shares = ("payout_base", "coordinator_share_base", "network_share_base")
+    assert sum(int(proven[share]) for share in shares) == UNITS * PRICE
+    assert proven["authorities_signed"] == 1
+    assert "valid:" in result.stderr
+
+
+def test_it_verifies_in_a_process_without_network(
+    settled: SettledReceipt, genesis: Path, tmp_path: Path
+) -> None:
+    bundle = write(settled.bundle, tmp_path)
+    assert verify_offline(bundle, genesis)["job_id"] == settled.bundle["receipt"]["job_id"]
+    broken = write({**settled.bundle, "opening": {}}, tmp_path)
+    with pytest.raises(CheckFailed):
+        verify_offline(broken, genesis)
+
+
+def flip(bundle: Bundle, part: str, position: float) -> None:
+    """Flip a bit of a part that is kept as base64url, at a place from 0 to 1 of it."""
+    text = bundle[part]
+    data = bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    data[int(position * (len(data) - 1))] ^= 1
+    bundle[part] = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def raise_units(bundle: Bundle) -> None:
+    bundle["receipt"]["units"] += 1
+
+
+def take_credit(bundle: Bundle) -> None:
+    bundle["receipt"]["miner_id"] = "miner_thief"
+
+
+def change_opening(bundle: Bundle) -> None:
+    bundle["opening"]["units"] += 1
+
+
+def change_result(bundle: Bundle) -> None:
+    bundle["opening"]["result_hash"] = "00" * 32
+
+
+def swap_signature(bundle: Bundle) -> None:
+    bundle["receipt"]["signature"]["sig"] = "A" * 86
+
+
+def drop_state(bundle: Bundle) -> None:
+    bundle["state"] = ""
+
+
+def swap_parts(bundle: Bundle) -> None:
+    bundle["state"], bundle["settlement"] = bundle["settlement"], bundle["state"]
+
+
+def add_a_member(bundle: Bundle) -> None:
+    bundle["note"] = "trust me"
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        raise_units,
+        take_credit,
+        change_opening,
+        change_result,
+        swap_signature,
+        drop_state,
+        swap_parts,
+        add_a_member,
+    ],
+)
+def test_a_tampered_receipt_is_refused(
+    settled: SettledReceipt, genesis: Path, tmp_path: Path, tamper: Callable[[Bundle], None]
+) -> None:
+    bundle = deepcopy(settled.bundle)
+    tamper(bundle)
+    result = verify(write(bundle, tmp_path), genesis, "--json")
+    assert result.exit_code == 33
+    assert json.loads(result.stdout)["valid"] is False
+    assert "NOT valid" in result.stderr
+
+
+@pytest.mark.parametrize("part", ["settlement", "state"])
+@pytest.mark.parametrize("position", [step / 12 for step in range(13)])
+def test_a_flipped_bit_is_refused(
+    settled: SettledReceipt, genesis: Path, tmp_path: Path, part: str, position: float
+) -> None:
+    bundle = deepcopy(settled.bundle)
+    flip(bundle, part, position)
+    assert verify(write(bundle, tmp_path), genesis).exit_code == 33
+
+
+def test_another_chain_does_not_know_the_receipt(
+    settled: SettledReceipt, genesis: Path, tmp_path: Path
+) -> None:
+    genesis.write_text(genesis.read_text().replace("receipt-test", "other-chain"))
+    assert verify(write(settled.bundle, tmp_path), genesis).exit_code == 33
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '"text"', "[" * 10_000])
+def test_what_is_no_bundle_is_refused(genesis: Path, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_text(content)
+    assert verify(path, genesis).exit_code == 33
+
+
+def test_a_missing_file_is_not_an_invalid_receipt(genesis: Path, tmp_path: Path) -> None:
+    assert verify(tmp_path / "absent.json", genesis).exit_code == 1
+    assert verify(genesis, tmp_path / "absent.json").exit_code == 3
