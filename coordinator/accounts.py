@@ -121,6 +121,10 @@ class KeyRing:
                 self._known.popitem(last=False)
         return principal
 
+    def clear(self) -> None:
+        """Forget all keys."""
+        self._known.clear()
+
     async def revoke(self, key_id: int, now_ms: int) -> bool:
         """Revoke a key; it opens nothing from now on. False when there is no such live key."""
         table = tables.get_table(KeyRow)

@@ -70,6 +70,7 @@ async def complete_job(
     Raises `Rejected` (no lease, another result before), `BadCompletion`, `ProverBusyError`.
     """
     job_id = record.job.job_id
+    await coordinator.wait_followed()
     try:
         request_hash = _hash_completion(name, completion)
     except rfc8785.CanonicalizationError as error:
@@ -80,7 +81,7 @@ async def complete_job(
         if receipt is not None and receipt.account_id == principal.account_id:
             if receipt.request_hash != request_hash:
                 raise Rejected(Rejection.JOB_TERMINAL, "the job has another result already")
-            if receipt.is_final or current.job.settle_tx is not None:
+            if receipt.is_final or _is_sent(current.job, completion):
                 return current
         entry = leasing.require_lease(coordinator, principal, job_id, name)
         if receipt is None:
@@ -91,12 +92,30 @@ async def complete_job(
         if principal.is_custodial:
             await settle(coordinator, job_id)
         else:
-            assert completion.signed is not None
+            if completion.signed is None:
+                raise BadCompletion("/transaction", "the account signs by itself")
+            _require_same_receipt(completion.signed, job_id, row if receipt is None else receipt)
+            # A renewed settlement does not take the place of the first before it is accepted.
+            first = current.job.settle_tx is None
+            note = _note_settlement(job_id) if first else leasing.record_nothing
             await coordinator.wallets.send_signed(
-                principal.address, completion.signed, _note_settlement(job_id), job_id
+                principal.address, completion.signed, note, job_id
             )
             coordinator.signals.announce(job_topic(job_id))
     return await _read(coordinator, job_id)
+
+
+def _is_sent(job: JobRow, completion: Completion) -> bool:
+    if job.settle_tx is None:
+        return False
+    return completion.signed is None or completion.signed.id == job.settle_tx
+
+
+def _require_same_receipt(signed: VerifiedTransaction, job_id: bytes, row: ReceiptRow) -> None:
+    payload = leasing.require_payload(signed, JobSettle)
+    commitment = json.loads(row.document)["receipt_commit"]
+    if (payload.job, payload.receipt_commit.hex()) != (job_id, commitment):
+        raise BadCompletion("/transaction", "settles another job or receipt")
 
 
 async def settle(coordinator: Coordinator, job_id: bytes) -> None:
@@ -349,6 +368,5 @@ def _hash_completion(name: str, completion: Completion) -> bytes:
         "result": completion.result,
         "units": completion.units,
         "receipt": completion.receipt,
-        "transaction": None if completion.signed is None else completion.signed.id.hex(),
     }
     return sha256(rfc8785.dumps(members)).digest()

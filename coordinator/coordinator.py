@@ -1,6 +1,5 @@
 """The coordinator as one object: what the node hands in, and the services built on it."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ from coordinator.accounts import KeyRing
 from coordinator.locks import KeyedLocks
 from coordinator.ports import Chain, Storage
 from coordinator.settings import CoordinatorSettings
-from coordinator.signals import Signals
+from coordinator.signals import FOLLOWED, Signals
 from coordinator.wallets import Wallets
 from ledger.context import Rules, VerifyProof
 from ledger.crypto import compute_address, compute_public_key
@@ -53,27 +52,28 @@ class Coordinator:
         self.keys = KeyRing(storage)
         self.wallets = Wallets(chain, storage, settings, sealing_key, self.signals)
         self.job_locks = KeyedLocks()
-        self.claims: set[bytes] = set()
-        """Jobs with a claim from here on its way."""
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.claims: dict[bytes, bytes | None] = {}
+        """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
+        self.followed = -1
+        """The last final block whose events the rows hold."""
         self._clock = clock
 
     def get_now(self) -> int:
         """Return the time in milliseconds: the clock's, or the head's where that is later."""
         return max(self._clock(), self.chain.get_head().time)
 
-    def start(self, work: Awaitable[None]) -> None:
-        """Run work beside the requests; `tasks` keeps it until it is done."""
+    def note_followed(self, height: int) -> None:
+        """Note that the rows hold a block's events."""
+        self.followed = height
+        self.signals.announce(FOLLOWED)
 
-        async def run() -> None:
-            await work
-
-        task = asyncio.create_task(run())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    async def wait_followed(self) -> None:
+        """Return once the rows hold the events of the head that is final now."""
+        height = self.chain.get_head().height
+        with self.signals.listen(FOLLOWED) as listener:
+            while self.followed < height:
+                await listener.wait(self.settings.claim_wait)
 
     async def close(self) -> None:
-        """End what still runs; rows say where to go on."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        """Forget the keys that were seen; everything else of worth is in the database."""
+        self.keys.clear()

@@ -39,11 +39,14 @@ _ID_BATCH = 500
 
 
 class Follower:
-    """One task; `height` is the last block whose events the rows hold."""
+    """One task; `Coordinator.followed` is the last block whose events the rows hold."""
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
-        self.height = -1
+
+    @property
+    def height(self) -> int:
+        return self._coordinator.followed
 
     async def start(self) -> None:
         """Read where the rows stand, catch up, and send again what is not final."""
@@ -51,11 +54,10 @@ class Follower:
         row = await storage.read(lambda connection: tables.find(connection, FollowedRow, only=1))
         if row is None:
             # Whatever came before this coordinator's first start holds none of its jobs.
-            self.height = self._coordinator.chain.get_head().height
-            first = FollowedRow(height=self.height)
+            row = FollowedRow(height=self._coordinator.chain.get_head().height)
+            first = row
             await storage.write(lambda connection: tables.insert(connection, first))
-        else:
-            self.height = row.height
+        self._coordinator.note_followed(row.height)
         await self.catch_up()
         await self._coordinator.wallets.resubmit()
 
@@ -91,11 +93,11 @@ class Follower:
             for block in blocks:
                 topics |= apply_block(connection, block, seed)
             height = blocks[-1].header.height
-            tables.update(connection, FollowedRow(height=self.height), height=height)
+            tables.update(connection, FollowedRow(height=height), height=height)
             return topics
 
         topics = await self._coordinator.storage.write(write)
-        self.height = blocks[-1].header.height
+        self._coordinator.note_followed(blocks[-1].header.height)
         self._coordinator.signals.announce(*topics)
 
 

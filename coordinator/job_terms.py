@@ -12,7 +12,6 @@ from nacl.public import PublicKey, SealedBox
 
 from coordinator.tables import JobRow
 from ledger import terms
-from ledger.entries import Job
 from ledger.terms import PriceTerms, ReceiptTerms, Terms
 
 OFFER_SALT: Final = b"offer"
@@ -88,13 +87,3 @@ def seal_terms(opening: Terms, encryption_key: bytes) -> str:
 def choose_price(list_price: int | None, max_price: int) -> int:
     """Return what a custodial miner asks: its list price, or what is offered where it has none."""
     return max_price if list_price is None else min(list_price, max_price)
-
-
-def compute_lease_end(job_lease_ends: int, outage: int) -> int:
-    """Return a working-clock time as header time."""
-    return job_lease_ends + outage
-
-
-def is_lease_of(job: Job | None, miner: str) -> bool:
-    """Tell whether a miner holds the lease on a job."""
-    return job is not None and job.lease is not None and job.lease.miner == miner

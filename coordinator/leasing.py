@@ -5,7 +5,7 @@ once; whoever claims at another node still wins if its block comes first.
 """
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -29,6 +29,7 @@ from ledger.transactions import JobClaim, JobFail, VerifiedTransaction
 MAX_SCANNED = 1_000
 """Queued jobs that one look for work goes through."""
 
+P = TypeVar("P", bound=msgspec.Struct)
 REJECTIONS = {int(rejection): rejection for rejection in Rejection}
 
 
@@ -104,42 +105,47 @@ async def claim_job(
     """
     job_id = record.job.job_id
     miner = require_miner(coordinator, principal, name)
+    payload = None
+    if not principal.is_custodial:
+        payload = _read_claim(signed, job_id, name)
     entry = get_job(coordinator.chain.get_view(), job_id)
-    if entry is not None and _is_own_lease(record.job, entry, name, signed):
+    if entry is not None and _is_own_lease(record.job, entry, name, payload):
         return await _deliver(coordinator, job_id, name)
     _require_queued(coordinator, record.job, entry)
-    if principal.is_custodial:
-        payload = await _price_claim(coordinator, principal, record.job, name, miner)
-    else:
-        if signed is None:
-            raise Rejected(
-                Rejection.BAD_SIGNATURE,
-                "the account signs by itself: send `transaction`, a signed job_claim",
-            )
-        payload = require_payload(signed, JobClaim)
-        if (payload.job, payload.miner) != (job_id, name):
-            raise Rejected(Rejection.MALFORMED, "the transaction claims another job")
-    if job_id in coordinator.claims:
+    if job_id in coordinator.claims and (signed is None or coordinator.claims[job_id] != signed.id):
         raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
-    coordinator.claims.add(job_id)
+    coordinator.claims[job_id] = None if signed is None else signed.id
     try:
         if signed is None:
+            priced = await _price_claim(coordinator, principal, record.job, name, miner)
             transaction = await coordinator.wallets.send(
-                principal.address, payload, _record_nothing, job_id
+                principal.address, priced, record_nothing, job_id
             )
         else:
             transaction = await coordinator.wallets.send_signed(
-                principal.address, signed, _record_nothing, job_id
+                principal.address, signed, record_nothing, job_id
             )
         verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     finally:
-        coordinator.claims.discard(job_id)
+        coordinator.claims.pop(job_id, None)
         coordinator.signals.announce(QUEUE)
     if verdict is None:
         raise ClaimPending
     if verdict.code:
         raise Rejected(REJECTIONS[verdict.code])
     return await _deliver(coordinator, job_id, name)
+
+
+def _read_claim(signed: VerifiedTransaction | None, job_id: bytes, name: str) -> JobClaim:
+    if signed is None:
+        raise Rejected(
+            Rejection.BAD_SIGNATURE,
+            "the account signs by itself: send `transaction`, a signed job_claim",
+        )
+    payload = require_payload(signed, JobClaim)
+    if (payload.job, payload.miner) != (job_id, name):
+        raise Rejected(Rejection.MALFORMED, "the transaction claims another job")
+    return payload
 
 
 async def report_progress(
@@ -152,6 +158,7 @@ async def report_progress(
     partial: str | None,
 ) -> tuple[JobRow, int]:
     """Note a leaseholder's heartbeat; return the job and the lease's end. Raises `Rejected`."""
+    await coordinator.wait_followed()
     require_miner(coordinator, principal, name)
     entry = require_lease(coordinator, principal, record.job.job_id, name)
     await note_seen(coordinator, principal, name)
@@ -192,7 +199,7 @@ async def fail_job(
         if payload.job != job_id:
             raise Rejected(Rejection.MALFORMED, "the transaction is about another job")
         return await coordinator.wallets.send_signed(
-            principal.address, signed, _record_nothing, job_id
+            principal.address, signed, record_nothing, job_id
         )
     if not is_reportable(reason_code):
         raise Rejected(Rejection.BAD_REASON_CODE)
@@ -202,7 +209,7 @@ async def fail_job(
             "the account signs by itself: send `transaction`, a signed job_fail",
         )
     return await coordinator.wallets.send(
-        principal.address, JobFail(job_id, reason_code), _record_nothing, job_id
+        principal.address, JobFail(job_id, reason_code), record_nothing, job_id
     )
 
 
@@ -228,7 +235,7 @@ def get_lease_end(coordinator: Coordinator, working_clock: int) -> int:
     return working_clock + get_totals(coordinator.chain.get_view()).outage
 
 
-def require_payload(signed: VerifiedTransaction, kind: type[msgspec.Struct]) -> Any:
+def require_payload(signed: VerifiedTransaction, kind: type[P]) -> P:
     """Return a signed transaction's payload of the expected kind. Raises `Rejected`."""
     payload = signed.transaction.payload
     if not isinstance(payload, kind):
@@ -255,11 +262,12 @@ async def note_seen(coordinator: Coordinator, principal: Principal, name: str) -
         await coordinator.storage.write(write)
 
 
-def _is_own_lease(job: JobRow, entry: Job, name: str, signed: VerifiedTransaction | None) -> bool:
-    if entry.status not in LEASE_STATES or not job_terms.is_lease_of(entry, name):
+def _is_own_lease(job: JobRow, entry: Job, name: str, claim: JobClaim | None) -> bool:
+    lease = entry.lease
+    if entry.status not in LEASE_STATES or lease is None or lease.miner != name:
         return False
-    if signed is not None:
-        return signed.id == job.claim_tx
+    if claim is not None:
+        return lease.price_commit == claim.price_commit
     return job.miner == name and not job.is_lease_delivered
 
 
@@ -292,9 +300,13 @@ def derive_price_opening(seed: bytes, job: JobRow, miner: Miner) -> PriceTerms:
 
 
 async def _deliver(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
+    await coordinator.wait_followed()
+
     def write(connection: Connection) -> JobRecord:
         record = job_rows.find_job(connection, job_id)
         assert record is not None
+        if record.job.miner != name:
+            raise Rejected(Rejection.JOB_NOT_LEASED, "the lease has ended already")
         tables.update(connection, record.job, is_lease_delivered=True)
         return record
 
@@ -307,5 +319,5 @@ async def _deliver(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
     return Lease(record, miner, get_lease_end(coordinator, entry.lease.ends_at))
 
 
-def _record_nothing(connection: Connection, transaction_id: bytes) -> None:
+def record_nothing(connection: Connection, transaction_id: bytes) -> None:
     """The chain's events say it all."""

@@ -93,7 +93,7 @@ class Chain(Protocol):
         """
 
     def subscribe(self) -> AsyncIterator[FinalBlock]:
-        """Return the final blocks from now on; a slow reader loses some and asks `read_blocks`."""
+        """Return the final blocks from this call on; a slow reader misses some: `read_blocks`."""
 
     async def read_blocks(self, first: int, limit: int) -> list[FinalBlock]:
         """Return up to `limit` final blocks from height `first` on."""

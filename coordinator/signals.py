@@ -7,6 +7,8 @@ from typing import Final
 
 QUEUE: Final = "queue"
 """A job may have become claimable."""
+FOLLOWED: Final = "followed"
+"""The rows hold the events of another block."""
 
 
 def job_topic(job: bytes) -> str:

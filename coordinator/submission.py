@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import job_rows, job_terms, tables, wallets
+from coordinator import job_rows, job_terms, leasing, tables, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
@@ -157,7 +157,7 @@ async def cancel_job(
     coordinator.signals.announce(job_topic(job_id))
     verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     if verdict is not None and verdict.code:
-        raise Rejected(Rejection(verdict.code))  # type: ignore[call-arg]
+        raise Rejected(leasing.REJECTIONS[verdict.code])
     final = await find_own_job(coordinator, principal, job_id)
     assert final is not None
     return final

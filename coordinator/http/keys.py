@@ -36,7 +36,7 @@ class KeyShown(Shown):
 
 
 class KeyMade(KeyShown):
-    api_key: str
+    key: str
 
 
 async def create(call: Call) -> Answer:
@@ -66,7 +66,7 @@ async def create(call: Call) -> Answer:
         custody="custodial" if made.is_custodial else "self",
         label=made.label,
         created_at=wire.format_time(made.created_ms),
-        api_key=made.key,
+        key=made.key,
     )
     return Answer(shown, 201)
 
