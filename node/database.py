@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from node import sqlcipher
 from node.database_errors import (
-    DatabaseDamaged,
+    DatabaseBusy,
     DatabaseExists,
     DatabaseKeyMissing,
     DatabaseStopped,
@@ -234,7 +234,7 @@ def _create_tables(engine: Engine, tables: Sequence[MetaData]) -> None:
             sqlcipher.get_raw(connection).execute("pragma wal_checkpoint(truncate)").fetchone()
         )
         if is_busy:
-            raise DatabaseDamaged("another process is using the database")
+            raise DatabaseBusy("another process is using the database")
 
 
 def _make_engine(path: Path, key: bytes | None, *, is_reader: bool, size: int) -> Engine:

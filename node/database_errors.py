@@ -57,6 +57,12 @@ class DatabaseDamaged(DatabaseError):
     exit_code = ExitCode.DATABASE_DAMAGED
 
 
+class DatabaseBusy(DatabaseError):
+    """Another process has the database open."""
+
+    exit_code = ExitCode.DATA_FOLDER_LOCKED
+
+
 class DatabaseStopped(DatabaseError):
     """A commit failed, so what is on disk is uncertain until the process starts again."""
 

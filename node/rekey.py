@@ -41,13 +41,13 @@ def change_key(path: Path, key_path: Path) -> None:
     sqlcipher.check_bundled_engine()
     key = find_key(path, key_path)
     sqlcipher.check_files(path, key, is_dev=False)
-    connection = sqlcipher.connect(path, key, is_reader=False)
+    connection = sqlcipher.connect(path, key, is_reader=False, is_alone=True)
     try:
-        _empty_log(connection, path)
+        _empty_log(connection)
         new = create_key()
         write_key(get_new_key_path(key_path), new)
         connection.execute(f"pragma rekey=\"x'{new.hex()}'\"")
-        _empty_log(connection, path)
+        _empty_log(connection)
     finally:
         connection.close()
     if find_key(path, key_path) != new:
@@ -79,7 +79,6 @@ def _read_if_whole(path: Path) -> bytes | None:
         return None
 
 
-def _empty_log(connection: sqlcipher.RawConnection, path: Path) -> None:
+def _empty_log(connection: sqlcipher.RawConnection) -> None:
     is_busy, _, _ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
-    if is_busy:
-        raise DatabaseDamaged(f"another process has the database {path} open")
+    assert not is_busy, "nobody else has the database open"

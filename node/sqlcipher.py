@@ -14,6 +14,7 @@ import sqlcipher3
 from sqlalchemy import Connection
 
 from node.database_errors import (
+    DatabaseBusy,
     DatabaseDamaged,
     DatabaseEngineUnsafe,
     DatabaseKeyMissing,
@@ -119,11 +120,17 @@ def is_key(path: Path, key: bytes) -> bool:
 
 
 def connect(
-    path: Path, key: bytes | None, *, is_reader: bool, cache_kib: int | None = None
+    path: Path,
+    key: bytes | None,
+    *,
+    is_reader: bool,
+    is_alone: bool = False,
+    cache_kib: int | None = None,
 ) -> RawConnection:
     """Return a connection to a database that `check_files` let pass.
 
-    Usable from any one thread at a time. Raises `DatabaseKeyWrong` and `DatabaseDamaged`.
+    Usable from any one thread at a time; `is_alone` keeps every other connection out. Raises
+    `DatabaseKeyWrong`, `DatabaseDamaged` and `DatabaseBusy`.
     """
     connection = sqlcipher3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
@@ -132,7 +139,7 @@ def connect(
         check_same_thread=False,
     )
     try:
-        set_up(connection, key, is_reader=is_reader, cache_kib=cache_kib)
+        _set_up(connection, key, is_reader, is_alone, cache_kib)
     except sqlcipher3.DatabaseError as error:
         connection.close()
         raise to_database_error(error, path) from error
@@ -146,8 +153,24 @@ def get_raw(connection: Connection) -> RawConnection:
     return raw
 
 
-def set_up(
-    connection: RawConnection, key: bytes | None, *, is_reader: bool, cache_kib: int | None = None
+def to_database_error(error: Exception, path: Path) -> Exception:
+    """Return our class for what the engine says of a file, or the error for other troubles."""
+    text = str(error)
+    if "not a database" in text:
+        return DatabaseKeyWrong(f"the key does not open the database {path}")
+    if "is locked" in text:
+        return DatabaseBusy(f"another process has the database {path} open")
+    if "malformed" in text or "hmac" in text:
+        return DatabaseDamaged(f"the database {path} is damaged: {text}")
+    return error
+
+
+def _set_up(
+    connection: RawConnection,
+    key: bytes | None,
+    is_reader: bool,
+    is_alone: bool,
+    cache_kib: int | None,
 ) -> None:
     """Give a new connection the key before anything else, then what durability needs."""
     if key is not None:
@@ -155,7 +178,9 @@ def set_up(
         connection.execute("pragma cipher_log_level=none")
     default_cache = READER_CACHE_KIB if is_reader else WRITER_CACHE_KIB
     for setting in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        f"busy_timeout={0 if is_alone else BUSY_TIMEOUT_MS}",
+        # Before the first access: only then does it keep out those that are idle as well.
+        f"locking_mode={'exclusive' if is_alone else 'normal'}",
         "journal_mode=wal",
         "synchronous=full",
         "foreign_keys=on",
@@ -166,16 +191,6 @@ def set_up(
     ):
         connection.execute(f"pragma {setting}").fetchall()
     connection.execute("select count(*) from sqlite_master").fetchone()
-
-
-def to_database_error(error: Exception, path: Path) -> Exception:
-    """Return our class for what the engine says of a file, or the error for other troubles."""
-    text = str(error)
-    if "not a database" in text:
-        return DatabaseKeyWrong(f"the key does not open the database {path}")
-    if "malformed" in text or "hmac" in text:
-        return DatabaseDamaged(f"the database {path} is damaged: {text}")
-    return error
 
 
 def _derive_mac_key(key: bytes, salt: bytes) -> bytes:
