@@ -87,8 +87,8 @@ def constrain_settlement(
     spare_if_timed = builder.multiply(billing, spare, "units_within_seconds")
     builder.assert_bits(spare_if_timed, TIME_BITS, "units_within_seconds")
 
-    # P3.6 The context is bound: a public input that no constraint names could be swapped under
-    # provers that leave it out of their key.
+    # P3.6 Nothing else names the context. A constraint of its own binds it to the proof whatever
+    # tool makes the key, not only those that add a row for each public input.
     builder.multiply(context, context, "context")
 
 

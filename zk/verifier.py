@@ -74,20 +74,31 @@ def verify_batch(
         for place, (coefficient, item) in enumerate(zip(coefficients, items, strict=True))
     ]
     verdicts = [False] * len(items)
-    pending = [[item for item in read if item is not None]]
+    pending = [([item for item in read if item is not None], False)]
     while pending:
-        group = pending.pop()
+        group, is_known_false = pending.pop()
         if not group:
             continue
-        if len(group) == 1:
-            verdicts[group[0].place] = _holds_alone(prepared, group[0], backend)
-        elif _holds_together(prepared, group, backend):
+        if not is_known_false and _holds(prepared, group, backend):
             for item in group:
                 verdicts[item.place] = True
-        else:
+        elif len(group) > 1:
             middle = len(group) // 2
-            pending += [group[:middle], group[middle:]]
+            left, right = group[:middle], group[middle:]
+            # The product of the halves is the whole: where one half holds, the other does not.
+            if _holds(prepared, left, backend):
+                for item in left:
+                    verdicts[item.place] = True
+                pending.append((right, True))
+            else:
+                pending += [(left, True), (right, False)]
     return verdicts
+
+
+def _holds(prepared: _PreparedKey, group: Sequence[_ReadItem], backend: AnyBackend) -> bool:
+    if len(group) == 1:
+        return _holds_alone(prepared, group[0], backend)
+    return _holds_together(prepared, group, backend)
 
 
 def _holds_alone(prepared: _PreparedKey, item: _ReadItem, backend: AnyBackend) -> bool:

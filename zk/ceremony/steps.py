@@ -63,14 +63,14 @@ def new_ceremony(folder: Path, circuit: bytes, snarkjs: Snarkjs, power: int = PO
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise CeremonyError(f"{folder} is not empty")
-    (folder / CIRCUIT_FILE).write_bytes(circuit)
+    folder.joinpath(CIRCUIT_FILE).write_bytes(circuit)
     transcript = Transcript(
         format="aitbc-ceremony/1",
         snarkjs=SNARKJS_VERSION,
-        circuit_hash=compute_file_hash(folder / CIRCUIT_FILE),
+        circuit_hash=compute_file_hash(folder.joinpath(CIRCUIT_FILE)),
         power=power,
     )
-    file = folder / compute_file_name(0, 1, "new")
+    file = folder.joinpath(compute_file_name(0, 1, "new"))
     snarkjs.run("powersoftau", "new", CURVE, str(power), file)
     return _append(folder, transcript, 1, "new")
 
@@ -149,11 +149,11 @@ def _advance(folder: Path, transcript: Transcript, snarkjs: Snarkjs) -> Transcri
         transcript = _append(folder, transcript, 1, "prepare")
     if _last_kind(transcript) == (1, "prepare"):
         before, after = _files(folder, transcript, 2, "setup")
-        snarkjs.run("groth16", "setup", folder / CIRCUIT_FILE, before, after)
+        snarkjs.run("groth16", "setup", folder.joinpath(CIRCUIT_FILE), before, after)
         transcript = _append(folder, transcript, 2, "setup")
-    if transcript.is_finished and not (folder / KEY_FILE).exists():
-        last = folder / transcript.steps[-1].file
-        snarkjs.run("zkey", "export", "verificationkey", last, folder / KEY_FILE)
+    if transcript.is_finished and not folder.joinpath(KEY_FILE).exists():
+        last = folder.joinpath(transcript.steps[-1].file)
+        snarkjs.run("zkey", "export", "verificationkey", last, folder.joinpath(KEY_FILE))
     return transcript
 
 
@@ -172,11 +172,11 @@ def verify(folder: Path, circuit_hash: str, snarkjs: Snarkjs) -> Report:
         raise CeremonyError("the ceremony is for another circuit")
     if transcript.snarkjs != SNARKJS_VERSION:
         raise CeremonyError(f"the ceremony was made with snarkjs {transcript.snarkjs}")
-    last = {step.phase: folder / step.file for step in transcript.steps}
+    last = {step.phase: folder.joinpath(step.file) for step in transcript.steps}
     output = snarkjs.run("powersoftau", "verify", last[1])
     _check_names(output, transcript, 1)
     if 2 in last and transcript.steps[-1].kind != "setup":
-        output = snarkjs.run("zkey", "verify", folder / CIRCUIT_FILE, last[1], last[2])
+        output = snarkjs.run("zkey", "verify", folder.joinpath(CIRCUIT_FILE), last[1], last[2])
         _check_names(output, transcript, 2)
     return Report(
         circuit_hash=transcript.circuit_hash,
@@ -189,7 +189,7 @@ def _verify_key(folder: Path, transcript: Transcript, zkey: Path) -> bytes:
     if not (transcript.contributors(1) and transcript.contributors(2)):
         raise CeremonyError("a phase was closed without a contribution")
     key = read_zkey(zkey.read_bytes()).verifying_key
-    if VerifyingKey.from_snarkjs((folder / KEY_FILE).read_bytes()) != key:
+    if VerifyingKey.from_snarkjs(folder.joinpath(KEY_FILE).read_bytes()) != key:
         raise CeremonyError(f"{KEY_FILE} is not the key that the last step made")
     if is_dev_key(key.key_id):
         raise CeremonyError("this is the DEV key")
@@ -221,7 +221,9 @@ def _last_kind(transcript: Transcript) -> tuple[int, str] | None:
 
 def _files(folder: Path, transcript: Transcript, phase: Phase, kind: Kind) -> tuple[Path, Path]:
     steps = transcript.steps
-    return folder / steps[-1].file, folder / compute_file_name(len(steps), phase, kind)
+    return folder.joinpath(steps[-1].file), folder.joinpath(
+        compute_file_name(len(steps), phase, kind)
+    )
 
 
 def _append(
@@ -234,13 +236,13 @@ def _append(
     iterations: int | None = None,
 ) -> Transcript:
     file = compute_file_name(len(transcript.steps), phase, kind)
-    if not (folder / file).exists():
+    if not folder.joinpath(file).exists():
         raise CeremonyError(f"snarkjs made no {file}")
     step = Step(
         phase=phase,
         kind=kind,
         file=file,
-        sha256=compute_file_hash(folder / file),
+        sha256=compute_file_hash(folder.joinpath(file)),
         name=name,
         beacon=beacon,
         iterations=iterations,

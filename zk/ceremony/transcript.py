@@ -108,7 +108,7 @@ def read_transcript(folder: Path) -> Transcript:
     Raises:
         CeremonyError: a malformed record, an illegal order, a missing or changed file.
     """
-    path = folder / TRANSCRIPT_FILE
+    path = folder.joinpath(TRANSCRIPT_FILE)
     try:
         if path.stat().st_size > MAX_TRANSCRIPT_BYTES:
             raise CeremonyError("the transcript is too long")
@@ -122,7 +122,7 @@ def read_transcript(folder: Path) -> Transcript:
     files.update({step.file: step.sha256 for step in transcript.steps})
     for name, expected in files.items():
         try:
-            found = compute_file_hash(folder / name)
+            found = compute_file_hash(folder.joinpath(name))
         except FileNotFoundError as error:
             raise CeremonyError(f"{name} is missing") from error
         if found != expected:
@@ -134,9 +134,9 @@ def write_transcript(folder: Path, transcript: Transcript) -> None:
     """Replace the record in one go."""
     check_order(transcript.steps)
     data = msgspec.json.format(msgspec.json.encode(transcript), indent=2)
-    partial = folder / (TRANSCRIPT_FILE + ".partial")
+    partial = folder.joinpath(TRANSCRIPT_FILE + ".partial")
     partial.write_bytes(data + b"\n")
-    partial.replace(folder / TRANSCRIPT_FILE)
+    partial.replace(folder.joinpath(TRANSCRIPT_FILE))
 
 
 def compute_file_hash(path: Path) -> str:
