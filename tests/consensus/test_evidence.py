@@ -1,0 +1,97 @@
+import msgspec
+import pytest
+
+from consensus.evidence import (
+    Evidence,
+    ProposalEvidence,
+    VoteEvidence,
+    is_conflict,
+    make_proposal_evidence,
+    verify_evidence,
+)
+from consensus.messages import VoteKind
+from ledger import codec
+from ledger.rejection import Rejected
+from tests.consensus.network import (
+    get_key,
+    make_ballot,
+    make_block,
+    make_committee,
+    make_proposal,
+    make_vote,
+)
+
+COMMITTEE = make_committee(4)
+A, B = b"\x0a" * 32, b"\x0b" * 32
+NOTARIZE, NULLIFY, FINALIZE = VoteKind
+
+
+def test_every_pair_of_ballots_of_a_view() -> None:
+    ballots = {
+        "notarize A": make_ballot(NOTARIZE, 1, A),
+        "notarize B": make_ballot(NOTARIZE, 1, B),
+        "nullify": make_ballot(NULLIFY, 1),
+        "finalize A": make_ballot(FINALIZE, 1, A),
+        "finalize B": make_ballot(FINALIZE, 1, B),
+    }
+    guilty = {
+        frozenset({"notarize A", "notarize B"}),
+        frozenset({"finalize A", "finalize B"}),
+        frozenset({"nullify", "finalize A"}),
+        frozenset({"nullify", "finalize B"}),
+    }
+    for first, one in ballots.items():
+        for second, other in ballots.items():
+            assert is_conflict(one, other) == (frozenset({first, second}) in guilty)
+
+
+def test_other_views_and_epochs_never_conflict() -> None:
+    for other in (make_ballot(NOTARIZE, 2, B), make_ballot(NOTARIZE, 1, B, epoch=1)):
+        assert not is_conflict(make_ballot(NOTARIZE, 1, A), other)
+
+
+def test_two_votes_convict_their_signer() -> None:
+    evidence = VoteEvidence(
+        make_vote(make_ballot(NULLIFY, 1), 2), make_vote(make_ballot(FINALIZE, 1, A), 2)
+    )
+    offence = verify_evidence(evidence, COMMITTEE)
+    assert (offence.epoch, offence.view, offence.offender) == (0, 1, get_key(2))
+
+
+def test_two_proposals_convict_their_leader() -> None:
+    first, second = make_block(COMMITTEE), make_block(COMMITTEE, time=1_001)
+    evidence = make_proposal_evidence(make_proposal(first, 1), make_proposal(second, 1))
+    assert verify_evidence(evidence, COMMITTEE).offender == get_key(1)
+    data = codec.encode(evidence)
+    assert codec.decode(data, ProposalEvidence, 2_048) == evidence
+
+
+def _forged() -> list[Evidence]:
+    first, second = make_block(COMMITTEE), make_block(COMMITTEE, time=1_001)
+    elsewhere = make_block(COMMITTEE, view=5)
+    vote = make_vote(make_ballot(NOTARIZE, 1, A), 2)
+    other = make_vote(make_ballot(NOTARIZE, 1, B), 2)
+    return [
+        VoteEvidence(vote, vote),
+        VoteEvidence(vote, make_vote(make_ballot(NOTARIZE, 1, B), 3)),
+        VoteEvidence(vote, make_vote(make_ballot(NULLIFY, 1), 2)),
+        VoteEvidence(vote, make_vote(make_ballot(FINALIZE, 1, B), 2)),
+        VoteEvidence(vote, msgspec.structs.replace(other, signature=vote.signature)),
+        make_proposal_evidence(make_proposal(first, 1), make_proposal(first, 1)),
+        make_proposal_evidence(make_proposal(first, 1), make_proposal(elsewhere, 1)),
+        make_proposal_evidence(make_proposal(first, 1), make_proposal(second, 2)),
+    ]
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_anything_else_convicts_nobody(index: int) -> None:
+    with pytest.raises(Rejected):
+        verify_evidence(_forged()[index], COMMITTEE)
+
+
+def test_evidence_of_another_epoch_needs_its_committee() -> None:
+    evidence = VoteEvidence(
+        make_vote(make_ballot(NOTARIZE, 1, A), 2), make_vote(make_ballot(NOTARIZE, 1, B), 2)
+    )
+    with pytest.raises(Rejected):
+        verify_evidence(evidence, make_committee(4, epoch=1))
