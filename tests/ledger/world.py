@@ -20,6 +20,7 @@ from ledger.entries import (
     Account,
     Authorities,
     Job,
+    Lease,
     Miner,
     Totals,
     account_key,
@@ -236,6 +237,10 @@ class World:
             return rejected.reason
         raise AssertionError("the transaction was not refused")
 
+    def compute_inputs(self, job: Job, lease: Lease, payload: JobSettle) -> tuple[int, ...]:
+        key_id = self.rules.proof.key_id
+        return settlement.compute_public_inputs(self.rules.chain_id, key_id, job, lease, payload)
+
     def settle_payload(
         self, job_id: bytes, amount: int, receipt: bytes = RECEIPT_COMMIT, epoch: int | None = None
     ) -> JobSettle:
@@ -245,10 +250,7 @@ class World:
         payload = JobSettle(job_id, receipt, amount, epoch, bytes(192))
         if job.lease is None:
             return payload
-        rules = self.rules
-        inputs = settlement.compute_public_inputs(
-            rules.chain_id, rules.proof.key_id, job, job.lease, payload
-        )
+        inputs = self.compute_inputs(job, job.lease, payload)
         return msgspec.structs.replace(payload, proof=make_proof(inputs))
 
 
