@@ -203,5 +203,5 @@ class JobsQuery(PageQuery):
 class HistoryQuery(JobsQuery):
     """`from` and `to` are dates, inclusive, or date-times."""
 
-    start: Annotated[str, Field(alias="from", max_length=40)] | None = None
-    end: Annotated[str, Field(alias="to", max_length=40)] | None = None
+    start: Annotated[str, Field(max_length=40)] | None = Field(default=None, alias="from")
+    end: Annotated[str, Field(max_length=40)] | None = Field(default=None, alias="to")
