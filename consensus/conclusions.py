@@ -25,8 +25,8 @@ class Conclusions(Repetition):
     def _progress(self) -> None:
         steps = (
             self._commit_final,
-            self._end_listening,
             self._move_on,
+            self._end_listening,
             self._take_hint,
             self._follow_notarized,
             self._finalize,
@@ -63,6 +63,8 @@ class Conclusions(Repetition):
     def _end_listening(self) -> None:
         if self._listening is not None and self._now >= self._listening.compute_end(self.view):
             self._listening = None
+            # Its timers begin only now, or its first vote would always be a nullify.
+            self._pacing.entered_at = self._now
             if self._restored.is_wiped:
                 self._first_view = self.view
 

@@ -230,6 +230,19 @@ def verify_finality(header: Header, proof: FinalityProof, committee: Committee) 
     verify_certificate(proof.certificate, committee)
 
 
+def verify_succession(header: Header, following: AuthoritySet, committee: Committee) -> Committee:
+    """Return the committee of the epoch that a final block's header opens (rule C17).
+
+    So a light client follows the sets by one header and proof an epoch. Raises
+    `Rejected(BAD_HEADER)` where `following` is not the set that the header names.
+    """
+    _check_place(header, committee)
+    is_named = compute_authorities_hash(following) == header.next_authorities
+    if not is_named or following.epoch != committee.epoch + 1:
+        raise Rejected(Rejection.BAD_HEADER, "another authority set follows")
+    return Committee(committee.chain_id, following, committee.is_valid_signature)
+
+
 def is_proposed_again(header: Header, view: int) -> bool:
     """Tell whether a block may be voted on in a view after its own (rule C17)."""
     return header.next_authorities != header.authorities and header.view < view

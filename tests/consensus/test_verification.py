@@ -16,9 +16,10 @@ from consensus.verification import (
     verify_committed,
     verify_finality,
     verify_proposal,
+    verify_succession,
     verify_vote,
 )
-from ledger.blocks import Block, compute_header_hash
+from ledger.blocks import Block, compute_authorities_hash, compute_header_hash
 from ledger.rejection import Rejected, Rejection
 from ledger.transactions import Transfer, sign_transaction
 from tests.consensus.network import (
@@ -203,6 +204,21 @@ def test_a_header_of_another_set() -> None:
     certificate = make_quorum(FINALIZE, 4)
     with pytest.raises(Rejected, match="authority set"):
         verify_finality(BLOCK.header, FinalityProof((), certificate), make_committee(5))
+
+
+def test_the_set_that_follows() -> None:
+    following = make_committee(5, epoch=1).authorities
+    closing = make_block(COMMITTEE, next_authorities=compute_authorities_hash(following))
+    committee = verify_succession(closing.header, following, COMMITTEE)
+    assert (committee.epoch, committee.size, committee.chain_id) == (1, 5, CHAIN_ID)
+    skipped = make_committee(5, epoch=2).authorities
+    for header, other in (
+        (closing.header, make_committee(4, epoch=1).authorities),
+        (make_block(COMMITTEE, next_authorities=compute_authorities_hash(skipped)).header, skipped),
+        (BLOCK.header, COMMITTEE.authorities),
+    ):
+        with pytest.raises(Rejected, match="another authority set"):
+            verify_succession(header, other, COMMITTEE)
 
 
 def test_requests() -> None:
