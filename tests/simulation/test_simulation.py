@@ -1,10 +1,12 @@
 """Whole clusters from one seed each; `make simulate SEEDS=…` runs more of the same."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.simulation.cluster import Cluster
 from tests.simulation.node import Variant
-from tests.simulation.scenario import BYZANTINE_KINDS, make_scenario
+from tests.simulation.scenario import BYZANTINE_KINDS, Scenario, make_scenario
 
 RUNS = 200
 CHUNK = 20
@@ -32,11 +34,12 @@ def test_seeds_cover_what_can_fail() -> None:
     assert {scenario.size for scenario in scenarios} == set(range(1, 9))
     kinds = {kind for scenario in scenarios for kind in scenario.byzantine.values()}
     assert kinds == set(BYZANTINE_KINDS)
-    for has_it in (
+    marks: tuple[Callable[[Scenario], object], ...] = (
         lambda scenario: scenario.wiped,
         lambda scenario: scenario.crash_chance,
         lambda scenario: scenario.parting,
         lambda scenario: scenario.closing_heights,
         lambda scenario: scenario.idle,
-    ):
+    )
+    for has_it in marks:
         assert sum(bool(has_it(scenario)) for scenario in scenarios) >= 5
