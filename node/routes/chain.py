@@ -1,0 +1,115 @@
+"""Where this node's chain stands, who certifies it, and the document that it follows from."""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from consensus.quorum import compute_fault_bound, compute_quorum
+from coordinator import wire
+from coordinator.http.routing import PUBLIC, Answer, Call, Route
+from genesis.document import dump_genesis
+from ledger import crypto
+from ledger.blocks import AuthoritySet
+from ledger.state import get_totals
+from ledger.transition import get_authorities
+from node.routes import models
+from node.routes.answers import answer_final
+from node.routes.reader import ChainReader
+
+_TAG: Final = "Chain"
+
+
+def build_routes(reader: ChainReader) -> tuple[Route, ...]:
+    """Return the routes of the chain as a whole."""
+    document = dump_genesis(reader.genesis)
+
+    async def show_status(call: Call) -> Answer:
+        return Answer(describe_status(reader))
+
+    async def show_validators(call: Call) -> Answer:
+        return Answer(describe_validators(reader))
+
+    async def show_genesis(call: Call) -> web.StreamResponse:
+        final = answer_final(call, None, reader.port.chain_id.hex())
+        if isinstance(final, web.StreamResponse):
+            return final
+        return web.Response(
+            body=document, content_type="application/json", headers=dict(final.headers)
+        )
+
+    return (
+        Route(
+            "GET", "/v1/chain/status", show_status, "Where this node stands", _TAG,
+            roles=PUBLIC, answers={200: models.ChainStatus},
+        ),
+        Route(
+            "GET", "/v1/chain/validators", show_validators, "The authorities in force", _TAG,
+            roles=PUBLIC, answers={200: models.ValidatorSet},
+        ),
+        Route(
+            "GET", "/v1/chain/genesis", show_genesis, "The document that names the chain", _TAG,
+            roles=PUBLIC,
+        ),
+    )  # fmt: skip
+
+
+def describe_status(reader: ChainReader) -> models.ChainStatus:
+    """Return what a client needs to know before it signs."""
+    port, genesis = reader.port, reader.genesis
+    status, head = port.get_status(), port.get_head()
+    return models.ChainStatus(
+        chain_id=port.chain_id.hex(),
+        name=genesis.name,
+        is_dev=port.is_dev,
+        height=status.height,
+        hash=status.hash.hex(),
+        view=status.view,
+        epoch=head.epoch,
+        state_root=head.state_root.hex(),
+        time=wire.format_time(status.time_ms),
+        time_ms=status.time_ms,
+        finality=status.finality,
+        validators=status.validators,
+        peers=status.peers,
+        behind_by=status.behind_by,
+        mempool=models.MempoolSize(
+            transactions=status.mempool.transactions, bytes=status.mempool.bytes
+        ),
+        minimum_fee_rate=port.parameters.minimum_fee_rate,
+        maximum_validity=port.parameters.maximum_validity,
+        proof_key_id=port.proof.key_id.hex(),
+        proof={
+            "key_id": port.proof.key_id.hex(),
+            "circuit": port.proof.circuit.hex(),
+            "curve": port.proof.curve,
+        },
+        parameters=msgspec.structs.asdict(port.parameters),
+        outage_ms=get_totals(reader.view).outage,
+    )
+
+
+def describe_validators(reader: ChainReader) -> models.ValidatorSet:
+    """Return the authorities that certify the next block, and those after it."""
+    authorities = get_authorities(reader.view)
+    size = len(authorities.current.members)
+    return models.ValidatorSet(
+        height=reader.port.get_head().height,
+        epoch=authorities.current.epoch,
+        quorum=compute_quorum(size),
+        fault_bound=compute_fault_bound(size),
+        validators=_list_members(authorities.current),
+        next_epoch=authorities.following.epoch,
+        next_validators=_list_members(authorities.following),
+    )
+
+
+def _list_members(authorities: AuthoritySet) -> list[models.Validator]:
+    return [
+        models.Validator(
+            index=index,
+            public_key=member.key.hex(),
+            address=crypto.format_address(member.account),
+        )
+        for index, member in enumerate(authorities.members)
+    ]
