@@ -221,7 +221,7 @@ def send_transactions(transactions: Sequence[str]) -> Call[list[Submission]]:
         "POST",
         "/v1/transactions",
         _read_submissions,
-        body=[{"transaction": transaction} for transaction in transactions],
+        body=list(transactions),
         is_repeatable=True,
     )
 

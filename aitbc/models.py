@@ -148,22 +148,6 @@ class Account(Model):
     """The same, counting those that wait in the node's mempool."""
 
 
-class ChainParameters(Model):
-    """What the chain's genesis fixes, as far as a signer must know it."""
-
-    minimum_fee_rate: int
-    """Base units per byte of a transaction."""
-    maximum_validity: int
-    """How many heights ahead a transaction's `valid_until` may lie."""
-
-
-class ProofKey(Model):
-    """Which proofs the chain accepts."""
-
-    key_id: str
-    """Id of the verifying key that settlements are checked with, 64 hex digits."""
-
-
 class ChainStatus(Model):
     """Where the node stands."""
 
@@ -172,8 +156,12 @@ class ChainStatus(Model):
     height: int
     time_ms: int | None = None
     behind_by: int | None = None
-    parameters: ChainParameters
-    proof: ProofKey
+    minimum_fee_rate: int
+    """Base units per byte of a transaction."""
+    maximum_validity: int
+    """How many heights ahead a transaction's `valid_until` may lie."""
+    proof_key_id: str
+    """Id of the verifying key that settlements are checked with, 64 hex digits."""
 
 
 class Submission(Model):

@@ -63,9 +63,9 @@ class TransactionSender:
             self._facts = ChainFacts(
                 chain_id=bytes.fromhex(status.chain_id),
                 height=status.height,
-                fee_rate=status.parameters.minimum_fee_rate,
-                validity=min(VALIDITY_HEIGHTS, status.parameters.maximum_validity),
-                key_id=bytes.fromhex(status.proof.key_id),
+                fee_rate=status.minimum_fee_rate,
+                validity=min(VALIDITY_HEIGHTS, status.maximum_validity),
+                key_id=bytes.fromhex(status.proof_key_id),
                 read_at=now,
             )
         return self._facts

@@ -60,7 +60,8 @@ class Worker:
         self._busy: set[asyncio.Task[None]] = set()
         """Tasks that claim or run a job; the others hand in."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_draining = False
+        self._is_time_up = False
+        """Of a shutdown: engines are stopped, those that start only now as well."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set and the shutdown is done. Raises what no retry can mend."""
@@ -143,7 +144,7 @@ class Worker:
                 LeaseClock(work.lease),
             )
             self._attempts[work.job] = attempt
-            if self._is_draining:
+            if self._is_time_up:
                 attempt.stop(StopReason.DRAINED)
             try:
                 ended = await attempt.run()
@@ -158,12 +159,12 @@ class Worker:
 
     async def _drain(self) -> None:
         """End within the time given: first wait, then stop the engines, then leave the rest."""
-        self._is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + self._limits.drain_seconds
         log.info("shutting down", running=len(self._attempts), owed=len(self._tasks))
         hand_in = min(HAND_IN_SECONDS, self._limits.drain_seconds / 2)
         await _wait_idle(self._busy, end - hand_in - loop.time())
+        self._is_time_up = True
         for attempt in self._attempts.values():
             attempt.stop(StopReason.DRAINED)
         await _wait_idle(self._tasks, end - loop.time())

@@ -38,6 +38,7 @@ def test_the_seed_is_the_one_given_or_follows_from_the_content() -> None:
 
 def test_what_changes_no_answer_is_ignored() -> None:
     read_text_request(make_content(CHAT, stream=True, user="u", stream_options={}))
+    read_text_request(make_content({"type": "text", "format": "plain", "prompt": "a"}))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_what_changes_no_answer_is_ignored() -> None:
         ({"prompt": "a", "image": "x"}, {}),
         ({"prompt": "a" * 1_000_001}, {}),
         (CHAT, {"max_tokens": 0}),
-        (CHAT, {"max_tokens": 8_193}),
+        (CHAT, {"max_tokens": 131_073}),
         (CHAT, {"max_tokens": True}),
         (CHAT, {"temperature": 3}),
         (CHAT, {"n": 2}),
