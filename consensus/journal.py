@@ -34,6 +34,8 @@ class JournalHead(Record, frozen=True, tag=1):
     epoch: Counter
     view: Counter
     """Nothing is ever signed again up to this view of this epoch."""
+    has_signed: bool
+    """Whether this file ever held a signature; before that its key counts as wiped."""
 
 
 class SignedVote(Record, frozen=True, tag=2):

@@ -67,6 +67,7 @@ class SignState:
     def __init__(self, head: JournalHead, entries: Iterable[Entry] = ()) -> None:
         self._chain_id, self._key = head.chain_id, head.key
         self._floor = (head.epoch, head.view)
+        self._has_signed = head.has_signed
         self.sequence = head.sequence
         """Number of the last signature; the store keeps it with each block."""
         self._votes: dict[tuple[int, int, VoteKind], SignedVote] = {}
@@ -78,9 +79,12 @@ class SignState:
             self._remember(entry)
 
     @classmethod
-    def create(cls, chain_id: bytes, key: bytes) -> "SignState":
-        """Return the state of a key that has signed nothing."""
-        return cls(JournalHead(JOURNAL_VERSION, chain_id, key, 0, 0, 0))
+    def create(cls, chain_id: bytes, key: bytes, stored_sequence: int = 0) -> "SignState":
+        """Return the state of a key that has signed nothing, or whose votes were given up.
+
+        In the second case numbers go on after the store's, so that the new file is not the older.
+        """
+        return cls(JournalHead(JOURNAL_VERSION, chain_id, key, stored_sequence, 0, 0, False))
 
     @classmethod
     def restore(cls, journal: DecodedJournal) -> "SignState":
@@ -156,7 +160,9 @@ class SignState:
             *self._proposals.values(),
         ]
         first = self.sequence - len(signed)
-        head = JournalHead(JOURNAL_VERSION, self._chain_id, self._key, first, *floor)
+        head = JournalHead(
+            JOURNAL_VERSION, self._chain_id, self._key, first, *floor, self._has_signed
+        )
         renumbered: list[Entry] = []
         for number, entry in enumerate(sorted(signed, key=lambda kept: kept.sequence), first + 1):
             if isinstance(entry, SignedVote):
@@ -192,7 +198,7 @@ class SignState:
                 verify_certificate(self._certificates[ballot].certificate, committee).certificate
                 for ballot in certificates
             ),
-            is_wiped=self.sequence == 0,
+            is_wiped=not self._has_signed,
             first_view=min(signed_views, default=0),
         )
 
@@ -208,6 +214,7 @@ class SignState:
     def _remember(self, entry: Entry) -> None:
         if isinstance(entry, SignedVote | SignedProposal):
             self.sequence = entry.sequence
+            self._has_signed = True
         self._store(entry)
 
     def _store(self, entry: Entry) -> None:

@@ -25,7 +25,7 @@ from tests.consensus.network import (
 )
 
 KEY = get_key(1)
-HEAD = JournalHead(JOURNAL_VERSION, CHAIN_ID, KEY, 0, 0, 0)
+HEAD = JournalHead(JOURNAL_VERSION, CHAIN_ID, KEY, 0, 0, 0, False)
 FIRST = SignedProposal(1, make_proposal(make_block(make_committee(4)), 1))
 CERTIFICATE = KeptCertificate(make_quorum(make_ballot(VoteKind.NULLIFY, 1), 4))
 SECOND = SignedVote(2, make_vote(make_ballot(VoteKind.NULLIFY, 2), 1))

@@ -135,6 +135,15 @@ def test_a_journal_without_signatures_counts_as_wiped() -> None:
     assert restored.is_wiped
 
 
+def test_given_up_votes_leave_a_wiped_key_whose_numbers_go_on() -> None:
+    state = SignState.create(CHAIN_ID, get_key(1), 41)
+    assert state.make_restored(FinalHead(GENESIS, 0, 0), COMMITTEE).is_wiped
+    sign(state, NOTARIZE)
+    check_sign_state(reopen(state).sequence, 42)
+    state.compact(0, 1)
+    assert not reopen(state).make_restored(FinalHead(GENESIS, 0, 0), COMMITTEE).is_wiped
+
+
 def test_what_is_final_or_of_another_epoch_is_not_restored() -> None:
     state = make_state()
     sign(state, make_ballot(VoteKind.NULLIFY, 3))

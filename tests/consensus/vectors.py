@@ -59,7 +59,7 @@ def compute_vectors() -> dict[str, str]:
     other = make_block(committee, view=3, time=1_001)
     evidence = make_proposal_evidence(make_proposal(block, 3), make_proposal(other, 3))
     vectors["proposal_evidence"] = codec.encode(evidence)
-    head = JournalHead(JOURNAL_VERSION, CHAIN_ID, get_key(1), 0, 2, 0)
+    head = JournalHead(JOURNAL_VERSION, CHAIN_ID, get_key(1), 0, 2, 0, False)
     vote = make_vote(make_ballot(VoteKind.NOTARIZE, 3, block_hash, 2), 1)
     vectors["journal"] = encode_frame((head,)) + encode_frame((SignedVote(1, vote),))
     return {name: value.hex() for name, value in vectors.items()}

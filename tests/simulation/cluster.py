@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 
 from consensus import effects
-from consensus.messages import CommittedBlock, Message
+from consensus.messages import CommittedBlock, Message, decode_message, encode_message
 from consensus.quorum import compute_fault_bound
 from consensus.sign_state import ConflictingSignature
 from ledger.blocks import Block
@@ -28,6 +28,7 @@ from tests.simulation.network import CALM, SimulatedNetwork
 from tests.simulation.node import Crashed, SimulatedNode, Store, Variant
 from tests.simulation.safety import SafetyChecker, Violation
 from tests.simulation.scenario import Scenario
+from tests.simulation.signing import ED25519
 from tests.simulation.world import World
 
 BYZANTINE = {
@@ -232,6 +233,8 @@ class Cluster:
                 self._carry(sender, receiver, message)
 
     def _carry(self, sender: int, receiver: int, message: Message) -> None:
+        if self._scenario.scheme is ED25519:
+            message = decode_message(encode_message(message))
         for time in self._network.compute_arrivals(sender, receiver, self.now):
             self._at(time, lambda: self._deliver(sender, receiver, message))
 
