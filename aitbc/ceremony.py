@@ -14,6 +14,7 @@ import typer
 from zk.ceremony.snarkjs import Snarkjs, SnarkjsError, install_snarkjs
 from zk.ceremony.steps import (
     DEFAULT_ITERATIONS,
+    Report,
     apply_beacon,
     contribute,
     new_ceremony,
@@ -76,6 +77,11 @@ def verify_command(folder: Folder, cache: Cache = DEFAULT_CACHE) -> None:
     """Check a ceremony, finished or not, from nothing but its folder (half a minute)."""
     with _failures_told():
         report = verify(folder, CIRCUIT_HASH, _snarkjs(cache))
+    print_report(report)
+
+
+def print_report(report: Report) -> None:
+    """Who contributed, and the key if there is one yet."""
     typer.echo(f"circuit  {report.circuit_hash}")
     typer.echo(f"phase 1  {', '.join(report.contributors[0]) or 'no contribution yet'}")
     typer.echo(f"phase 2  {', '.join(report.contributors[1]) or 'no contribution yet'}")

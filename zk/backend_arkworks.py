@@ -11,20 +11,30 @@ from zk.points import G1_BYTES, G2_BYTES, check_encoding
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+_NOT_ABOUT_THE_INPUT: Final = (
+    AssertionError,
+    GeneratorExit,
+    KeyboardInterrupt,
+    MemoryError,
+    SystemExit,
+)
 
 
 def guard_native(call: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Turn whatever native code throws into ValueError.
 
     A panic in Rust arrives as a BaseException that no `except Exception` stops. What says nothing
-    about the input (no memory, an interrupt) goes through: a verdict must not depend on it.
+    about the input (no memory, an interrupt, a bug of ours) goes through: a verdict must not
+    depend on it.
     """
 
     @functools.wraps(call)
     def guarded(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
         try:
             return call(*arguments, **named)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, ValueError):
+        except _NOT_ABOUT_THE_INPUT:
+            raise
+        except ValueError:
             raise
         except BaseException as error:
             raise ValueError(f"refused by the curve library: {error}") from error

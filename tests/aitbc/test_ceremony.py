@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
-from aitbc.ceremony import app
+from aitbc.ceremony import app, print_report
+from tests.zk.ceremony.test_steps import CIRCUIT, POWER
+from zk.ceremony.snarkjs import install_snarkjs
+from zk.ceremony.steps import Report, new_ceremony
 
-CACHE = str(Path(__file__).parents[2] / ".cache")
+CACHE = Path(__file__).parents[2] / ".cache"
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [*arguments, "--cache", CACHE])
+    result = CliRunner().invoke(app, [*arguments, "--cache", str(CACHE)])
     return result.exit_code, result.output
 
 
-def test_a_ceremony_starts_once_and_takes_steps_in_order(tmp_path: Path) -> None:
+def test_a_ceremony_starts_once(tmp_path: Path) -> None:
     folder = str(tmp_path / "shared")
     code, output = run("new", folder)
     assert code == 0, output
@@ -22,19 +26,40 @@ def test_a_ceremony_starts_once_and_takes_steps_in_order(tmp_path: Path) -> None
     code, output = run("new", folder)
     assert code == 1
     assert "not empty" in output
+
+
+def test_steps_are_taken_in_order(tmp_path: Path) -> None:
+    """In a ceremony for a small circuit, which is quick, and which `verify` refuses for it."""
+    new_ceremony(tmp_path / "shared", CIRCUIT, install_snarkjs(CACHE), POWER)
+    folder = str(tmp_path / "shared")
     code, output = run("beacon", folder, "--value", "5a" * 32)
     assert code == 1
     assert "no contribution" in output
     code, output = run("contribute", folder, "--name", "alice", "--entropy", "words")
     assert code == 0, output
     assert "phase1-0001.ptau" in output
+    assert "phase 1 is open" in output
     code, output = run("verify", folder)
-    assert code == 0, output
-    assert "alice" in output
-    assert "not finished" in output
+    assert code == 1
+    assert "another circuit" in output
 
 
 def test_a_folder_without_a_ceremony_is_told(tmp_path: Path) -> None:
     code, output = run("verify", str(tmp_path))
     assert code == 1
     assert "holds no ceremony.json" in output
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (Report("00", ([], []), None), ["no contribution yet", "not finished"]),
+        (Report("00", (["alice", "bob"], ["carol"]), b"\x01" * 32), ["alice, bob", "01" * 32]),
+    ],
+)
+def test_a_report_is_told(
+    report: Report, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_report(report)
+    output = capsys.readouterr().out
+    assert all(words in output for words in said)

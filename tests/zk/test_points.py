@@ -1,5 +1,6 @@
 """Encodings of points: one for each point, and the same refusals from both backends."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,29 @@ REFUSED = [
 def test_other_bytes_are_refused(backend: Any, read: str, data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         getattr(backend, read)(data)
+
+
+def is_read(backend: Any, read: str, data: bytes) -> bool:
+    try:
+        getattr(backend, read)(data)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("read", "length", "good"), [("read_g1", 48, G1_GOOD), ("read_g2", 96, G2_GOOD)]
+)
+def test_both_backends_refuse_the_same_bytes(read: str, length: int, good: bytes) -> None:
+    chance = random.Random(length)
+    samples = [with_flags(x, 0x80 | chance.choice([0, 0x20]), length) for x in range(12)]
+    samples += [
+        bytes((0x90 | chance.randrange(10), *chance.randbytes(length - 1))) for _ in range(8)
+    ]
+    samples += [good, negate(good)]
+    verdicts = [is_read(ARKWORKS, read, data) for data in samples]
+    assert verdicts == [is_read(PY_ECC, read, data) for data in samples]
+    assert verdicts[-2:] == [True, True]
 
 
 def test_each_kind_of_refusal_was_found() -> None:

@@ -169,6 +169,7 @@ class Panic(BaseException):
         (OverflowError, ValueError),
         (ValueError, ValueError),
         (MemoryError, MemoryError),
+        (AssertionError, AssertionError),
         (KeyboardInterrupt, KeyboardInterrupt),
     ],
 )
