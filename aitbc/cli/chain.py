@@ -8,7 +8,7 @@ import typer
 from aitbc.cli.api import DEFAULT_URL, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder, get_keystore
-from aitbc.cli.output import AsJson, note, print_record, print_table
+from aitbc.cli.output import AsJson, print_record, print_table
 from aitbc.cli.passwords import PasswordFile, get_password
 from node.exit_codes import ExitCode
 

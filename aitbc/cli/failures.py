@@ -1,6 +1,6 @@
 """How a command ends badly: one shape for every failure, on stderr, with a documented exit code."""
 
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -8,6 +8,22 @@ from typer.core import TyperGroup
 from aitbc.errors import AITBCError
 from ledger.rejection import Rejected
 from node.exit_codes import ExitCode, OperatorError
+
+_NEXT_STEPS: Final = {
+    ExitCode.CONFIGURATION: "aitbc node config --data DIR, or aitbc node init --help",
+    ExitCode.DATABASE_KEY_MISSING: "put the key file back, then the same command",
+    ExitCode.DATABASE_KEY_WRONG: "find the key that this file was encrypted under",
+    ExitCode.KEY_FILE_PERMISSIONS: "chmod 600 that file, then the same command",
+    ExitCode.DATABASE_PLAIN_TEXT: "restore an encrypted backup: docs/operations.md",
+    ExitCode.DATABASE_ENGINE_UNSAFE: "install the locked packages: make setup",
+    ExitCode.DATABASE_DAMAGED: "restore a backup: docs/operations.md",
+    ExitCode.DATA_FOLDER_LOCKED: "stop the other process, then the same command",
+    ExitCode.WRONG_CHAIN: "aitbc genesis hash DIR, and compare with the chain's operators",
+    ExitCode.VERIFYING_KEY_REFUSED: "aitbc ceremony verify --help",
+    ExitCode.SIGN_STATE_MISSING_OR_OLD: "docs/operations.md, Backup, before --accept-lost-votes",
+    ExitCode.CONFLICTING_SIGNATURE_SEEN: "stop every other copy of this node's key",
+    ExitCode.VERIFICATION_FAILED: "restore a backup: docs/operations.md",
+}
 
 
 class CommandError(Exception):
@@ -24,6 +40,7 @@ class Commands(TyperGroup):
     """A group of commands whose failures are explained on stderr and become exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
+        path = ctx.command_path
         try:
             return super().invoke(ctx)
         except CommandError as error:
@@ -33,15 +50,14 @@ class Commands(TyperGroup):
 
             failure = explain_failure(error)
         except OperatorError as error:
-            failure = CommandError(
-                str(error), error.exit_code, "docs/operations.md lists this exit code's causes"
-            )
+            code = error.exit_code
+            failure = CommandError(str(error), code, _NEXT_STEPS.get(code, f"{path} --help"))
         except Rejected as error:
-            failure = CommandError(str(error), ExitCode.USAGE, f"{ctx.command_path} --help")
+            failure = CommandError(str(error), ExitCode.USAGE, f"{path} --help")
         except BrokenPipeError:
             raise
         except OSError as error:
-            failure = CommandError(str(error), ExitCode.UNEXPECTED, f"{ctx.command_path} --help")
+            failure = CommandError(str(error), ExitCode.UNEXPECTED, f"{path} --help")
         except _import_keystore_error() as error:
             failure = _explain_keystore(error)
         typer.echo(f"error: {failure.message}", err=True)

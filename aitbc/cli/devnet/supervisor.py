@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 
 import httpx2
 
-from aitbc.cli.devnet.creation import create_network
 from aitbc.cli.devnet.network import (
     LOCK_FILE,
     Miner,
@@ -94,8 +93,8 @@ class Devnet:
 
     def run(self) -> None:
         """Start everything and watch it until a signal comes. Raises `CommandError`."""
-        folder = self.options.folder
-        (folder / STATE_FILE).unlink(missing_ok=True)
+        adopt_orphans()
+        (self.options.folder / STATE_FILE).unlink(missing_ok=True)
         try:
             if not self._start_nodes():
                 return
@@ -143,9 +142,7 @@ class Devnet:
             self.miners.append(start_child(miner.id, arguments, log, environment))
         with httpx2.Client(timeout=2.0) as http:
             return all(
-                self._wait_for(
-                    child, MINER_SECONDS, partial(self._is_mining, http, child)
-                )
+                self._wait_for(child, MINER_SECONDS, partial(self._is_mining, http, child))
                 for child in self.miners
             )
 
@@ -258,13 +255,20 @@ def run_devnet(options: Options) -> None:
             ExitCode.USAGE,
             f"aitbc devnet --validators {MAX_VALIDATORS} --data {folder}",
         )
-    adopt_orphans()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _hold_folder(folder):
         if options.is_fresh:
             clear_network(folder)
-        network = find_network(folder, wanted) or create_network(folder, wanted)
+        network = find_network(folder, wanted) or _create(folder, wanted)
         Devnet(options, network).run()
+
+
+def _create(folder: Path, wanted: Wanted) -> Network:
+    # Imported for a new network alone: it takes the whole node with it.
+    from aitbc.cli.devnet.creation import create_network
+
+    note(f"making a new network in {folder}")
+    return create_network(folder, wanted)
 
 
 def check_port(port: int) -> None:
