@@ -149,13 +149,13 @@ class ProverProcess:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=serve, args=(theirs, self._zkey), name="aitbc-prover", daemon=True
-        )
+        process = context.Process(target=serve, args=(theirs,), name="aitbc-prover", daemon=True)
         process.start()
         theirs.close()
         self._process, self._connection = process, ours
         try:
+            # Not as an argument: `start` would wait forever for a child that died before reading.
+            ours.send_bytes(self._zkey)
             kind, content = _receive(ours, START_SECONDS)
         except (EOFError, OSError, TimeoutError) as error:
             self._stop()
@@ -184,12 +184,12 @@ def _receive(connection: Connection, seconds: int) -> _Reply:
     return kind, content
 
 
-def serve(connection: Connection, zkey: bytes) -> None:
+def serve(connection: Connection) -> None:
     """The process: read the key, then prove until the pipe is closed."""
     # An interrupt at the terminal reaches the whole group; the parent decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        key = ProvingKey.load(zkey)
+        key = ProvingKey.load(connection.recv_bytes())
     except InvalidProvingKeyError as error:
         connection.send((_INVALID_KEY, str(error)))
         return
