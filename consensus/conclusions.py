@@ -61,6 +61,7 @@ class Conclusions(Repetition):
                 return
 
     def _end_listening(self) -> None:
+        # C16: and a wiped authority votes in no earlier view than this one.
         if self._listening is not None and self._now >= self._listening.compute_end(self.view):
             self._listening = None
             # Its timers begin only now, or its first vote would always be a nullify.

@@ -73,32 +73,32 @@ class Consensus(Conclusions):
 
     def _take(self, item: inputs.Input) -> None:
         match item:
-            case inputs.Started():
+            case inputs.Started():  # C16
                 self._on_started()
-            case inputs.TimerFired(_, timer):
+            case inputs.TimerFired(_, timer):  # C13 and C14: due is what `now` says
                 self._timers.pop(timer, None)
-            case inputs.VoteReceived(_, verified):
+            case inputs.VoteReceived(_, verified):  # C3
                 self._on_vote(verified.vote)
-            case inputs.ProposalReceived(_, proposal):
+            case inputs.ProposalReceived(_, proposal):  # C9
                 self._on_proposal(proposal)
-            case inputs.CertificateReceived(_, verified_certificate):
+            case inputs.CertificateReceived(_, verified_certificate):  # C4 and C7
                 self._on_certificate(verified_certificate.certificate)
-            case inputs.CertificatesRequested(_, authority, checked):
+            case inputs.CertificatesRequested(_, authority, checked):  # C12
                 self._on_request(authority, checked.request)
-            case inputs.BlockReceived(_, block):
+            case inputs.BlockReceived(_, block):  # C12
                 if block.block_hash in self._wanted:
                     self._add_block(block.block_hash, block.block)
-            case inputs.ProposalBuilt(_, view, built):
+            case inputs.ProposalBuilt(_, view, built):  # C8
                 self._on_built(view, built)
-            case inputs.BlockValidated(_, block_hash, is_valid, is_certified):
+            case inputs.BlockValidated(_, block_hash, is_valid, is_certified):  # C9 and C12
                 self._on_validated(block_hash, is_valid, is_certified)
-            case inputs.WorkKnown(_, is_pending):
+            case inputs.WorkKnown(_, is_pending):  # C13
                 self._pacing.on_work(self._now, is_pending)
-            case inputs.ChainAdvanced(_, head):
+            case inputs.ChainAdvanced(_, head):  # C12
                 if head.height > self.tree.final.height:
                     self._pacing.last_block_at = self._now
                     self._advance(head)
-            case inputs.EpochOpened(_, authorities):
+            case inputs.EpochOpened(_, authorities):  # C17
                 self._on_epoch(authorities)
             case _:
                 assert_never(item)

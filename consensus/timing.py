@@ -1,4 +1,4 @@
-"""The fixed times of consensus: each is a multiple of delta or a genesis parameter (rule C14).
+"""The fixed times of consensus: multiples of delta and genesis parameters (rules C13 to C16).
 
 No time grows with failures: nodes that wait ever longer in different views stop meeting.
 """

@@ -93,6 +93,8 @@ class Cluster:
         self._at(self.now + 100, self._add_item)
         if scenario.parting:
             self._at(self.now + self._random.randint(500, 3_000), self._part)
+        if scenario.blackout:
+            self._at(self.now + self._random.randint(500, scenario.stormy - 500), self._black_out)
         for index in scenario.wiped:
             wiped_at = self.now + self._random.randint(1_000, scenario.stormy - 1_000)
             self._at(wiped_at, partial(self._wipe, index))
@@ -185,6 +187,11 @@ class Cluster:
         self._stores[index].committed.clear()
         self._stores[index].sequence = 0
         self._at(self.now + 500, lambda: self._restart(index))
+
+    def _black_out(self) -> None:
+        for node in self.nodes:
+            if node.is_up:
+                self._crash(node)
 
     def _part(self) -> None:
         self._network.part({i: self._random.randint(0, 1) for i in range(self._scenario.size)})

@@ -35,6 +35,8 @@ class Scenario:
     crash_chance: float
     """For each step of a driver."""
     parting: bool
+    blackout: bool
+    """Whether every node loses its power at one instant."""
     scheme: Scheme
     timing: Timing
     stormy: int = 7_000
@@ -80,6 +82,7 @@ def make_scenario(seed: int) -> Scenario:
         weather,
         random.choice((0.0, 0.0, 0.001, 0.004, 0.01)),
         size > 1 and random.random() < 0.4,
+        random.random() < 0.3,
         ED25519 if seed % 50 == 3 else STAND_IN,
         Timing(),
         stormy=stormy,

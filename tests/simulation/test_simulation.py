@@ -38,6 +38,7 @@ def test_seeds_cover_what_can_fail() -> None:
         lambda scenario: scenario.wiped,
         lambda scenario: scenario.crash_chance,
         lambda scenario: scenario.parting,
+        lambda scenario: scenario.blackout,
         lambda scenario: scenario.closing_heights,
         lambda scenario: scenario.idle,
     )
