@@ -8,12 +8,10 @@ import msgspec
 from coordinator.ports import FinalBlock, Located
 from ledger import codec
 from ledger.blocks import Header
-from ledger.entries import Job, compute_due_time
 from ledger.outcomes import Outcome
-from ledger.state import Changes
 from ledger.transactions import Transaction
 from node.sqlcipher import RawConnection
-from node.tables import LEVEL_SHIFT, SLOT_BITS
+from node.tables import SLOT_BITS
 
 MAX_BLOCKS_PER_READ: Final = 256
 SIGN_SEQUENCE_MARK: Final = "sign_sequence"
@@ -40,38 +38,6 @@ def write_block(raw: RawConnection, block: FinalBlock) -> None:
             (base + slot, body, codec.encode(outcome))
             for slot, (body, outcome) in enumerate(zip(bodies, block.outcomes, strict=True))
         ],
-    )
-
-
-def write_changes(raw: RawConnection, changes: Changes, leaves: dict[bytes, int]) -> None:
-    """Write the entries, tree nodes and due times that a block changed."""
-    created = set(changes.new_keys)
-    rows = sorted((leaves[key], key, entry) for key, entry in changes.entries.items())
-    raw.executemany(
-        "update state_entries set value = ? where leaf = ?",
-        [(codec.encode(entry), leaf) for leaf, key, entry in rows if key not in created],
-    )
-    raw.executemany(
-        "insert into state_entries (leaf, key, value) values (?, ?, ?)",
-        [(leaf, key, codec.encode(entry)) for leaf, key, entry in rows if key in created],
-    )
-    raw.executemany(
-        "insert or replace into state_nodes (place, node) values (?, ?)",
-        sorted(
-            (level << LEVEL_SHIFT | index, node) for (level, index), node in changes.nodes.items()
-        ),
-    )
-    jobs = [
-        (leaf, key[1:], compute_due_time(entry))
-        for leaf, key, entry in rows
-        if isinstance(entry, Job)
-    ]
-    raw.executemany(
-        "insert or replace into due_jobs (leaf, job, due) values (?, ?, ?)",
-        [job for job in jobs if job[2] is not None],
-    )
-    raw.executemany(
-        "delete from due_jobs where leaf = ?", [(leaf,) for leaf, _, due in jobs if due is None]
     )
 
 

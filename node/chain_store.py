@@ -25,7 +25,7 @@ from node.history_index import SEGMENT_PAIRS, HistoryIndex, drop_unfinished
 from node.history_terms import compute_terms
 from node.sorted_tail import Batch
 from node.sqlcipher import get_raw
-from node.stored_state import CACHE_KIB, KEY_CHUNK_PAIRS, StoredState
+from node.stored_state import CACHE_KIB, CHUNK_ENTRIES, StoredState
 
 _PAIRS_PER_OUTCOME: Final = 4
 """Index pairs of an outcome, about: its id, two accounts and a job."""
@@ -41,7 +41,7 @@ class ChainStore:
         chain_id: bytes,
         *,
         segment_pairs: int = SEGMENT_PAIRS,
-        key_chunk_pairs: int = KEY_CHUNK_PAIRS,
+        chunk_entries: int = CHUNK_ENTRIES,
     ) -> None:
         """Read the head and rebuild what is kept in memory.
 
@@ -57,7 +57,9 @@ class ChainStore:
                 f"the database holds the chain {self._head.chain_id.hex()}, not {chain_id.hex()}"
             )
         database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
-        self.state = StoredState(database.connect_reader(CACHE_KIB), key_chunk_pairs)
+        self.state = StoredState(database.connect_reader(CACHE_KIB), chunk_entries)
+        if self.state.recovered_root not in (None, self._head.state_root):
+            raise DatabaseDamaged(f"the state in {database.path} is not that of its newest block")
         self._index = database.read_now(
             lambda connection: HistoryIndex(get_raw(connection), segment_pairs)
         )
@@ -72,7 +74,6 @@ class ChainStore:
     @staticmethod
     def initialise(database: Database, block: Block, changes: Changes) -> None:
         """Write block 0 and the first state into an empty database. Raises `DatabaseExists`."""
-        leaves = {key: leaf for leaf, key in enumerate(changes.new_keys)}
         genesis = FinalBlock(block.header, compute_header_hash(block.header), (), (), (), b"")
 
         def write(connection: Connection) -> None:
@@ -80,7 +81,7 @@ class ChainStore:
             if block_rows.read_head(raw) is not None:
                 raise DatabaseExists(f"the database {database.path} holds a chain already")
             block_rows.write_block(raw, genesis)
-            block_rows.write_changes(raw, changes, leaves)
+            stored_state.initialise(raw, changes)
 
         database.write_now(write)
 
@@ -127,19 +128,16 @@ class ChainStore:
             outcomes=outcomes,
             certificate=certificate,
         )
-        leaves = _get_leaves(changes)
-        key_batch = self.state.hold(changes)
+        state_commit = self.state.plan(block.header.height, changes)
         history_batch = self._index.plan(len(outcomes) * _PAIRS_PER_OUTCOME)
         self._is_committing = True
 
         def write(connection: Connection) -> list[tuple[int, int]]:
             raw = get_raw(connection)
             block_rows.write_block(raw, final)
-            block_rows.write_changes(raw, changes, leaves)
+            state_commit.write(raw)
             mempool_rows.delete_rows(raw, mempool_sequences)
             block_rows.write_sign_sequence(raw, sign_sequence)
-            if key_batch is not None:
-                stored_state.write_keys(raw, key_batch)
             if history_batch is not None:
                 self._index.write(raw, history_batch)
             return compute_terms(
@@ -149,11 +147,9 @@ class ChainStore:
 
         def finish(write: "asyncio.Future[list[tuple[int, int]]]") -> None:
             self._is_committing = False
-            if write.cancelled() or write.exception() is not None:
-                self.state.release()
-                return
-            self.state.advance(changes, leaves, key_batch)
-            self._advance(final, write.result(), history_batch)
+            if not write.cancelled() and write.exception() is None:
+                self.state.advance(state_commit)
+                self._advance(final, write.result(), history_batch)
 
         future = asyncio.wrap_future(self.database.submit(write))
         future.add_done_callback(finish)
@@ -205,15 +201,6 @@ class ChainStore:
     def _get_job(self, job: bytes) -> Job | None:
         entry = self.state.get(job_key(job))
         return entry if isinstance(entry, Job) else None
-
-
-def _get_leaves(changes: Changes) -> dict[bytes, int]:
-    leaves = {}
-    for key in changes.entries:
-        leaf = changes.get_leaf(key)
-        assert leaf is not None
-        leaves[key] = leaf
-    return leaves
 
 
 def _as_job(changes: Changes, job: bytes) -> Job | None:

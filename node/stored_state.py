@@ -1,62 +1,78 @@
-"""The state after the head, read from the database through bounded caches.
+"""The state after the head: bounded caches over the newest changes over the tables.
 
-While a commit writes, its keys and nodes keep answering as of the old head; every other row is the
-same before and after. So each read is of one whole state, without a long-lived snapshot that would
+The tables only ever take what is in the tail, and the tail moves when a commit has become durable.
+So each read is of one whole state while a commit writes, without a long-lived snapshot that would
 keep the write-ahead log from being emptied.
 """
 
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from ledger import codec
 from ledger.entries import Entry, Job, compute_due_time
 from ledger.state import Changes
 from ledger.state_tree import NodeKey
+from node import sorted_tail, state_tail
 from node.generation_cache import GenerationCache
-from node.sorted_tail import Batch, SortedTail, compute_term
+from node.sorted_tail import SortedTail, compute_term
 from node.sqlcipher import RawConnection
-from node.tables import LEVEL_SHIFT
+from node.state_tail import Placed, StateTail
 
 CACHED_ENTRIES: Final = 65_536
 CACHED_NODES: Final = 16_384
 ENTRIES_PER_STEP: Final = 4_096
 CACHE_KIB: Final = 16_384
 """Pages that the reading connection keeps decrypted."""
-KEY_CHUNK_PAIRS: Final = 32_768
-LEAVES_MARK: Final = "state_keys_leaves"
+CHUNK_ENTRIES: Final = 32_768
+"""Changed, or new, entries that reach their table together."""
+KEYS_MARK: Final = "state_keys"
 """Every leaf below this number is in the table of keys."""
 
 _KEY_KIND: Final = 0
-_decoder = msgspec.msgpack.Decoder(Entry)
+_entries = msgspec.msgpack.Decoder(Entry)
 
-Placed = tuple[int, Entry]
-"""An entry and its leaf."""
+
+@dataclass(slots=True, frozen=True)
+class StateCommit:
+    """What a block's commit writes of the state, beside bringing the tables forward."""
+
+    height: int
+    changes: Changes
+    leaves: dict[bytes, int]
+    state_batch: state_tail.Batch | None
+    key_batch: sorted_tail.Batch | None
+
+    def write(self, raw: RawConnection) -> None:
+        """Write it, inside the caller's transaction and in the writer thread."""
+        state_tail.write_log(raw, self.height, self.changes, self.leaves)
+        _write_due_jobs(raw, self.changes, self.leaves)
+        if self.state_batch is not None:
+            self.state_batch.write(raw)
+        if self.key_batch is not None:
+            batch = self.key_batch
+            _write_keys(raw, batch.sort_pairs(), batch.chunk.mark if batch.is_last else None)
 
 
 class StoredState:
     """A `ledger.state.StateView` over the database. Any thread may read; one at a time commits."""
 
-    def __init__(self, connection: RawConnection, key_chunk_pairs: int = KEY_CHUNK_PAIRS) -> None:
+    def __init__(self, connection: RawConnection, chunk_entries: int = CHUNK_ENTRIES) -> None:
         """Read the connection's head; it belongs to this object from here on."""
         self._connection = connection
         self._lock = threading.Lock()
-        self._entries: GenerationCache[bytes, Placed | None] = GenerationCache(CACHED_ENTRIES)
+        self._cached: GenerationCache[bytes, Placed | None] = GenerationCache(CACHED_ENTRIES)
         self._nodes: GenerationCache[NodeKey, bytes] = GenerationCache(CACHED_NODES)
-        self._held_entries: dict[bytes, Placed | None] = {}
-        self._held_nodes: dict[NodeKey, bytes | None] = {}
-        self._tail = SortedTail(key_chunk_pairs)
-        (count,) = connection.execute("select max(leaf) + 1 from state_entries").fetchone()
-        self._leaf_count: int = count or 0
-        marks = connection.execute("select number from marks where name = ?", (LEAVES_MARK,))
-        mark = marks.fetchone()
-        for leaf, key in connection.execute(
-            "select leaf, key from state_entries where leaf >= ? order by leaf",
-            (mark[0] if mark else 0,),
-        ):
-            self._tail.add([(compute_term(_KEY_KIND, key), leaf)], leaf + 1)
+        self._tail = StateTail(chunk_entries)
+        self._leaf_count, self.recovered_root = state_tail.recover(connection, self._tail)
+        self._keys = SortedTail(chunk_entries)
+        row = connection.execute("select number from marks where name = ?", (KEYS_MARK,)).fetchone()
+        for leaf, key, _ in self.iterate_entries(row[0] if row else 0):
+            self._keys.add([(compute_term(_KEY_KIND, key), leaf)], leaf + 1)
         self._due: list[tuple[int, bytes]] = sorted(
             connection.execute("select due, job from due_jobs").fetchall()
         )
@@ -76,74 +92,74 @@ class StoredState:
     def get_node(self, level: int, index: int) -> bytes | None:
         place = (level, index)
         with self._lock:
-            if place in self._held_nodes:
-                return self._held_nodes[place]
-            node = self._nodes.get(place)
+            node = self._nodes.get(place) or self._tail.find_node(place)
             if node is None:
-                row = self._connection.execute(
-                    "select node from state_nodes where place = ?", (level << LEVEL_SHIFT | index,)
-                ).fetchone()
-                if row is None:
-                    return None
-                node = row[0]
-                self._nodes.put(place, node)
+                node = state_tail.read_node(self._connection, level, index)
+                if node is not None:
+                    self._nodes.put(place, node)
             return node
 
     def get_due_jobs(self, clock: int, limit: int) -> list[tuple[int, bytes]]:
         end = bisect_left(self._due, (clock,))
         return self._due[: min(end, limit)]
 
-    def iterate_entries(self) -> Iterator[tuple[int, bytes, bytes]]:
+    def iterate_entries(self, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield every entry as (leaf, key, canonical value), by leaf, while nothing is committed.
 
         For verification: whoever recomputes the root from these depends on no cache and no node.
         """
-        first = 0
-        while True:
+        newest = self._tail.collect()
+        while first < self._leaf_count:
+            end = min(first + ENTRIES_PER_STEP, self._leaf_count)
             with self._lock:
                 rows = self._connection.execute(
-                    "select leaf, key, value from state_entries where leaf >= ?"
-                    " order by leaf limit ?",
-                    (first, ENTRIES_PER_STEP),
+                    "select leaf, key, value from state_entries where leaf >= ? and leaf < ?",
+                    (first, end),
                 ).fetchall()
-            if not rows:
-                return
-            yield from rows
-            first = rows[-1][0] + 1
+            step = {leaf: (leaf, key, value) for leaf, key, value in rows}
+            for leaf in range(first, end):
+                if leaf in newest:
+                    key, entry = newest[leaf]
+                    step[leaf] = (leaf, key, codec.encode(entry))
+                yield step[leaf]
+            first = end
 
-    def hold(self, changes: Changes) -> Batch | None:
-        """Keep the present answers for all that a commit is about to change.
+    def plan(self, height: int, changes: Changes) -> StateCommit:
+        """Return what the commit of the block at a height has to write."""
+        leaves = {}
+        for key in changes.entries:
+            leaf = changes.get_leaf(key)
+            assert leaf is not None
+            leaves[key] = leaf
+        return StateCommit(
+            height,
+            changes,
+            leaves,
+            self._tail.plan(len(changes.entries)),
+            self._keys.plan(len(changes.new_keys)),
+        )
 
-        Returns the part of the key index to be written in the same transaction.
-        """
-        held = {key: self._get_placed(key) for key in changes.entries}
-        nodes = {place: self.get_node(*place) for place in changes.nodes}
+    def advance(self, commit: StateCommit) -> None:
+        """Become the state after a commit that has just become durable."""
+        changes, leaves = commit.changes, commit.leaves
         with self._lock:
-            self._held_entries, self._held_nodes = held, nodes
-            return self._tail.plan(len(changes.new_keys))
-
-    def release(self) -> None:
-        """Answer from the database again: the commit did not happen."""
-        with self._lock:
-            self._held_entries, self._held_nodes = {}, {}
-
-    def advance(self, changes: Changes, leaves: dict[bytes, int], batch: Batch | None) -> None:
-        """Become the state after the commit that has just become durable."""
-        with self._lock:
-            for key, entry in changes.entries.items():
-                self._entries.put(key, (leaves[key], entry))
-                if isinstance(entry, Job):
-                    self._move_due(key[1:], compute_due_time(entry))
-            for place, node in changes.nodes.items():
-                self._nodes.put(place, node)
-            if batch is not None:
-                self._tail.on_written(batch)
+            if commit.state_batch is not None:
+                self._tail.on_written(commit.state_batch)
+            if commit.key_batch is not None:
+                self._keys.on_written(commit.key_batch)
+            placed = {key: (leaves[key], entry) for key, entry in changes.entries.items()}
             self._leaf_count += len(changes.new_keys)
-            self._tail.add(
+            self._tail.add(placed, changes.nodes, commit.height + 1, self._leaf_count)
+            self._keys.add(
                 [(compute_term(_KEY_KIND, key), leaves[key]) for key in changes.new_keys],
                 self._leaf_count,
             )
-            self._held_entries, self._held_nodes = {}, {}
+            for key, item in placed.items():
+                self._cached.put(key, item)
+                if isinstance(item[1], Job):
+                    self._move_due(key[1:], compute_due_time(item[1]))
+            for place, node in changes.nodes.items():
+                self._nodes.put(place, node)
 
     def close(self) -> None:
         """Close the connection."""
@@ -152,29 +168,27 @@ class StoredState:
 
     def _get_placed(self, key: bytes) -> Placed | None:
         with self._lock:
-            if key in self._held_entries:
-                return self._held_entries[key]
-            if key in self._entries:
-                return self._entries.get(key)
-            placed = self._find(key)
-            self._entries.put(key, placed)
+            placed = self._cached.get(key)
+            if placed is None and key not in self._cached:
+                placed = self._tail.find(key) or self._find(key)
+                self._cached.put(key, placed)
             return placed
 
     def _find(self, key: bytes) -> Placed | None:
         term = compute_term(_KEY_KIND, key)
-        for leaf in self._tail.find(term):
+        for leaf in self._keys.find(term):
             row = self._connection.execute(
                 "select key, value from state_entries where leaf = ?", (leaf,)
             ).fetchone()
             if row and row[0] == key:
-                return leaf, _decoder.decode(row[1])
+                return leaf, _entries.decode(row[1])
         for leaf, found, value in self._connection.execute(
             "select e.leaf, e.key, e.value from state_keys k"
             " join state_entries e on e.leaf = k.leaf where k.term = ?",
             (term,),
         ):
             if found == key:
-                return leaf, _decoder.decode(value)
+                return leaf, _entries.decode(value)
         return None
 
     def _move_due(self, job: bytes, due: int | None) -> None:
@@ -186,13 +200,34 @@ class StoredState:
             insort(self._due, (due, job))
 
 
-def write_keys(raw: RawConnection, batch: Batch) -> None:
-    """Write a planned batch of the key index, inside the caller's transaction."""
-    raw.executemany(
-        "insert or ignore into state_keys (term, leaf) values (?, ?)", batch.sort_pairs()
+def initialise(raw: RawConnection, changes: Changes) -> None:
+    """Write the state under block 0 into empty tables."""
+    state_tail.write_entries(
+        raw, ((leaf, key, changes.entries[key]) for leaf, key in enumerate(changes.new_keys))
     )
-    if batch.is_last:
-        raw.execute(
-            "insert or replace into marks (name, number) values (?, ?)",
-            (LEAVES_MARK, batch.chunk.mark),
-        )
+    state_tail.write_nodes(raw, iter(sorted(changes.nodes.items())))
+    state_tail.write_marks(raw, 1, len(changes.new_keys))
+    _write_due_jobs(raw, changes, {key: leaf for leaf, key in enumerate(changes.new_keys)})
+    terms = [(compute_term(_KEY_KIND, key), leaf) for leaf, key in enumerate(changes.new_keys)]
+    _write_keys(raw, sorted(terms), len(terms))
+
+
+def _write_due_jobs(raw: RawConnection, changes: Changes, leaves: dict[bytes, int]) -> None:
+    jobs = [
+        (leaves[key], key[1:], compute_due_time(entry))
+        for key, entry in changes.entries.items()
+        if isinstance(entry, Job)
+    ]
+    raw.executemany(
+        "insert or replace into due_jobs (leaf, job, due) values (?, ?, ?)",
+        [job for job in jobs if job[2] is not None],
+    )
+    raw.executemany(
+        "delete from due_jobs where leaf = ?", [(leaf,) for leaf, _, due in jobs if due is None]
+    )
+
+
+def _write_keys(raw: RawConnection, pairs: list[tuple[int, int]], mark: int | None) -> None:
+    raw.executemany("insert or ignore into state_keys (term, leaf) values (?, ?)", pairs)
+    if mark is not None:
+        raw.execute("insert or replace into marks (name, number) values (?, ?)", (KEYS_MARK, mark))

@@ -53,6 +53,15 @@ class EntryRow(ChainTable, table=True):
     value: bytes = Field(sa_type=LargeBinary)
 
 
+class StateLogRow(ChainTable, table=True):
+    """Every entry that a block changed, until the tables of the state have them."""
+
+    __tablename__ = "state_log"
+
+    height: int = Field(primary_key=True, sa_type=Integer)
+    changes: bytes = Field(sa_type=LargeBinary)
+
+
 class NodeRow(ChainTable, table=True):
     """A node of the state tree: the hashes of up to sixteen children."""
 

@@ -38,7 +38,7 @@ def open_database(folder: Path, key: bytes | None = KEY) -> Database:
 
 
 def open_store(database: Database) -> ChainStore:
-    return ChainStore(database, CHAIN, segment_pairs=SMALL, key_chunk_pairs=SMALL)
+    return ChainStore(database, CHAIN, segment_pairs=SMALL, chunk_entries=SMALL)
 
 
 def compute_whole_root(state: StoredState) -> bytes:

@@ -4,19 +4,16 @@ import pytest
 
 from ledger import codec, state_tree
 from ledger.blocks import Block, decode_block
-from ledger.entries import TOTALS_KEY
 from ledger.state import Changes, MemoryState
 from ledger.transactions import JobCancel, JobClaim, Transfer
 from node.chain_store import ChainStore
 from node.database_errors import DatabaseDamaged, DatabaseExists, DatabaseStopped, WrongChain
 from tests.ledger.world import (
-    AIT,
     CLIENT,
     COMMIT,
     MINER,
     OTHER_CHAIN,
     RIVAL,
-    STRANGER,
     World,
     make_key,
     make_world,
@@ -88,40 +85,6 @@ async def test_an_entry_is_proved_against_the_head(tmp_path: Path) -> None:
         assert header == world.head
         assert state_tree.is_in_state(key, value, proof, header.state_root)
     assert follower.store.prove_entry(b"nothing") is None
-    await follower.close()
-
-
-async def test_while_a_commit_writes_the_state_is_the_old_one(tmp_path: Path) -> None:
-    world = make_world()
-    follower = Follower(tmp_path, world)
-    world.run(CLIENT, Transfer(STRANGER.address, AIT))
-    await follower.follow()
-    state = follower.store.state
-    changes = Changes(state)
-    new, old = b"a" + bytes(20), b"a" + STRANGER.address
-    entry = state.get(old)
-    other = state.get(TOTALS_KEY)
-    assert entry is not None
-    assert other is not None
-    changes.put(old, other)
-    changes.put(new, entry)
-    changes.compute_root()
-    nodes = {place: state.get_node(*place) for place in changes.nodes}
-    count = state.get_leaf_count()
-    state.hold(changes)
-    leaves = {key: changes.get_leaf(key) for key in changes.entries}
-    await follower.database.write(
-        lambda connection: connection.exec_driver_sql(
-            "insert into state_entries (leaf, key, value) values (?, ?, ?)",
-            (leaves[new], new, codec.encode(entry)),
-        )
-    )
-    assert state.get(old) == entry
-    assert state.get(new) is None
-    assert state.get_leaf(new) is None
-    assert state.get_leaf_count() == count
-    assert {place: state.get_node(*place) for place in changes.nodes} == nodes
-    state.release()
     await follower.close()
 
 
