@@ -25,6 +25,8 @@ _DATE_TIME: Final = re.compile(
     re.ASCII,
 )
 _DAY_MS: Final = 86_400_000
+_LAST_WRITABLE: Final = 253_402_300_799_999
+"""RFC 3339 has four digits for the year; no time of a working chain lies behind this one."""
 MAX_AMOUNT_LENGTH: Final = 20
 
 
@@ -60,7 +62,7 @@ def to_number(amount: int) -> float:
 
 def format_time(time_ms: int) -> str:
     """Return milliseconds since the epoch as RFC 3339 in UTC; whole seconds without a fraction."""
-    seconds, rest = divmod(time_ms, 1000)
+    seconds, rest = divmod(min(time_ms, _LAST_WRITABLE), 1000)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
 

@@ -82,12 +82,12 @@ class InProcessChain:
         self.is_answering = True
         """False: `submit` never returns, as when the process dies before the mempool has it."""
         self.behind_by = 0
-        key = load_dev_verifying_key()
+        proof_key = load_dev_verifying_key()
         self.rules = Rules(
             compute_genesis_id(genesis),
             genesis.parameters,
             genesis.proof,
-            lambda public, proof: verify(key, public, proof),
+            lambda public, proof: verify(proof_key, public, proof),
         )
         self._genesis = genesis
         self.blocks = [FinalBlock(built.block.header, bytes(32), (), (), (), b"")]

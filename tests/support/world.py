@@ -1,6 +1,7 @@
 """A coordinator as it runs: encrypted database, chain, HTTP server on loopback, real clients."""
 
 import asyncio
+import io
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -137,7 +138,9 @@ class World:
         sent = dict(headers or {})
         if who is not None:
             sent["X-Api-Key"] = self.people[who].key
-        arguments: dict[str, Any] = {"data": data} if data is not None else {}
+        arguments: dict[str, Any] = {}
+        if data is not None:
+            arguments["data"] = io.BytesIO(data) if isinstance(data, bytes) else data
         if body is not None:
             arguments["json"] = body
         async with self.session.request(
@@ -181,6 +184,13 @@ class World:
         return await self.call(
             "POST", f"/v1/jobs/{job_id}/claim", who, {"miner_id": f"miner_{who}"}
         )
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in blocks that are never so far apart that the chain calls it an outage."""
+        while seconds > 0:
+            self.clock.advance(min(seconds, 30))
+            self.chain.produce()
+            seconds -= 30
 
     def get_balance(self, who: str) -> int:
         return get_account(self.chain.get_view(), self.people[who].address).balance
