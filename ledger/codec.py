@@ -1,4 +1,4 @@
-"""The one canonical encoding: MessagePack arrays, decoded strictly (docs/protocol/encoding.md).
+"""The one canonical encoding: MessagePack arrays, decoded strictly (rule E1).
 
 `msgspec` accepts non-minimal MessagePack, so a decode is strict only together with re-encoding and
 comparing (rule E2). The pair costs about half a microsecond for a transaction.
@@ -21,7 +21,7 @@ def encode(value: Any) -> bytes:
 
 
 def decode(data: bytes, kind: type[_T], limit: int) -> _T:
-    """Return the `kind` that `data` encodes canonically, at most `limit` bytes of it.
+    """Return the `kind` that `data` encodes canonically, at most `limit` bytes of it (rule E4).
 
     Raises `Rejected` (`TOO_LARGE`, `MALFORMED`, `NOT_CANONICAL`).
     """

@@ -9,7 +9,7 @@ from ledger.rejection import Rejected, Rejection
 from ledger.state import Changes, get_account
 
 VerifyProof = Callable[[tuple[int, ...], bytes], bool]
-"""Tells whether a proof (192 bytes) holds for the public inputs, in the order of rule P1."""
+"""Tells whether a proof (192 bytes) holds for the public inputs, in the order of section P3."""
 
 
 @dataclass(frozen=True, slots=True)

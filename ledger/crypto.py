@@ -1,6 +1,6 @@
 """Hashing and signing: one domain tag for each signed or hashed thing, one signature verifier.
 
-Rules L2 and L4 of docs/protocol/ledger.md. No tag begins with `{`: the JSON receipt is the one
+Rules L2, L3, L4 and E5 of docs/protocol. No tag begins with `{`: the JSON receipt is the one
 signed message without a tag, so no tagged message can be read as one.
 """
 

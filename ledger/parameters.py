@@ -38,7 +38,7 @@ class Parameters(Record, frozen=True):
 
 
 class ProofParameters(Record, frozen=True):
-    """Which proof the chain accepts: the key's id, its curve and its circuit (rule P6)."""
+    """Which proof the chain accepts: the key's id, its curve and its circuit (rule P5.2)."""
 
     key_id: Hash
     circuit: Hash

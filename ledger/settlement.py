@@ -30,7 +30,7 @@ def compute_public_inputs(
     chain_id: bytes, key_id: bytes, job: Job, lease: Lease, payload: JobSettle
 ) -> tuple[int, ...]:
     """Return what the proof must hold for: nothing in it is the settler's choice but its own
-    receipt commitment, amount and epoch time (rule P1). Raises `Rejected(BAD_FIELD_ELEMENT)`.
+    receipt commitment, amount and epoch time (section P3). Raises `Rejected(BAD_FIELD_ELEMENT)`.
     """
     receipt_commit = terms.check_commitment(payload.receipt_commit)
     return PublicInputs(
