@@ -37,7 +37,7 @@ def make_key(
     body = {"role": role, "label": label, "address": address}
     given = {name: value for name, value in body.items() if value is not None}
     with open_transport(api_url, api_key_file) as send:
-        made = send("POST", "/v1/keys", body=given)
+        made = send("POST", "/v1/api-keys", body=given)
     if output is not None:
         from ledger.keystore import write_private_file
 
@@ -54,7 +54,7 @@ def list_keys(
 ) -> None:
     """List the keys, without the secrets."""
     with open_transport(api_url, api_key_file) as send:
-        answer: dict[str, Any] = send("GET", "/v1/keys")
+        answer: dict[str, Any] = send("GET", "/v1/api-keys")
     columns = ("key_id", "role", "address", "label", "created_at", "revoked_at")
     print_table("keys", columns, answer["keys"], as_json=as_json)
 
@@ -67,5 +67,5 @@ def revoke_key(
 ) -> None:
     """Revoke a key at once and for good."""
     with open_transport(api_url, api_key_file) as send:
-        send("DELETE", f"/v1/keys/{key_id}")
+        send("DELETE", f"/v1/api-keys/{key_id}")
     note(f"revoked {key_id}")
