@@ -6,9 +6,8 @@ found once stay true: each look reads only the leaves that came since the last.
 
 import asyncio
 from bisect import bisect_left
+from itertools import islice
 from typing import Any, Final
-
-from sqlalchemy import Connection
 
 from coordinator import wire
 from coordinator.http.problems import not_found
@@ -21,18 +20,18 @@ from node.routes import models, records
 from node.routes.answers import build_item_routes, build_list_routes
 from node.routes.models import PageQuery
 from node.routes.reader import ChainReader
-from node.sqlcipher import get_raw
 
-LEAVES_PER_READ: Final = 100_000
-"""How many leaves one read looks through: about 50 ms of a reader thread."""
+LEAVES_PER_STEP: Final = 4_096
+"""How many leaves are looked through in one turn of the event loop: some milliseconds."""
 MAX_NAME: Final = 64
 
 
 class MinerDirectory:
-    """The names of all miners, in the order in which they first registered."""
+    """The names of all miners, in the order in which they first registered. On the event loop."""
 
-    def __init__(self, store: ChainStore) -> None:
+    def __init__(self, store: ChainStore, leaves_per_step: int = LEAVES_PER_STEP) -> None:
         self._store = store
+        self._leaves_per_step = leaves_per_step
         self._next_leaf = 0
         self._leaves: list[int] = []
         self._names: list[str] = []
@@ -40,7 +39,8 @@ class MinerDirectory:
 
     async def list_names(self, before: int | None, limit: int) -> list[tuple[int, str]]:
         """Return the newest (leaf, name) pairs below a leaf."""
-        await self._catch_up()
+        async with self._turn:
+            await self._catch_up()
         end = len(self._leaves) if before is None else bisect_left(self._leaves, before)
         return [
             (self._leaves[place], self._names[place])
@@ -48,25 +48,17 @@ class MinerDirectory:
         ]
 
     async def _catch_up(self) -> None:
-        async with self._turn:
-            count = self._store.state.get_leaf_count()
-            while self._next_leaf < count:
-                end = min(count, self._next_leaf + LEAVES_PER_READ)
-                for leaf, name in await self._read(self._next_leaf, end):
+        state, prefix = self._store.state, miner_key("")
+        while self._next_leaf < state.get_leaf_count():
+            # Not in a thread: here no commit comes in between, so the entries are of one state.
+            for leaf, key, _ in islice(
+                state.iterate_entries(self._next_leaf), self._leaves_per_step
+            ):
+                if key.startswith(prefix):
                     self._leaves.append(leaf)
-                    self._names.append(name)
-                self._next_leaf = end
-
-    async def _read(self, first: int, end: int) -> list[tuple[int, str]]:
-        def read(connection: Connection) -> list[tuple[int, str]]:
-            rows = get_raw(connection).execute(
-                "select leaf, key from state_entries"
-                " where leaf >= ? and leaf < ? and substr(key, 1, 1) = ? order by leaf",
-                (first, end, miner_key("")),
-            )
-            return [(leaf, key[1:].decode()) for leaf, key in rows]
-
-        return await self._store.database.read(read)
+                    self._names.append(key.removeprefix(prefix).decode())
+                self._next_leaf = leaf + 1
+            await asyncio.sleep(0)
 
 
 def build_routes(reader: ChainReader) -> tuple[Route, ...]:

@@ -26,9 +26,6 @@ from ledger.types import Record
 from node.routes import models
 
 APPLIED: Final = "applied"
-LAST_TIME: Final = 253_402_300_799_999
-"""The end of the year 9999, in milliseconds: RFC 3339 has no later time, the ledger has."""
-
 _BILLING: Final = ("per_unit", "per_second")
 _MONEY: Final = frozenset({
     "amount", "bond", "added_bond", "escrow", "payout", "coordinator_share", "network_share",
@@ -46,11 +43,6 @@ _finality = msgspec.msgpack.Decoder(FinalityProof)
 def write_money(name: str, amount: int) -> dict[str, str]:
     """Return an amount as its two members."""
     return {name: wire.format_ait(amount), f"{name}_base": str(amount)}
-
-
-def format_time(time_ms: int) -> str:
-    """Return a time that the sender chose; a far one is shown as the calendar's last moment."""
-    return wire.format_time(min(time_ms, LAST_TIME))
 
 
 def describe_record(record: Record, outage: int | None = None) -> dict[str, Any]:
@@ -153,8 +145,8 @@ def describe_job(job_id: bytes, job: Job, outage: int) -> dict[str, Any]:
         "fault": find_fault(job.reason_code),
         "reason": describe_reason(job.reason_code),
         "submitted_at": wire.format_time(job.submitted_at),
-        "queue_deadline": format_time(job.queue_deadline + outage),
-        "total_deadline": format_time(job.total_deadline + outage),
+        "queue_deadline": wire.format_time(job.queue_deadline + outage),
+        "total_deadline": wire.format_time(job.total_deadline + outage),
         "execution_limit_ms": job.execution_limit,
         "lease": describe_record(job.lease, outage) if job.lease else None,
         "attempts": [describe_record(attempt) for attempt in job.attempts],
@@ -215,9 +207,9 @@ def _describe_field(name: str, value: Any, outage: int | None) -> dict[str, Any]
     if name in _CLOCK_TIMES:
         if outage is None:
             return {f"{name}_clock_ms": value}
-        return {name: format_time(value + outage)}
+        return {name: wire.format_time(value + outage)}
     if name in _TIMES:
-        return {name: format_time(value)}
+        return {name: wire.format_time(value)}
     if name == "reason_code":
         return {name: value, "reason": describe_reason(value)}
     if isinstance(value, IntEnum):

@@ -83,11 +83,15 @@ def read_items(items: list[str | _Item]) -> list[str]:
         raise invalid("", f"at most {MAX_SUBMITTED} transactions in one call")
     texts = []
     for index, item in enumerate(items):
-        text = item if isinstance(item, str) else item.raw or item.transaction
+        text = item if isinstance(item, str) else _get_hex(item)
         if text is None:
             raise invalid(f"/{index}/raw", "the transaction's hex is missing")
         texts.append(text)
     return texts
+
+
+def _get_hex(item: _Item) -> str | None:
+    return item.transaction if item.raw is None else item.raw
 
 
 async def submit_hex(reader: ChainReader, texts: list[str]) -> list[bytes | Rejected]:

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from yarl import URL
 
+from aitbc.client import AsyncAITBCClient
 from consensus.messages import FinalityProof
 from consensus.verification import Committee, verify_finality
 from genesis.document import compute_chain_id, load_genesis
-from ledger import codec, crypto, merkle
+from ledger import codec, crypto, merkle, terms
 from ledger.blocks import AuthoritySet, Header, compute_header_hash, decode_header
 from ledger.entries import Account, Job, JobStatus, Miner, Totals
 from ledger.outcomes import JobSettled, Outcome
 from ledger.state_tree import StateProof, is_in_state
-from ledger.transactions import JobSettle, compute_transaction_id, decode_transaction
+from ledger.transactions import JobSettle, Transfer, compute_transaction_id, decode_transaction
 from tests.support.node import (
     CLIENT,
     FUNDS,
@@ -30,14 +32,22 @@ from tests.support.node import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 METADATA = {"capabilities": ["llm_inference"], "models": ["model@1"], "prices": {"token": 5}}
+EXPIRED_TAG = b"e" * 32
+EXPIRED = terms.compute_job_id(CLIENT.address, EXPIRED_TAG)
 Story = tuple[RunningNode, SettledJob]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story]:
     async with running_node(tmp_path_factory.mktemp("node") / "data") as node:
+        nothing = node.sign(NODE, Transfer(NODE.address, 0))
+        reply = await node.post("/v1/transactions", nothing.raw.hex())
+        await node.wait_final(reply.body["transaction_id"])
         await node.register_miner(metadata=json.dumps(METADATA).encode())
-        yield node, await node.settle_job(bytes(32))
+        await node.send(CLIENT, node.build_submit(EXPIRED_TAG, queue_ms=500)[1])
+        settled = await node.settle_job(bytes(32))
+        await node.wait_job(EXPIRED, "failed")
+        yield node, settled
 
 
 def read_header(node: RunningNode, proof: dict[str, Any]) -> Header:
@@ -108,7 +118,7 @@ async def test_blocks_from_the_newest_to_genesis(story: Story) -> None:
     blocks = await node.read("/explorer/blocks", limit=100)
     heights = [block["height"] for block in blocks]
     assert heights == list(range(heights[0], -1, -1))
-    assert sum(block["transactions"] for block in blocks) == 4
+    assert sum(block["transactions"] for block in blocks) == 6
     for newer, older in zip(blocks, blocks[1:], strict=False):
         assert newer["parent_hash"] == older["hash"]
         assert newer["certificate"]["block_hash"] == newer["hash"] and newer["finalized"]
@@ -170,9 +180,16 @@ async def test_the_lists_of_transactions_and_receipts(story: Story) -> None:
     node, job = story
     transactions = await node.read("/explorer/transactions")
     kinds = [each["kind"] for each in transactions]
-    assert kinds == ["job_settle", "job_claim", "job_submit", "miner_register"]
+    assert kinds == [
+        "job_settle",
+        "job_claim",
+        "job_submit",
+        "job_submit",
+        "miner_register",
+        "transfer",
+    ]
     assert transactions[0]["payload"]["proof_bytes"] == 192
-    assert transactions[3]["payload"]["metadata_bytes"] == len(json.dumps(METADATA))
+    assert transactions[4]["payload"]["metadata_bytes"] == len(json.dumps(METADATA))
     (receipt,) = await node.read("/explorer/receipts")
     assert receipt["receipt_id"] == f"receipt_{job.job.hex()}"
     assert receipt["provider"] == get_text_address(MINER)
@@ -180,6 +197,18 @@ async def test_the_lists_of_transactions_and_receipts(story: Story) -> None:
     assert int(receipt["amount_base"]) == job.amount
     shares = ("payout", "coordinator_share", "network_share", "refund")
     assert sum(int(receipt[f"{share}_base"]) for share in shares) == job.escrow
+
+
+async def test_a_transaction_that_fails_in_a_block_says_why(story: Story) -> None:
+    node, _ = story
+    found = (await node.read("/explorer/transactions"))[-1]
+    assert (found["status"], found["outcome"], found["code"]) == ("final", "AMOUNT_IS_ZERO", 101)
+    assert found["detail"] == "The amount is zero." and found["events"] == []
+    assert int(found["fee_base"]) > 0
+    again = await node.post(
+        "/v1/transactions", node.sign(NODE, Transfer(CLIENT.address, 1), 0).raw.hex()
+    )
+    assert (again.status, again.body["error_code"]) == (409, "NONCE_USED")
 
 
 async def test_a_receipt_proves_its_settlement(story: Story) -> None:
@@ -224,6 +253,22 @@ async def test_a_jobs_life(story: Story) -> None:
     assert "never on the chain" not in json.dumps(found)
 
 
+async def test_a_deadline_is_a_step_without_a_transaction(story: Story) -> None:
+    node, _ = story
+    found = await node.read(f"/v1/explorer/jobs/{EXPIRED.hex()}")
+    assert (found["status"], found["fault"], found["reason_code"]) == ("failed", "network", 31_001)
+    last = found["steps"][-1]
+    assert last["transaction_id"] is None
+    assert [event["type"] for event in last["events"]] == ["job_ended"]
+    assert last["events"][0]["refund_base"] == found["escrow_base"]
+    block = await node.read(f"/explorer/blocks/{last['height']}")
+    assert (block["processed_deadlines"], block["transaction_ids"]) == (1, [])
+    listed = await node.read("/explorer/blocks", limit=1, before=last["height"] + 1)
+    assert listed[0]["hash"] == block["hash"] and listed[0]["transactions"] == 0
+    refused = await node.get(f"/explorer/receipts/receipt_{EXPIRED.hex()}")
+    assert (refused.status, refused.body["error_code"]) == (404, "RECEIPT_NOT_FOUND")
+
+
 async def test_a_miner_with_each_of_its_claims(story: Story) -> None:
     node, job = story
     (listed,) = await node.read("/explorer/miners")
@@ -245,10 +290,10 @@ async def test_an_account_with_its_transactions(story: Story) -> None:
     account = await node.read(f"/v1/accounts/{address}", proof=1)
     value = codec.decode(check_entry(node, account["proof"]), Account, 1 << 20)
     assert str(value.balance) == account["balance_base"]
-    assert (account["nonce"], account["pending_nonce"]) == (1, 1)
+    assert (account["nonce"], account["pending_nonce"]) == (2, 2)
     detail = await node.read(f"/explorer/accounts/{address}")
     ids = [each["transaction_id"] for each in detail["transactions"]]
-    assert ids == [job.settled, job.submitted]
+    assert ids[:2] == [job.settled, job.submitted] and len(ids) == 3
     first = await node.read(f"/v1/explorer/accounts/{address}", limit=1)
     rest = await node.read(f"/explorer/accounts/{address}", before=first["next_cursor"])
     assert [each["transaction_id"] for each in rest["transactions"]] == ids[1:]
@@ -284,9 +329,54 @@ async def test_the_money_adds_up(story: Story) -> None:
 async def test_stats(story: Story) -> None:
     node, _ = story
     stats = await node.read("/explorer/stats")
-    assert (stats["total_jobs"], stats["total_receipts"], stats["active_miners"]) == (1, 1, 1)
-    assert (stats["live_jobs"], stats["escrow_base"]) == (0, "0")
-    assert stats == await node.read("/v1/explorer/stats") or stats["block_height"] >= 4
+    assert (stats["total_jobs"], stats["total_receipts"], stats["active_miners"]) == (2, 1, 1)
+    assert (stats["live_jobs"], stats["failed_jobs"], stats["escrow_base"]) == (0, 1, "0")
+    assert stats["block_height"] >= 6
+    assert (await node.read("/v1/explorer/stats")).keys() == stats.keys()
+
+
+async def test_the_sdk_reads_what_the_node_writes(story: Story) -> None:
+    node, job = story
+    async with AsyncAITBCClient(node.url) as client:
+        status = await client.chain.get_status()
+        assert status.minimum_fee_rate == node.genesis.parameters.minimum_fee_rate
+        account = await client.chain.get_account(CLIENT.text_address)
+        assert account.pending_nonce == 2
+        (verdict,) = await client.chain.send(["00"])
+        assert (verdict.status, verdict.error_code) == ("rejected", "MALFORMED")
+        final = await client.chain.get_transaction(job.settled)
+        assert (final.status, final.code) == ("final", 0)
+        assert len(await client.explorer.list_blocks(limit=3)) == 3
+        assert (await client.explorer.get_job(f"job_{job.job.hex()}"))["status"] == "settled"
+        assert (await client.chain.audit_supply())["balanced"] is True
+
+
+HOSTILE_QUERIES = (
+    "limit=0", "limit=101", "limit=-1", "limit=1e1", "limit=", "limit=99999999999999999999",
+    "limit=1&limit=2", "before=-1", "before=x", "cursor=%FF", "cursor=9223372036854775808",
+    "proof=2", "height=-1", "height=", "q=", "q=" + "a" * 129,
+)  # fmt: skip
+HOSTILE_NAMES = (
+    "-1", "00", "9" * 64, "9" * 80, "0x00", "f" * 64, "F" * 64, "tx_" + "f" * 64, "tx_", "%00",
+    "%FF%FE", "..%2F..", "ait1", "ait1" + "q" * 500, "a" * 3_000, "%F0%9F%92%A9", "'%20or%201=1",
+)  # fmt: skip
+
+
+async def test_no_question_is_the_servers_fault(story: Story) -> None:
+    node, _ = story
+    lists = ["blocks", "transactions", "receipts", "miners", "search"]
+    paths = [f"/explorer/{name}?{query}" for name in lists for query in HOSTILE_QUERIES]
+    paths += [f"/v1/audit/supply?{query}" for query in HOSTILE_QUERIES]
+    kinds = ["blocks", "transactions", "receipts", "jobs", "accounts", "miners"]
+    folders = [f"/explorer/{kind}" for kind in kinds] + ["/v1/transactions", "/v1/accounts"]
+    paths += [f"{folder}/{name}" for folder in folders for name in HOSTILE_NAMES]
+    for path in paths:
+        async with node.session.get(URL(node.url + path, encoded=True)) as response:
+            assert response.status < 500, path
+            assert "?" in path or response.status in (404, 422), path
+            if response.status >= 400:
+                problem = await response.json(content_type="application/problem+json")
+                assert problem["error_code"] and problem["detail"], path
 
 
 async def test_search_finds_each_kind(story: Story) -> None:

@@ -4,6 +4,8 @@ Nothing is replaced. The chain has one authority and short block intervals; test
 """
 
 import asyncio
+import io
+import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -81,10 +83,8 @@ class RunningNode:
 
     async def post(self, path: str, body: Any) -> Reply:
         """Send bytes as they are, anything else as JSON."""
-        is_raw = isinstance(body, bytes)
-        async with self.session.post(
-            self.url + path, data=body if is_raw else None, json=None if is_raw else body
-        ) as response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self.session.post(self.url + path, data=io.BytesIO(data)) as response:
             return await _read(response)
 
     async def read(self, path: str, **query: Any) -> Any:
@@ -120,13 +120,23 @@ class RunningNode:
                     return found
                 await asyncio.sleep(0.01)
 
+    async def wait_job(self, job: bytes, status: str) -> dict[str, Any]:
+        async with asyncio.timeout(FINAL_SECONDS):
+            while True:
+                found: dict[str, Any] = await self.read(f"/explorer/jobs/job_{job.hex()}")
+                if found["status"] == status:
+                    return found
+                await asyncio.sleep(0.02)
+
     async def register_miner(
         self, wallet: Wallet = MINER, name: str = "miner_one", metadata: bytes = b"{}"
     ) -> dict[str, Any]:
         bond = self.genesis.parameters.minimum_bond
         return await self.send(wallet, MinerRegister(name, wallet.public_key, metadata, bond))
 
-    def build_submit(self, tag: bytes, escrow: int = AIT) -> tuple[bytes, JobSubmit, Terms]:
+    def build_submit(
+        self, tag: bytes, escrow: int = AIT, queue_ms: int = 60_000
+    ) -> tuple[bytes, JobSubmit, Terms]:
         """Return a job's id, its payload and the opening of its commitment."""
         job, now = terms.compute_job_id(CLIENT.address, tag), get_wall_time()
         opening = Terms(
@@ -147,7 +157,7 @@ class RunningNode:
             coordinator=NODE.address,
             escrow=escrow,
             job_commit=terms.commit_terms(opening),
-            queue_deadline=now + 60_000,
+            queue_deadline=now + queue_ms,
             execution_limit=60_000,
             total_deadline=now + 300_000,
         )

@@ -1,0 +1,75 @@
+"""The directory of miners: complete, in order, and it learns only from what is new."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ledger.transactions import MinerExit, MinerRegister, Transfer
+from node.routes.explorer_miners import MinerDirectory, is_name
+from tests.ledger.world import AIT, CLIENT, MINER, RIVAL, Key, World, make_key
+from tests.node.stores import Follower
+
+
+@pytest.fixture
+async def follower(tmp_path: Path) -> AsyncIterator[Follower]:
+    balances = dict.fromkeys((CLIENT, MINER, RIVAL), 1000 * AIT)
+    follower = Follower(tmp_path, World(balances))
+    yield follower
+    await follower.close()
+
+
+def register(world: World, key: Key, *names: str) -> None:
+    bond = world.rules.parameters.minimum_bond
+    world.produce(
+        *(world.sign(key, MinerRegister(name, key.public, b"{}", bond)) for name in names)
+    )
+
+
+async def list_names(directory: MinerDirectory, before: int | None = None) -> list[str]:
+    return [name for _, name in await directory.list_names(before, 100)]
+
+
+async def test_miners_are_found_among_accounts_and_across_reads(follower: Follower) -> None:
+    world = follower.world
+    directory = MinerDirectory(follower.store, leaves_per_step=2)
+    assert await list_names(directory) == []
+    names: list[str] = []
+    for number in range(6):
+        names += [f"m{number}", f"n{number}"]
+        world.produce(*(
+            world.sign(CLIENT, Transfer(make_key(100 + 3 * number + i).address, 1))
+            for i in range(3)
+        ))  # fmt: skip
+        register(world, MINER, *names[-2:])
+        if number % 2:
+            await follower.follow()
+            assert await list_names(directory) == names[::-1]
+    assert await list_names(MinerDirectory(follower.store)) == names[::-1]
+
+
+async def test_pages_continue_where_they_ended(follower: Follower) -> None:
+    register(follower.world, MINER, "a", "b", "c", "d", "e")
+    await follower.follow()
+    directory = MinerDirectory(follower.store)
+    found: list[str] = []
+    before = None
+    while page := await directory.list_names(before, 2):
+        found += [name for _, name in page]
+        before = page[-1][0]
+    assert found == ["e", "d", "c", "b", "a"]
+    assert await directory.list_names(0, 2) == []
+
+
+async def test_an_exited_miner_stays_listed_once(follower: Follower) -> None:
+    world = follower.world
+    register(world, MINER, "a", "b")
+    world.produce(world.sign(MINER, MinerExit("a")))
+    register(world, MINER, "a")
+    await follower.follow()
+    assert await list_names(MinerDirectory(follower.store)) == ["b", "a"]
+
+
+def test_what_could_be_a_name() -> None:
+    assert is_name("miner_one") and is_name("a" * 64)
+    assert not any(map(is_name, ("", "a" * 65, "ünknown", "\ud800")))
