@@ -266,6 +266,11 @@ def get_chain_job(job_id: str) -> Call[Model]:
     return _get(f"/explorer/jobs/{_quote(job_id)}", Model)
 
 
+def get_chain_miner(miner_id: str) -> Call[Model]:
+    """Return a miner as the chain's state holds it, with its claims and inclusion proof."""
+    return _get(f"/explorer/miners/{_quote(miner_id)}", Model)
+
+
 def get_chain_account(address: str) -> Call[Model]:
     """Return an account as the chain's state holds it, with its inclusion proof."""
     return _get(f"/explorer/accounts/{_quote(address)}", Model)

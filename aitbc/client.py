@@ -186,6 +186,7 @@ class Explorer(_Calls):
     list_receipts = _blocking(calls.list_settlements)
     get_stats = _blocking(calls.get_explorer_stats)
     get_job = _blocking(calls.get_chain_job)
+    get_miner = _blocking(calls.get_chain_miner)
     get_account = _blocking(calls.get_chain_account)
     search = _blocking(calls.search_chain)
 
@@ -199,6 +200,7 @@ class AsyncExplorer(_AsyncCalls):
     list_receipts = _awaited(calls.list_settlements)
     get_stats = _awaited(calls.get_explorer_stats)
     get_job = _awaited(calls.get_chain_job)
+    get_miner = _awaited(calls.get_chain_miner)
     get_account = _awaited(calls.get_chain_account)
     search = _awaited(calls.search_chain)
 

@@ -59,7 +59,7 @@ class Registration:
 
     async def _find(self) -> Model | None:
         try:
-            return await self._channel.client.miners.get(self._channel.identity.miner_id)
+            return await self._channel.client.explorer.get_miner(self._channel.identity.miner_id)
         except NotFoundError:
             return None
 
@@ -67,10 +67,11 @@ class Registration:
         """Return what the chain lacks, or None when it holds what is announced."""
         miner_id = self._channel.identity.miner_id
         metadata = rfc8785.dumps(self._announced)
-        if known is None or known.get("status") == "exited":
+        if known is None or not known.get("is_active"):
             return MinerRegister(miner_id, self._encryption_key, metadata, self._bond)
-        is_same = known.get("encryption_key") == self._encryption_key.hex() and all(
-            known.get(name) == value for name, value in self._announced.items()
+        is_same = (
+            known.get("encryption_key") == self._encryption_key.hex()
+            and known.get("metadata") == self._announced
         )
         return None if is_same else MinerUpdate(miner_id, self._encryption_key, metadata, 0)
 

@@ -242,9 +242,9 @@ class ContractServer:
         return web.json_response(
             {
                 "miner_id": request.match_info["id"],
-                "status": "active" if miner.is_active else "exited",
+                "is_active": miner.is_active,
                 "encryption_key": miner.encryption_key.hex(),
-                **json.loads(miner.metadata),
+                "metadata": json.loads(miner.metadata),
             }
         )
 
@@ -367,7 +367,7 @@ class ContractServer:
         get("/v1/accounts/{address}", self.get_account)
         get("/v1/transactions/{id}", self.get_transaction)
         post("/v1/transactions", self.post_transactions)
-        get("/v1/miners/{id}", self.get_miner)
+        get("/explorer/miners/{id}", self.get_miner)
         post("/v1/miners/register", self.register)
         get("/v1/jobs/available", self.get_available)
         post("/v1/jobs/{id}/claim", self.claim)

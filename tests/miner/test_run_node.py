@@ -1,0 +1,85 @@
+"""The miner against a node as it runs: its database, its blocks, the real model and the SDK."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from aitbc.cli.devnet.creation import KeyDesk
+from aitbc.client import AsyncAITBCClient
+from coordinator.principals import Role
+from genesis.document import dump_genesis
+from ledger.receipts import parse_receipt
+from miner.settings import MinerSettings
+from node import folder
+from tests.support.miner_bench import mine
+from tests.support.node import CLIENT, MINER, NODE, RunningNode, build_genesis, reopened_node
+
+
+class Market(NamedTuple):
+    """A node with a client's key, and the settings of a miner for it."""
+
+    node: RunningNode
+    client: AsyncAITBCClient
+    settings: MinerSettings
+
+
+@asynccontextmanager
+async def open_market(path: Path, **changed: Any) -> AsyncIterator[Market]:
+    genesis, data = build_genesis(), path / "node"
+    await asyncio.to_thread(folder.create_folder, data, dump_genesis(genesis), NODE.seed)
+    client_key, miner_key = await asyncio.to_thread(_make_keys, data)
+    key_file = path / "miner.seed"
+    key_file.write_text(MINER.seed.hex())
+    key_file.chmod(0o600)
+    async with reopened_node(data, genesis) as node:
+        settings = MinerSettings(
+            **{
+                "miner_id": "miner_a",
+                "api_urls": [node.url],
+                "api_key": miner_key,
+                "key_file": key_file,
+                "data_folder": path / "miner",
+                "context_tokens": 512,
+                "poll_seconds": 1,
+                **changed,
+            }
+        )
+        async with AsyncAITBCClient(node.url, client_key) as client:
+            yield Market(node, client, settings)
+
+
+def _make_keys(data: Path) -> tuple[str, str]:
+    desk = KeyDesk(data, NODE.seed)
+    try:
+        client = desk.make_custodial_key(CLIENT.seed, Role.CLIENT)
+        return client, desk.make_key(MINER.address, Role.MINER)
+    finally:
+        desk.database.close_now()
+
+
+@pytest.mark.slow
+async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market, mine(market.settings):
+        first, second = [
+            await market.client.jobs.create(prompt=prompt, params={"max_tokens": 8, "seed": 1})
+            for prompt in ("Name a colour.", "Name an animal.")
+        ]
+        job = await market.client.jobs.wait(first.job_id, timeout=60)
+        await market.client.jobs.wait(second.job_id, timeout=60)
+        assert job["progress"] == 100
+        result = await market.client.jobs.get_results(first.job_id)
+        receipt = await market.client.jobs.get_receipt(first.job_id)
+        verdict = await market.client.receipts.verify(receipt.to_dict())
+        stats = await market.client.miners.get_stats("miner_a")
+        supply = await market.client.chain.audit_supply()
+    assert result["results"]["usage"]["completion_tokens"] <= 8
+    core, _ = parse_receipt(receipt.to_dict())
+    assert core.units == result["results"]["usage"]["total_tokens"]
+    assert "xllamacpp" in core.engine
+    assert verdict.valid
+    assert (stats["settled"], stats["lapsed"]) == (2, 0)
+    assert supply["balanced"]
