@@ -6,9 +6,14 @@ together or not at all.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
+import msgspec
+import sqlcipher3
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from coordinator.ports import FinalBlock
 from ledger import codec, state_tree
@@ -45,31 +50,26 @@ class ChainStore:
     ) -> None:
         """Read the head and rebuild what is kept in memory.
 
-        Raises `DatabaseDamaged` without a block 0 and `WrongChain` for another chain's database.
+        Raises `DatabaseDamaged`, also without a block 0, and `WrongChain` for another chain's.
         """
         self.database = database
-        head = database.read_now(lambda connection: block_rows.read_head(get_raw(connection)))
-        if head is None:
-            raise DatabaseDamaged(f"the database {database.path} holds no chain")
-        self._head, self._head_hash = head
-        if self._head.chain_id != chain_id:
-            raise WrongChain(
-                f"the database holds the chain {self._head.chain_id.hex()}, not {chain_id.hex()}"
-            )
-        database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
-        self.state = StoredState(database.connect_reader(CACHE_KIB), chunk_entries)
-        if self.state.recovered_root not in (None, self._head.state_root):
-            raise DatabaseDamaged(f"the state in {database.path} is not that of its newest block")
-        self._index = database.read_now(
-            lambda connection: HistoryIndex(get_raw(connection), segment_pairs)
-        )
-        self.history = ChainHistory(database, self._index, self.state)
         self._is_committing = False
-        for block in self.iterate_blocks(self._index.first_height):
-            pairs = compute_terms(
-                block.header.height, block.hash, block.transactions, block.outcomes, self._get_job
+        with _naming_damage(database.path):
+            self._head, self._head_hash = self._read_head(chain_id)
+            database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
+            self.state = StoredState(database.connect_reader(CACHE_KIB), chunk_entries)
+            if self.state.recovered_root not in (None, self._head.state_root):
+                raise DatabaseDamaged(f"the state in {database.path} is not its newest block's")
+            self._index = database.read_now(
+                lambda connection: HistoryIndex(get_raw(connection), segment_pairs)
             )
-            self._index.add(pairs, block.header.height)
+            self.history = ChainHistory(database, self._index, self.state)
+            for block in self.iterate_blocks(self._index.first_height):
+                pairs = compute_terms(
+                    block.header.height, block.hash, block.transactions, block.outcomes,
+                    self._get_job,
+                )  # fmt: skip
+                self._index.add(pairs, block.header.height)
 
     @staticmethod
     def initialise(database: Database, block: Block, changes: Changes) -> None:
@@ -185,6 +185,17 @@ class ChainStore:
         """Close the connection of the state; the database is its owner's to close."""
         self.state.close()
 
+    def _read_head(self, chain_id: bytes) -> tuple[Header, bytes]:
+        path = self.database.path
+        head = self.database.read_now(lambda connection: block_rows.read_head(get_raw(connection)))
+        if head is None:
+            raise DatabaseDamaged(f"the database {path} holds no chain")
+        if head[0].chain_id != chain_id:
+            raise WrongChain(
+                f"{path} holds the chain {head[0].chain_id.hex()}, not {chain_id.hex()}"
+            )
+        return head
+
     def _read_step(self, first: int) -> list[FinalBlock]:
         return self.database.read_now(
             lambda connection: block_rows.read_blocks(get_raw(connection), first, _BLOCKS_PER_STEP)
@@ -206,3 +217,11 @@ class ChainStore:
 def _as_job(changes: Changes, job: bytes) -> Job | None:
     entry = changes.get(job_key(job))
     return entry if isinstance(entry, Job) else None
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlcipher3.DatabaseError, SQLAlchemyError, msgspec.DecodeError) as error:
+        raise DatabaseDamaged(f"the database {path} is damaged: {error}") from error

@@ -9,18 +9,26 @@ import os
 from pathlib import Path
 
 from node import sqlcipher
-from node.database_errors import DatabaseDamaged, DatabaseKeyMissing, DatabaseKeyWrong
+from node.database_errors import (
+    DatabaseDamaged,
+    DatabaseKeyMissing,
+    DatabaseKeyWrong,
+    DatabaseMissing,
+)
 from node.key_file import create_key, get_new_key_path, read_key, sync_folder, write_key
 
 
 def find_key(path: Path, key_path: Path) -> bytes:
     """Return the key of a database, after finishing a change of key that was cut short.
 
-    Raises `DatabaseKeyMissing`, `KeyFilePermissions`, `DatabaseKeyWrong`; no file was changed then.
+    Raises `DatabaseKeyMissing`, `KeyFilePermissions`, `DatabaseKeyWrong` and `DatabaseMissing`; no
+    file was changed then.
     """
     new_path = get_new_key_path(key_path)
     if not os.path.lexists(new_path):
         return read_key(key_path)
+    if not path.exists():
+        raise DatabaseMissing(f"there is no database at {path}")
     old, new = _read_if_whole(key_path), _read_if_whole(new_path)
     if new is not None and _holds(path, new, old):
         new_path.replace(key_path)

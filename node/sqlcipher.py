@@ -142,6 +142,8 @@ def connect(
         _set_up(connection, key, is_reader, is_alone, cache_kib)
     except sqlcipher3.DatabaseError as error:
         connection.close()
+        if "not a database" in str(error):
+            raise DatabaseKeyWrong(f"the key does not open the database {path}") from error
         raise to_database_error(error, path) from error
     return connection
 
@@ -154,13 +156,11 @@ def get_raw(connection: Connection) -> RawConnection:
 
 
 def to_database_error(error: Exception, path: Path) -> Exception:
-    """Return our class for what the engine says of a file, or the error for other troubles."""
+    """Return our class for what the engine says of a file whose key fits, or the error itself."""
     text = str(error)
-    if "not a database" in text:
-        return DatabaseKeyWrong(f"the key does not open the database {path}")
     if "is locked" in text:
         return DatabaseBusy(f"another process has the database {path} open")
-    if "malformed" in text or "hmac" in text:
+    if any(sign in text for sign in ("malformed", "hmac", "not a database")):
         return DatabaseDamaged(f"the database {path} is damaged: {text}")
     return error
 

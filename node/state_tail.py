@@ -109,13 +109,14 @@ class StateTail:
         node = self._active.nodes.get(place)
         return self._sealed.nodes.get(place) if node is None and self._sealed else node
 
-    def collect(self) -> dict[int, tuple[bytes, Entry]]:
-        """Return the (key, entry) of each leaf that its table may not have yet."""
+    def collect(self, first: int) -> dict[int, tuple[bytes, Entry]]:
+        """Return the (key, entry) of each leaf from `first` on that its table may not have yet."""
         return {
             leaf: (key, entry)
             for chunk in (self._sealed, self._active)
             if chunk is not None
             for key, (leaf, entry) in chunk.entries.items()
+            if leaf >= first
         }
 
     def plan(self, arriving: int) -> Batch | None:

@@ -108,7 +108,7 @@ class StoredState:
 
         For verification: whoever recomputes the root from these depends on no cache and no node.
         """
-        newest = self._tail.collect()
+        newest = self._tail.collect(first)
         while first < self._leaf_count:
             end = min(first + ENTRIES_PER_STEP, self._leaf_count)
             with self._lock:

@@ -8,6 +8,7 @@ from ledger.state import Changes, MemoryState
 from ledger.transactions import JobCancel, JobClaim, Transfer
 from node.chain_store import ChainStore
 from node.database_errors import DatabaseDamaged, DatabaseExists, DatabaseStopped, WrongChain
+from node.sqlcipher import PAGE_BYTES
 from tests.ledger.world import (
     CLIENT,
     COMMIT,
@@ -21,7 +22,7 @@ from tests.ledger.world import (
     start_lease,
     start_miner,
 )
-from tests.node.stores import Follower, create_database, open_database
+from tests.node.stores import Follower, create_database, open_database, open_store
 
 
 def run_business(world: World, rounds: int, start: int = 0) -> None:
@@ -141,6 +142,41 @@ async def test_a_database_without_a_chain_is_refused(tmp_path: Path) -> None:
     await database.close()
     reopened = open_database(tmp_path)
     await reopened.close()
+
+
+async def test_a_damaged_page_is_named_and_not_a_wrong_key(tmp_path: Path) -> None:
+    world = make_world()
+    follower = Follower(tmp_path, world)
+    start_miner(world)
+    run_business(world, 3)
+    await follower.follow()
+    await follower.close()
+    path = tmp_path / "node.db"
+    whole = path.read_bytes()
+    pages = len(whole) // PAGE_BYTES
+    named = 0
+    for page in range(1, pages):
+        damaged = bytearray(whole)
+        damaged[page * PAGE_BYTES + 1_000] ^= 1
+        path.write_bytes(damaged)
+        try:
+            database = open_database(tmp_path)
+        except DatabaseDamaged:
+            named += 1
+            continue
+        try:
+            open_store(database).close()
+        except DatabaseDamaged:
+            named += 1
+        finally:
+            await database.close()
+    # The others hold history or older state, which a start does not read.
+    assert named > 3
+    path.write_bytes(whole[:PAGE_BYTES] + bytes(len(whole) - PAGE_BYTES))
+    database = open_database(tmp_path)
+    with pytest.raises(DatabaseDamaged):
+        open_store(database)
+    await database.close()
 
 
 async def test_the_sign_sequence_is_kept_with_the_block(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from node.database_errors import DatabaseBusy, DatabaseKeyWrong
+from node.database_errors import DatabaseBusy, DatabaseKeyWrong, DatabaseMissing
 from node.key_file import get_new_key_path, read_key, write_key
 from node.rekey import change_key, find_key
 from node.sqlcipher import is_key
@@ -126,6 +126,15 @@ def test_two_keys_that_do_not_open_it_are_refused_untouched(folder: Path) -> Non
     before = hash_folder(folder)
     with pytest.raises(DatabaseKeyWrong):
         find_key(folder / "node.db", key_path)
+    assert hash_folder(folder) == before
+
+
+def test_without_a_database_both_keys_stay(folder: Path) -> None:
+    (folder / "node.db").unlink()
+    write_key(get_new_key_path(folder / "database.key"), bytes(32))
+    before = hash_folder(folder)
+    with pytest.raises(DatabaseMissing):
+        find_key(folder / "node.db", folder / "database.key")
     assert hash_folder(folder) == before
 
 
