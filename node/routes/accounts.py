@@ -1,5 +1,6 @@
 """What an account owns, and whether the money of all accounts adds up."""
 
+import asyncio
 from typing import Any, Final
 
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
@@ -90,12 +91,8 @@ async def list_transactions(
     reader: ChainReader, address: bytes, before: int | None, limit: int
 ) -> list[models.Transaction]:
     """Return the newest transactions that an account sent or that moved its money."""
-    return [
-        models.Transaction(
-            **records.describe_located(each.located, each.block_hash, each.time, each.position)
-        )
-        for each in await reader.history.list_account_transactions(address, before, limit)
-    ]
+    placed = await reader.history.list_account_transactions(address, before, limit)
+    return await asyncio.to_thread(records.describe_placed, placed)
 
 
 async def audit_supply(reader: ChainReader, height: int | None, with_proof: bool) -> models.Supply:

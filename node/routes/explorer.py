@@ -40,12 +40,8 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
         return answer_final(call, detail, block.hash.hex())
 
     async def list_transactions(before: int | None, limit: int) -> list[models.Transaction]:
-        return [
-            models.Transaction(
-                **records.describe_located(each.located, each.block_hash, each.time, each.position)
-            )
-            for each in await reader.history.list_transactions(before, limit)
-        ]
+        placed = await reader.history.list_transactions(before, limit)
+        return await asyncio.to_thread(records.describe_placed, placed)
 
     async def show_one_transaction(call: Call) -> Answer | web.StreamResponse:
         name = require_hash(call.path["hash"], "transaction", wire.TRANSACTION_PREFIX)

@@ -5,7 +5,9 @@ Nothing here can show a job's content: the chain does not hold any.
 """
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +25,7 @@ from ledger.outcomes import Outcome
 from ledger.rejection import Rejection
 from ledger.transactions import Transaction
 from ledger.types import Record
+from node.chain_history import PlacedTransaction
 from node.routes import models
 
 APPLIED: Final = "applied"
@@ -59,7 +62,12 @@ def describe_record(record: Record, outage: int | None = None) -> dict[str, Any]
 
 def name_kind(record: Record) -> str:
     """Return a payload's or event's kind as the protocol writes it, such as `job_submit`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(record).__name__).lower()
+    return _to_snake_case(type(record).__name__)
+
+
+@lru_cache
+def _to_snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def describe_events(outcome: Outcome) -> list[dict[str, Any]]:
@@ -107,6 +115,16 @@ def describe_located(
         "events": describe_events(outcome),
         "cursor": None if position is None else str(position),
     }
+
+
+def describe_placed(placed: Sequence[PlacedTransaction]) -> list[models.Transaction]:
+    """Return the items of a list of final transactions."""
+    return [
+        models.Transaction(
+            **describe_located(each.located, each.block_hash, each.time, each.position)
+        )
+        for each in placed
+    ]
 
 
 def describe_header(header: Header, block_hash: bytes, certificate: bytes) -> dict[str, Any]:
