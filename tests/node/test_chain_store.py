@@ -1,11 +1,15 @@
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from ledger import codec, state_tree
 from ledger.blocks import Block, decode_block
-from ledger.state import Changes, MemoryState
+from ledger.state import Changes, MemoryState, StateView
 from ledger.transactions import JobCancel, JobClaim, Transfer
+from ledger.transition import apply_block
 from node.chain_store import ChainStore
 from node.database_errors import DatabaseDamaged, DatabaseExists, DatabaseStopped, WrongChain
 from node.sqlcipher import PAGE_BYTES
@@ -110,6 +114,60 @@ async def test_a_commit_that_fails_leaves_head_and_state(tmp_path: Path) -> None
         lambda connection: connection.exec_driver_sql("drop trigger no_more")
     )
     await follower.follow()
+    follower.check()
+    await follower.close()
+
+
+async def test_a_block_executed_on_an_overlay_commits_after_its_parent(tmp_path: Path) -> None:
+    """A child may be executed before its parent is final; its writes are the same afterwards."""
+    world = make_world()
+    follower = Follower(tmp_path, world)
+    store = follower.store
+    for number in range(12):
+        world.run(CLIENT, Transfer(make_key(200 + number).address, 5 + number))
+    view: StateView = store.state
+    parent, ready = store.get_head(), []
+    for raw in world.raw_blocks:
+        block = decode_block(raw)
+        verified = [world.verify(transaction) for transaction in block.transactions]
+        executed = apply_block(view, parent, block, verified, world.rules)
+        ready.append((block, executed))
+        view, parent = executed.changes, block.header
+        if len(ready) == 3:
+            for each, result in ready[:2]:
+                await store.commit(each, b"proof", result.outcomes, result.changes)
+            del ready[:2]
+    for each, result in ready:
+        await store.commit(each, b"proof", result.outcomes, result.changes)
+    follower.check()
+    await follower.restart()
+    follower.check()
+    await follower.close()
+
+
+async def test_a_cancelled_commit_moves_the_head_all_the_same(tmp_path: Path) -> None:
+    world = make_world()
+    follower = Follower(tmp_path, world)
+    started, gate = threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        started.set()
+        gate.wait(10)
+
+    blocked = asyncio.create_task(follower.database.write(wait))
+    await asyncio.to_thread(started.wait, 10)
+    start_miner(world)
+    committing = asyncio.create_task(follower.follow())
+    await asyncio.sleep(0.05)
+    committing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await committing
+    assert follower.store.get_head().height == 0
+    gate.set()
+    await blocked
+    await follower.database.write(lambda _: None)
+    await asyncio.sleep(0.01)
+    assert follower.store.get_head().height == 1
     follower.check()
     await follower.close()
 
