@@ -11,7 +11,15 @@ from functools import partial
 from random import Random
 
 from consensus import effects
-from consensus.messages import CommittedBlock, Message, decode_message, encode_message
+from consensus.messages import (
+    Ballot,
+    CommittedBlock,
+    Message,
+    Vote,
+    VoteKind,
+    decode_message,
+    encode_message,
+)
 from consensus.quorum import compute_fault_bound
 from consensus.sign_state import ConflictingSignature
 from ledger.blocks import Block
@@ -79,7 +87,10 @@ class Cluster:
         self.liveness = LivenessChecker(compute_bound(scenario.timing, fault_bound))
         self._is_calm = False
         self._honest = honest
-        self._wiped: set[int] = set()
+        self._has_blacked_out = False
+        self._items_end = False
+        self._storm_ends = 0
+        self._finalizing: dict[Ballot, set[int]] = {}
         self._offsets = [self._random.randint(0, 10**6) for _ in range(scenario.size)]
         self._disks = [SimulatedDisk() for _ in range(scenario.size)]
         self._stores = [Store() for _ in range(scenario.size)]
@@ -93,15 +104,18 @@ class Cluster:
         self._at(self.now + 100, self._add_item)
         if scenario.parting:
             self._at(self.now + self._random.randint(500, 3_000), self._part)
-        if scenario.blackout:
+        self._storm_ends = self.now + scenario.stormy
+        if scenario.blackout and not scenario.wiped:
             self._at(self.now + self._random.randint(500, scenario.stormy - 500), self._black_out)
-        for index in scenario.wiped:
+        for index in () if scenario.blackout else scenario.wiped:
             wiped_at = self.now + self._random.randint(1_000, scenario.stormy - 1_000)
             self._at(wiped_at, partial(self._wipe, index))
         self._run_until(self.now + scenario.stormy)
         self._calm_down()
-        self._run_until(self.now + scenario.calm)
-        self.liveness.check([self.nodes[i] for i in sorted(self._honest)], self.now)
+        self._run_until(self.now + self.liveness.bound + 1)
+        self._check_liveness()
+        self._run_until(self._storm_ends + scenario.calm)
+        self._check_liveness()
         if scenario.idle:
             self._run_idle()
         return Result(
@@ -126,8 +140,6 @@ class Cluster:
         end = since + self._scenario.idle
         self._run_until(end)
         check_idle(self.nodes, since, end, self._scenario.timing)
-
-    _items_end = False
 
     def _at(self, time: int, action: Callable[[], None]) -> None:
         self._counter += 1
@@ -188,6 +200,26 @@ class Cluster:
         self._stores[index].sequence = 0
         self._at(self.now + 500, lambda: self._restart(index))
 
+    def _check_liveness(self) -> None:
+        self.liveness.check([self.nodes[index] for index in sorted(self._honest)], self.now)
+
+    def _watch_for_worst_moment(self, message: Message) -> None:
+        """Black out when the wiped leader's block has just been voted final by a quorum."""
+        is_wanted = self._scenario.blackout and self._scenario.wiped and not self._is_calm
+        if not is_wanted or self._has_blacked_out or not isinstance(message, Vote):
+            return
+        ballot = message.ballot
+        if ballot.kind is not VoteKind.FINALIZE:
+            return
+        voters = self._finalizing.setdefault(ballot, set())
+        voters.add(message.signer)
+        committee = self.world.committees[ballot.epoch]
+        leader = self.world.keys.index(committee.get_key(ballot.view % committee.size))
+        if leader in self._scenario.wiped and len(voters) >= committee.quorum:
+            self._has_blacked_out = True
+            self._at(self.now, self._black_out)
+            self._at(self.now, partial(self._wipe, leader))
+
     def _black_out(self) -> None:
         for node in self.nodes:
             if node.is_up:
@@ -208,7 +240,8 @@ class Cluster:
         self.liveness.on_item(self._items, self.now)
 
     def _add_item(self) -> None:
-        if self._items_end:
+        is_early = self._scenario.ends_early and self.now > self._storm_ends - 1_000
+        if self._items_end or is_early:
             return
         self._items += 1
         number = self._items
@@ -218,7 +251,7 @@ class Cluster:
             )
         if self._is_calm:
             self.liveness.on_item(number, self.now)
-            self.liveness.check([self.nodes[i] for i in sorted(self._honest)], self.now)
+            self._check_liveness()
         self._at(self.now + _ITEM_INTERVAL, self._add_item)
 
     def _tell(self, index: int, number: int) -> None:
@@ -234,6 +267,7 @@ class Cluster:
 
     def broadcast(self, sender: int, message: Message) -> None:
         """Carry a message to everybody else."""
+        self._watch_for_worst_moment(message)
         self.safety.on_sent(self.nodes[sender], message, self.now)
         for receiver in range(self._scenario.size):
             if receiver != sender:
@@ -301,6 +335,8 @@ class Cluster:
         """A block became final at a node."""
         node.committed_at.append(self.now)
         self.safety.on_commit(node, committed)
+        if self._is_calm:
+            self._check_liveness()
 
     def on_evidence(self, node: SimulatedNode, report: effects.ReportEvidence) -> None:
         """A node convicts another."""

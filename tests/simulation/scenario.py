@@ -36,7 +36,10 @@ class Scenario:
     """For each step of a driver."""
     parting: bool
     blackout: bool
-    """Whether every node loses its power at one instant."""
+    """Whether every node loses its power at one instant: where one is to be wiped, at the worst
+    one, when a block of that leader is final by votes that nobody has counted yet."""
+    ends_early: bool
+    """Whether the last work comes during the storm."""
     scheme: Scheme
     timing: Timing
     stormy: int = 7_000
@@ -70,7 +73,7 @@ def make_scenario(seed: int) -> Scenario:
     )
     stormy = 7_000
     if random.random() < 0.1:
-        weather, stormy = Weather(1, 1_500, 0.3, 0.1), 30_000
+        weather, stormy = Weather(1, 700, 0.6, 0.1), 30_000
     is_quiet = not byzantine and not wiped and random.random() < 0.3
     return Scenario(
         seed,
@@ -83,6 +86,7 @@ def make_scenario(seed: int) -> Scenario:
         random.choice((0.0, 0.0, 0.001, 0.004, 0.01)),
         size > 1 and random.random() < 0.4,
         random.random() < 0.3,
+        random.random() < 0.25,
         ED25519 if seed % 50 == 3 else STAND_IN,
         Timing(),
         stormy=stormy,

@@ -10,13 +10,21 @@ from tests.simulation.node import Variant
 from tests.simulation.scenario import make_scenario
 
 SEEDS = range(120)
+RARE = {
+    "answers_no_laggard": 90,
+    "believes_one_boaster": 50,
+    "doubling_timers": 40,
+    "forgets_notarized_blocks": 70,
+    "never_asks_for_certificates": 90,
+}
+"""Where among the seeds to begin with bugs that few of them show, to save time."""
 _FOLDER = Path(__file__).parent / "seeded_bugs"
 BUGS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem != "__init__")
 
 
-def find_catch(variant: Variant) -> tuple[int, str] | None:
-    """Return the first seed whose run notices the bug, and what it says."""
-    for seed in SEEDS:
+def find_catch(variant: Variant, first: int = 0) -> tuple[int, str] | None:
+    """Return a seed whose run notices the bug, and what it says."""
+    for seed in (*SEEDS[first:], *SEEDS[:first]):
         try:
             Cluster(make_scenario(seed), variant).run()
         except AssertionError as violation:
@@ -31,4 +39,4 @@ def test_there_are_enough_bugs() -> None:
 @pytest.mark.parametrize("name", BUGS)
 def test_bug_is_caught(name: str) -> None:
     module = import_module(f"tests.simulation.seeded_bugs.{name}")
-    assert find_catch(module.VARIANT) is not None, f"{name} passed all of {len(SEEDS)} seeds"
+    assert find_catch(module.VARIANT, RARE.get(name, 0)), f"{name} passed all of {len(SEEDS)} seeds"

@@ -40,6 +40,8 @@ def test_seeds_cover_what_can_fail() -> None:
         lambda scenario: scenario.parting,
         lambda scenario: scenario.blackout,
         lambda scenario: scenario.closing_heights,
+        lambda scenario: scenario.blackout and scenario.wiped,
+        lambda scenario: scenario.ends_early,
         lambda scenario: scenario.idle,
     )
     for has_it in marks:
