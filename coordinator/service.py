@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 600.0
 RESUME_SECONDS = 30.0
+KEPT_HEIGHTS = 1_000
+"""For how many heights after its validity a transaction's fate can be asked for here."""
 
 
 async def run(coordinator: Coordinator, is_started: asyncio.Event) -> None:
@@ -43,7 +45,7 @@ async def _sweep(coordinator: Coordinator) -> None:
         before = now - int(settings.content_retention * 1000)
         answers = now - int(settings.idempotency_retention * 1000)
         idempotency.delete_old(connection, answers)
-        retention.delete_settled_transactions(connection, height)
+        retention.delete_settled_transactions(connection, height - KEPT_HEIGHTS)
         return (
             retention.erase_contents(connection, before),
             retention.delete_old_files(connection, before),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from coordinator import files, wire
@@ -62,15 +62,19 @@ async def _save(call: Call) -> FileRow:
         if isinstance(part, BodyPartReader) and part.name == "file":
             name = (part.filename or "file")[:_NAME_LENGTH]
             kind = part.headers.get("Content-Type", "application/octet-stream")[:_NAME_LENGTH]
-            return await files.save_file(call.coordinator, call.caller, name, kind, _iterate(part))
+            return await files.save_file(
+                call.coordinator, call.caller, name, kind, _iterate(reader, part)
+            )
     raise Problem(422, "the form has no field `file`", errors=[
         {"pointer": "/file", "message": "the field is missing"}
     ])  # fmt: skip
 
 
-async def _iterate(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def _iterate(reader: MultipartReader, part: BodyPartReader) -> AsyncIterator[bytes]:
     while chunk := await part.read_chunk(_CHUNK):
         yield chunk
+    # Only the boundary behind it tells a whole file from one that was cut off.
+    await reader.next()
 
 
 async def download(call: Call) -> web.StreamResponse:

@@ -226,6 +226,10 @@ class InProcessChain:
             self._task = asyncio.get_running_loop().create_task(self._produce_soon())
         return block
 
+    def forget_waiting(self) -> None:
+        """Lose what waits, as a mempool under pressure may."""
+        self._waiting = []
+
     def subscribe(self) -> AsyncIterator[FinalBlock]:
         queue: asyncio.Queue[FinalBlock] = asyncio.Queue()
         self._followers.add(queue)

@@ -106,7 +106,9 @@ class World:
         is_started = asyncio.Event()
         self._tasks = [asyncio.create_task(service.run(self.coordinator, is_started))]
         await is_started.wait()
-        self._runner = web.AppRunner(build_app(ROUTES, self.coordinator), access_log=None)
+        self._runner = web.AppRunner(
+            build_app(ROUTES, self.coordinator), access_log=None, shutdown_timeout=0.1
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]

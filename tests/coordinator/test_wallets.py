@@ -1,0 +1,59 @@
+import asyncio
+
+import pytest
+
+from coordinator import wallets
+from ledger.rejection import Rejected, Rejection
+from ledger.transactions import Transfer
+from tests.support.world import FUNDED, World
+
+
+def record_nothing(connection: object, transaction: bytes) -> None:
+    """There is no row that belongs to these."""
+
+
+async def test_many_at_once_get_nonces_without_a_gap(world: World) -> None:
+    world.chain.is_automatic = False
+    address, recipient = (world.people[name].address for name in ("client", "other"))
+    send = world.coordinator.wallets.send
+    ids = await asyncio.gather(
+        *(send(address, Transfer(recipient, 1), record_nothing) for _ in range(20))
+    )
+    assert len(set(ids)) == 20
+    block = world.chain.produce()
+    assert [t.nonce for t in block.transactions] == list(range(20))
+    assert world.get_balance("other") == FUNDED + 20
+    verdict = await world.coordinator.wallets.wait_final(ids[-1], 5)
+    assert verdict == ("final", 0)
+
+
+async def test_what_is_on_its_way_cannot_be_spent_again(world: World) -> None:
+    world.chain.is_automatic = False
+    address, recipient = (world.people[name].address for name in ("client", "other"))
+    own = world.coordinator.wallets
+    half = Transfer(recipient, FUNDED * 6 // 10)
+    await own.send(address, half, record_nothing)
+    with pytest.raises(Rejected) as caught:
+        await own.send(address, half, record_nothing)
+    assert caught.value.reason is Rejection.INSUFFICIENT_BALANCE
+    assert await own.get_spendable(address) < FUNDED * 4 // 10
+    world.chain.produce()
+    await world.coordinator.wait_followed()
+    with pytest.raises(Rejected):
+        await own.send(address, half, record_nothing)
+    await own.send(address, Transfer(recipient, FUNDED * 3 // 10), record_nothing)
+
+
+async def test_the_seed_lies_sealed(world: World) -> None:
+    person = world.people["client"]
+    rows = await world.database.read(
+        lambda c: c.exec_driver_sql("select sealed_seed from coordinator_accounts").fetchall()
+    )
+    assert all(row[0] is None or person.seed not in row[0] for row in rows)
+    assert await world.coordinator.wallets.open_seed(person.address) == person.seed
+
+
+@pytest.mark.parametrize("text", ["", "0", "zz", "00", "AB", "é", "0" * 20_000])
+def test_what_is_no_signed_transaction(text: str) -> None:
+    with pytest.raises(Rejected):
+        wallets.decode_signed(text, bytes(32))
