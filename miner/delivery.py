@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from aitbc.client import AsyncAITBCClient
-from aitbc.errors import AITBCError, APIError, JobAlreadyCompletedError, NotFoundError
+from aitbc.errors import AITBCError, APIError, NotFoundError
 from aitbc.wallet import SignedTransaction
 from ledger.faults import Reason
 from ledger.transactions import JobFail, Payload
@@ -28,8 +28,6 @@ from zk.prover import UnsatisfiedStatement
 FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 15.0
 POLL_SECONDS: Final = 0.25
-RESEND_SECONDS: Final = 10.0
-"""How long a transaction may take to become final before everything is sent again."""
 BELIEVED_REFUSALS: Final = 4
 """One node may be a block behind, or not be the one that knows the job: it is asked again."""
 PASSING_STATUSES: Final = frozenset({401, 403, 404, 408, 421, 425, 429})
@@ -51,12 +49,16 @@ class Channel(NamedTuple):
 
 
 class Delivery:
-    """Hands in one result, or one report of a failure."""
+    """Hands in one result, or one report of a failure.
 
-    def __init__(self, channel: Channel, work: Work) -> None:
+    `resend_seconds`: how long a transaction may take to become final before all is sent again.
+    """
+
+    def __init__(self, channel: Channel, work: Work, resend_seconds: float) -> None:
         assert work.lease is not None
         self._channel = channel
         self._work = work
+        self._resend_seconds = resend_seconds
         deadline = 0 if work.terms is None else work.terms.deadline
         self._latest = max(work.lease.ends_at, deadline) + TOO_LATE_MS
         self._clock = LeaseClock(work.lease)
@@ -91,20 +93,20 @@ class Delivery:
             await self._save(msgspec.structs.replace(self._work, proof=proof))
         await self._channel.sender.send(self._build_payload(), self._hand_in, self._work.ending)
         loop = asyncio.get_running_loop()
-        end = loop.time() + RESEND_SECONDS
+        end = loop.time() + self._resend_seconds
         while loop.time() < end:
             if await self._is_over():
                 return True
             await asyncio.sleep(POLL_SECONDS)
+        if await self._is_dead():
+            log.warning("signing again", job=self._work.job_id)
+            await self._save(msgspec.structs.replace(self._work, ending=None))
         return False
 
     async def _hand_in(self, signed: SignedTransaction) -> None:
         """Send the report with a transaction that is recorded first: it may be taken."""
         if signed != self._work.ending:
-            is_renewed = self._work.ending is not None
-            await self._save(
-                msgspec.structs.replace(self._work, ending=signed, is_renewed=is_renewed)
-            )
+            await self._save(msgspec.structs.replace(self._work, ending=signed))
         client, identity, work = self._channel.client, self._channel.identity, self._work
         if work.failure is not None:
             await client.miners.fail(
@@ -115,13 +117,7 @@ class Delivery:
                 transaction=signed.raw.hex(),
             )
             return
-        try:
-            await client.miners.complete(work.job_id, build_report(identity, work, signed))
-        except JobAlreadyCompletedError:
-            if not work.is_renewed:
-                raise
-            # The result was taken with the transaction before this one; only the chain lacks it.
-            await client.chain.send([signed.raw.hex()])
+        await client.miners.complete(work.job_id, build_report(identity, work, signed))
 
     async def _is_over(self) -> bool:
         """Tell whether the transaction that ends the lease is final, applied or failed."""
@@ -139,6 +135,21 @@ class Delivery:
         else:
             log.info("final", job=self._work.job_id, tx=transaction_id, height=status.height)
         return True
+
+    async def _is_dead(self) -> bool:
+        """Tell whether the transaction, though accepted once, can never be in a block."""
+        signed = self._work.ending
+        if signed is None:
+            return False
+        client, wallet = self._channel.client, self._channel.identity.wallet
+        # In this order: what became final in between is found by the second question.
+        account = await client.chain.get_account(wallet.text_address)
+        height = (await client.chain.get_status()).height
+        try:
+            await client.chain.get_transaction(f"tx_{signed.id.hex()}")
+        except NotFoundError:
+            return account.nonce > signed.nonce or height > signed.valid_until
+        return False
 
     def _build_payload(self) -> Payload:
         if self._work.failure is not None:

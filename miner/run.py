@@ -115,7 +115,12 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
             prices=dict(settings.prices),
             bond=settings.bond_base,
         )
-        limits = WorkerLimits(settings.concurrency, settings.poll_seconds, settings.drain_seconds)
+        limits = WorkerLimits(
+            concurrency=settings.concurrency,
+            poll_seconds=settings.poll_seconds,
+            drain_seconds=settings.drain_seconds,
+            resend_seconds=settings.resend_seconds,
+        )
         worker = Worker(channel, engine, registration, dict(settings.prices), limits)
         log.info("mining", miner=settings.miner_id, address=wallet.text_address, model=model)
         await worker.run(stop)

@@ -59,6 +59,8 @@ class MinerSettings(BaseSettings):
     poll_seconds: Annotated[int, Field(ge=0, le=60)] = 20
     drain_seconds: Seconds = 8.0
     """How long a shutdown may take."""
+    resend_seconds: Seconds = 10.0
+    """How long a settlement may take to become final before it is sent again."""
 
     text_model: str = "smollm2-135m"
     threads: Annotated[int, Field(ge=1, le=512)] = 1

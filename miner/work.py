@@ -70,8 +70,6 @@ class Work(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     ending: SignedTransaction | None = None
     """The settlement or the report, once signed: it is sent again as it is."""
-    is_renewed: bool = False
-    """Whether another transaction stood in its place, and may have come with the result."""
 
     @property
     def job_id(self) -> str:
@@ -88,5 +86,4 @@ def fail(work: Work, reason_code: int, detail: str) -> Work:
         outcome=None,
         proof=b"",
         ending=None,
-        is_renewed=False,
     )

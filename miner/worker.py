@@ -37,6 +37,7 @@ class WorkerLimits(NamedTuple):
     concurrency: int
     poll_seconds: int
     drain_seconds: float
+    resend_seconds: float
 
 
 class Worker:
@@ -71,7 +72,7 @@ class Worker:
                 if work.stage in (Stage.CLAIMING, Stage.LEASED):
                     self._start(group, self._resume(group, work), is_busy=True)
                 else:
-                    self._start(group, Delivery(self._channel, work).run())
+                    self._start(group, self._deliver(work))
             await wait_for_stop(stop, self._take_jobs(group))
             await self._drain()
 
@@ -155,7 +156,10 @@ class Worker:
                 return
             work = ended
             await self._channel.records.save(work)
-        self._start(group, Delivery(self._channel, work).run())
+        self._start(group, self._deliver(work))
+
+    async def _deliver(self, work: Work) -> None:
+        await Delivery(self._channel, work, self._limits.resend_seconds).run()
 
     async def _drain(self) -> None:
         """End within the time given: first wait, then stop the engines, then leave the rest."""

@@ -12,8 +12,9 @@ from ledger.faults import Reason
 from ledger.receipts import parse_receipt
 from ledger.state import get_job, get_miner
 from ledger.terms import compute_content_hash
+from ledger.transactions import Transfer
 from miner.run import run_miner
-from tests.support.contract_server import MINER, ContractServer
+from tests.support.contract_server import CLIENT, MINER, ContractServer
 from tests.support.miner_bench import kill, make_settings, mine, until
 from tests.support.text_endpoint import TextEndpoint
 
@@ -207,6 +208,18 @@ async def test_lost_answers_cost_nothing(tmp_path: Path) -> None:
     miner = get_miner(server.state, "miner_a")
     assert miner is not None
     assert (miner.claims, miner.settled, miner.lapsed) == (1, 1, 0)
+
+
+async def test_a_settlement_whose_nonce_is_gone_is_signed_again(tmp_path: Path) -> None:
+    server, endpoint = ContractServer(), TextEndpoint()
+    server.faults["complete"] = ["forget"]
+    async with server.serve(), endpoint.serve():
+        job_id = server.submit()
+        async with mine(make_settings(server, endpoint, tmp_path, resend_seconds=0.5)):
+            await until(lambda: "complete" in server.asked)
+            assert server.send(MINER, Transfer(CLIENT.address, 1)).code == 0
+            await server.wait_for(job_id, SETTLED)
+    assert server.asked.count("complete") == 2
 
 
 async def test_the_next_address_is_used_when_one_is_gone(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def read_clock() -> int:
 
 class ContractServer:
     """One chain, one coordinator. `faults[route]` is used up from the front: an HTTP status to
-    answer with, "cut" to do the work and lose the answer, "drop" to lose the request."""
+    answer with, "cut" to do the work and lose the answer, "drop" to lose the request, "forget" to say yes and
+    do nothing."""
 
     def __init__(self) -> None:
         key = load_dev_verifying_key()
@@ -395,6 +396,8 @@ class ContractServer:
         fault = planned.pop(0) if planned else None
         if isinstance(fault, int):
             return refuse(fault, f"HTTP_{fault}")
+        if fault == "forget":
+            return web.json_response({"receipt_id": "receipt_x", "job_id": "job_x"})
         try:
             answer = None if fault == "drop" else await handler(request)
         except Rejected as rejected:

@@ -1,0 +1,69 @@
+"""Which offered jobs are claimed, and what the chain's record of a job must hold."""
+
+from typing import Any
+
+import pytest
+
+from aitbc.errors import InvalidAnswerError
+from aitbc.models import Job, Model
+from miner.claims import plan_claim, read_chain_job
+from miner.work import Stage
+from tests.miner.samples import CLIENT, JOB
+
+PRICES = {"llm_inference": 900}
+
+
+def make_job(**changed: Any) -> Job:
+    members = {
+        "job_id": f"job_{JOB.hex()}",
+        "status": "pending",
+        "service": "llm_inference",
+        "billing": 0,
+        "max_price_base": "1000",
+        **changed,
+    }
+    return Job.model_validate(members)
+
+
+def test_a_job_is_claimed_at_the_announced_price() -> None:
+    work = plan_claim(make_job(), PRICES)
+    assert work is not None
+    assert (work.job, work.price, work.stage) == (JOB, 900, Stage.CLAIMING)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"max_price_base": "899"}, {"service": "blender_rendering"}, {"service": "x"}]
+)
+def test_a_job_that_is_not_for_us_is_left(changed: dict[str, Any]) -> None:
+    assert plan_claim(make_job(**changed), {**PRICES, "blender_rendering": 1}) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"max_price_base": "many"},
+        {"max_price_base": None},
+        {"job_id": "job_00"},
+        {"job_id": "job_zz"},
+        {"billing": None},
+        {"service": ["llm_inference"]},
+    ],
+)
+def test_an_offer_out_of_contract_is_named_as_such(changed: dict[str, Any]) -> None:
+    with pytest.raises(InvalidAnswerError):
+        plan_claim(make_job(**changed), PRICES)
+
+
+def test_the_chains_record_is_read() -> None:
+    members = {"client": CLIENT.text_address, "escrow_base": "5", "job_commit": "01" * 32}
+    found = read_chain_job(Model.model_validate(members))
+    assert found == (CLIENT.address, 5, bytes([1]) * 32)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"client": "ait1x"}, {"escrow_base": "x"}, {"job_commit": 5}, {"client": None}]
+)
+def test_a_record_out_of_contract_is_named_as_such(changed: dict[str, Any]) -> None:
+    members = {"client": CLIENT.text_address, "escrow_base": "5", "job_commit": "01" * 32}
+    with pytest.raises(InvalidAnswerError):
+        read_chain_job(Model.model_validate({**members, **changed}))

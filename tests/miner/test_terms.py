@@ -1,0 +1,92 @@
+"""Opened terms are held against the chain and the content, member by member."""
+
+import base64
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from nacl.public import SealedBox
+
+from ledger.terms import Terms, commit_terms
+from miner.terms import TermsRefusedError, check_terms, open_terms
+from tests.miner.samples import CLIENT, CONTENT, JOB, MINER, NOW, TERMS
+
+KEY = MINER.derive_encryption_key()
+
+
+def seal(members: Any) -> str:
+    box = SealedBox(KEY.public_key)
+    return base64.b64encode(box.encrypt(json.dumps(members).encode())).decode()
+
+
+def write(terms: Terms) -> dict[str, Any]:
+    return {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in msgspec.structs.asdict(terms).items()
+    }
+
+
+def check(terms: Terms = TERMS, content: Any = CONTENT, **changed: Any) -> None:
+    given = {
+        "job": JOB,
+        "client": CLIENT.address,
+        "job_commit": commit_terms(terms),
+        "escrow": 100_000,
+        "price": 900,
+        "now": NOW,
+        **changed,
+    }
+    check_terms(terms, content, **given)
+
+
+def test_terms_open_for_their_miner_alone() -> None:
+    assert open_terms(seal(write(TERMS)), KEY) == TERMS
+    with pytest.raises(TermsRefusedError):
+        open_terms(seal(write(TERMS)), CLIENT.derive_encryption_key())
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    [
+        "",
+        "!",
+        "AAAA",
+        "A" * 8_193,
+        seal([]),
+        seal({}),
+        seal({**write(TERMS), "salt": "zz"}),
+        seal({**write(TERMS), "salt": 5}),
+        seal({**write(TERMS), "salt": "00"}),
+        seal({**write(TERMS), "max_units": -1}),
+        seal({**write(TERMS), "max_units": 2**40}),
+        seal({**write(TERMS), "extra": 1}),
+    ],
+)
+def test_what_is_no_opening_is_refused(sealed: str) -> None:
+    with pytest.raises(TermsRefusedError, match="do not open"):
+        open_terms(sealed, KEY)
+
+
+def test_covered_terms_pass() -> None:
+    check()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"job_commit": bytes(32)}, "commitment"),
+        ({"escrow": 99_999}, "escrow"),
+        ({"job": bytes(32)}, "another job"),
+        ({"client": bytes(20)}, "another client"),
+        ({"price": 1_001}, "price"),
+        ({"now": TERMS.deadline}, "deadline"),
+        ({"content": {**CONTENT, "params": {}}}, "content"),
+        ({"content": {**CONTENT, "x": float("nan")}}, "canonical"),
+        ({"terms": msgspec.structs.replace(TERMS, model=bytes(32))}, "model"),
+        ({"terms": msgspec.structs.replace(TERMS, max_units=0)}, "no unit"),
+    ],
+)
+def test_each_lie_is_found(changed: dict[str, Any], reason: str) -> None:
+    with pytest.raises(TermsRefusedError, match=reason):
+        check(**changed)
