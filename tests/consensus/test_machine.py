@@ -415,3 +415,13 @@ def test_an_answer_that_was_not_asked_for_changes_nothing() -> None:
         inputs.ChainAdvanced(driver.now, FinalHead(GENESIS, 0, 0)),
     ):
         assert driver.tell(item) == []
+
+
+def test_a_timer_that_fires_early_is_set_again() -> None:
+    driver = Driver(4, 2)
+    driver.work()
+    at = driver.timers[effects.Timer.LEADER]
+    driver.now = at - 1
+    done = driver.tell(inputs.TimerFired(driver.now, effects.Timer.LEADER))
+    assert effects.SetTimer(effects.Timer.LEADER, at) in done
+    assert driver.get_votes(NULLIFY) == []
