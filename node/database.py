@@ -57,8 +57,12 @@ class Database:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._is_closed = False
+        # Connected here, so that a failure is the opener's and not the thread's.
         self._thread = threading.Thread(
-            target=self._run_writer, name="database-writer", daemon=True
+            target=self._run_writer,
+            args=(self._writer.connect(),),
+            name="database-writer",
+            daemon=True,
         )
         self._thread.start()
 
@@ -167,8 +171,8 @@ class Database:
         self._readers.dispose()
         self._writer.dispose()
 
-    def _run_writer(self) -> None:
-        with self._writer.connect() as connection:
+    def _run_writer(self, connection: Connection) -> None:
+        with connection:
             while True:
                 job = self._queue.get()
                 group: list[_Job] = []
