@@ -42,6 +42,18 @@ lint: $(READY) ## ruff, mypy --strict and the layer contracts (under a minute)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: simulate
+simulate: $(READY) ## Whole clusters from seeds 1 to SEEDS under faults (SEEDS=2000 by default: minutes)
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)
+
+.PHONY: bench
+bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 10 minutes)
+	$(BIN)/python -m bench
+
+.PHONY: dev-key
+dev-key: $(READY) ## Make the committed DEV proving key again, byte for byte (3 minutes, needs the npm registry)
+	$(BIN)/python -m zk.ceremony dev-key
+
 .PHONY: format
 format: $(READY) ## Lay out the code and mend what ruff can mend (a second)
 	$(BIN)/ruff check --fix-only

@@ -29,6 +29,17 @@ SHELLS: dict[str, tuple[str, set[str]]] = {
         "node, miner and SDK read the same key files, and this is the lowest floor they share",
         {"nacl.utils", "os", "pathlib"},
     ),
+    "zk/process.py": (
+        "node and miner prove in the same kind of process, and neither knows the other",
+        {"asyncio", "multiprocessing", "os", "signal"},
+    ),
+    "zk/ceremony/__main__.py": ("the command that makes the DEV key", {"pathlib", "tempfile"}),
+    "zk/ceremony/snarkjs.py": (
+        "the ceremony's arithmetic is snarkjs', run as a process",
+        {"os", "pathlib", "shutil", "subprocess"},
+    ),
+    "zk/ceremony/steps.py": ("a ceremony hands files from one to the next", {"os", "pathlib"}),
+    "zk/ceremony/transcript.py": ("a ceremony's record is a folder of files", {"pathlib"}),
 }
 
 
