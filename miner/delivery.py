@@ -87,12 +87,20 @@ class Delivery:
 
     async def _advance(self) -> bool:
         """Prove, send, and watch for a while; tell whether the work is over."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
         if self._work.stage is Stage.FINISHED and not self._work.proof:
             public, witness = build_statement(self._channel.identity, self._work)
             proof = await self._channel.prover.prove(public, witness)
             await self._save(msgspec.structs.replace(self._work, proof=proof))
+        proved = loop.time()
         await self._channel.sender.send(self._build_payload(), self._hand_in, self._work.ending)
-        loop = asyncio.get_running_loop()
+        log.info(
+            "handed in",
+            job=self._work.job_id,
+            proof_ms=round(1000 * (proved - begin)),
+            sending_ms=round(1000 * (loop.time() - proved)),
+        )
         end = loop.time() + self._resend_seconds
         while loop.time() < end:
             if await self._is_over():
