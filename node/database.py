@@ -7,7 +7,6 @@ before any file is touched.
 import asyncio
 import os
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,6 +41,10 @@ class _Job:
     def __init__(self, work: Callable[[Connection], Any]) -> None:
         self.work = work
         self.future: Future[Any] = Future()
+
+
+class _RolledBack(Exception):
+    """The engine undid the whole transaction, as it does when the disk is full."""
 
 
 class Database:
@@ -194,12 +197,20 @@ class Database:
             return
         answers: list[tuple[_Job, Any, Exception | None]] = []
         try:
-            with connection.begin():
-                for job in group:
-                    answers.append((job, *_run(connection, job.work)))
-        except (SQLAlchemyError, sqlcipher3.Error, sqlite3.Error) as error:
+            transaction = connection.begin()
+            for job in group:
+                answers.append((job, *_run(connection, job.work)))
+        except (SQLAlchemyError, sqlcipher3.Error, _RolledBack) as error:
+            # Nothing of the group is written, for certain: the next one may succeed.
+            connection.rollback()
+            _fail(group, error.__cause__ if isinstance(error, _RolledBack) else error)
+            return
+        try:
+            transaction.commit()
+        except (SQLAlchemyError, sqlcipher3.Error) as error:
             # Whether the commit reached the disk is unknown, so nothing may build on it.
             self._failure = error
+            connection.rollback()
             _fail(group, error)
             return
         for job, answer, failure in answers:
@@ -218,7 +229,9 @@ def _run(
     raw.execute("savepoint work")
     try:
         answer = work(connection)
-    except Exception as error:  # noqa: BLE001 - handed to the caller as it is
+    except Exception as error:
+        if not raw.in_transaction:
+            raise _RolledBack from error
         raw.execute("rollback to work")
         raw.execute("release work")
         return None, error
@@ -226,7 +239,7 @@ def _run(
     return answer, None
 
 
-def _fail(group: list[_Job], error: Exception) -> None:
+def _fail(group: list[_Job], error: BaseException | None) -> None:
     for job in group:
         job.future.set_exception(error)
 

@@ -292,3 +292,38 @@ async def test_closing_finishes_what_is_queued(tmp_path: Path) -> None:
     reopened = open_database(tmp_path)
     assert reopened.read_now(count) == 50
     reopened.close_now()
+
+
+async def test_a_full_disk_fails_the_write_and_nothing_else(tmp_path: Path) -> None:
+    database = create_database(tmp_path)
+    await database.write(insert(b"before"))
+
+    def fill_up(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("pragma page_count").scalar()
+        connection.exec_driver_sql(f"pragma max_page_count={pages}")
+
+    def make_room(connection: Connection) -> None:
+        connection.exec_driver_sql("pragma max_page_count=100000")
+
+    await database.write(fill_up)
+    started, gate = threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        started.set()
+        gate.wait(10)
+
+    blocked = asyncio.create_task(database.write(wait))
+    await asyncio.to_thread(started.wait, 10)
+    group = [database.write(insert(b"small")), database.write(insert(bytes(100_000)))]
+    tasks = [asyncio.create_task(each) for each in group]
+    await asyncio.sleep(0.05)
+    gate.set()
+    await blocked
+    for task in tasks:
+        with pytest.raises(OperationalError, match="full"):
+            await task
+    assert await database.read(count) == 1
+    await database.write(make_room)
+    await database.write(insert(bytes(100_000)))
+    assert await database.read(count) == 2
+    await database.close()
