@@ -67,7 +67,8 @@ class Conclusions(Repetition):
             # Its timers begin only now, or its first vote would always be a nullify.
             self._pacing.entered_at = self._now
             if self._restored.is_wiped:
-                self._first_view = self.view
+                self._first_view = max(self._first_view, self.view)
+                self._woke_in = self.view
 
     def _move_on(self) -> None:
         # C7: any certificate of this view or a higher one, or f + 1 votes of a higher one.

@@ -57,6 +57,7 @@ class Memory:
         self._listening: Listening | None = None
         self._pacing = Pacing(timing, 0, 0)
         self._caught_up_at: int | None = None
+        self._has_signed = False
         self._begin_epoch(committee)
         self._first_view = restored.first_view
 
@@ -81,6 +82,8 @@ class Memory:
         self._timers: dict[Timer, int] = {}
         self._first_view = 0
         """First view that this node may vote in (rule C16)."""
+        self._woke_in = 0
+        """The view in which a wiped authority stopped listening."""
 
     def _advance(self, head: FinalHead) -> None:
         self.tree.advance(head)
@@ -153,17 +156,24 @@ class Memory:
         self, kind: VoteKind, view: int, block_hash: bytes, proposal: Proposal | None = None
     ) -> None:
         if self._may_vote(kind, view):
+            self._has_signed = True
             self._own_ballots[(view, kind)] = block_hash
             ballot = Ballot(kind, self.committee.epoch, view, block_hash)
             self._effects.append(SignVote(ballot, proposal))
 
     def _is_foreign(self, ballot: Ballot) -> bool:
         """Tell whether our key cast what this node never did (rule C11)."""
-        if self._listening is not None and self._restored.is_wiped:
-            return False
         if ballot.view < self._first_view or ballot.view <= self.tree.final.view:
             return False
-        return self._own_ballots.get((ballot.view, ballot.kind)) != ballot.block_hash
+        if self._own_ballots.get((ballot.view, ballot.kind)) == ballot.block_hash:
+            return False
+        if self._restored.is_wiped:
+            # What it signed before it forgot comes back; in such a view it votes no more.
+            is_new = self._listening is not None or not self._has_signed
+            if is_new or ballot.view <= self._woke_in:
+                self._first_view = ballot.view + 1
+                return False
+        return True
 
     def _ask(self, missing: Missing) -> None:
         if missing != self._missing:

@@ -4,6 +4,9 @@ from consensus.effects import Broadcast, FetchBlock, Send, SetTimer, Timer
 from consensus.memory import Memory
 from consensus.messages import Ballot, Message, VoteKind
 
+STUCK_AFTER = 6
+"""So many deltas in one view with something open, and a node also asks for final blocks."""
+
 
 class Repetition(Memory):
     """Deadlines, timers and the repetition of messages."""
@@ -47,6 +50,10 @@ class Repetition(Memory):
     def _send_again(self) -> None:
         for block_hash, holders in self._wanted.items():
             self._effects.append(FetchBlock(block_hash, holders))
+        # C14: others may be in a later epoch, where nobody hears these votes, or this node has none.
+        is_stuck = self._now >= self._pacing.entered_at + STUCK_AFTER * self._timing.delta
+        if self._me is None or is_stuck:
+            self._want_range(self.tree.final.height + 1)
         if self._me is None:
             return
         top = self.tree.get_top_notarization()

@@ -88,6 +88,7 @@ class Cluster:
         self._is_calm = False
         self._honest = honest
         self._has_blacked_out = False
+        self._stopped: set[int] = set()
         self._items_end = False
         self._storm_ends = 0
         self._finalizing: dict[Ballot, set[int]] = {}
@@ -186,7 +187,7 @@ class Cluster:
 
     def _restart(self, index: int) -> None:
         old = self.nodes[index]
-        if old.is_up:
+        if old.is_up or index in self._stopped:
             return
         node = self._make_node(index)
         node.nullified, node.committed_at = old.nullified, old.committed_at
@@ -201,7 +202,8 @@ class Cluster:
         self._at(self.now + 500, lambda: self._restart(index))
 
     def _check_liveness(self) -> None:
-        self.liveness.check([self.nodes[index] for index in sorted(self._honest)], self.now)
+        healthy = sorted(self._honest - self._stopped)
+        self.liveness.check([self.nodes[index] for index in healthy], self.now)
 
     def _watch_for_worst_moment(self, message: Message) -> None:
         """Black out when the wiped leader's block has just been voted final by a quorum."""
@@ -238,6 +240,7 @@ class Cluster:
             if not node.is_up:
                 self._restart(node.index)
         self.liveness.on_item(self._items, self.now)
+        self._check_liveness()
 
     def _add_item(self) -> None:
         is_early = self._scenario.ends_early and self.now > self._storm_ends - 1_000
@@ -344,5 +347,10 @@ class Cluster:
 
     def on_stop(self, node: SimulatedNode, stop: effects.Stop) -> None:
         """A node stops itself: never one that did nothing wrong."""
-        if node.index in self._honest:
+        is_wiped = node.index in self._scenario.wiped
+        if is_wiped and stop.reason is effects.StopReason.OWN_KEY_ELSEWHERE:
+            # It cannot tell what it signed before it forgot from another copy of its key.
+            node.is_up = False
+            self._stopped.add(node.index)
+        elif node.index in self._honest:
             raise Violation(f"node {node.index} stops: {stop.reason.value}: {stop.detail}")

@@ -98,7 +98,7 @@ class SafetyChecker:
         """A child is proposed one interval after its parent (a lone authority's start aside)."""
         self._proposed_at[compute_header_hash(block.header)] = now
         parent_at = self._proposed_at.get(block.header.parent, 0)
-        if parent_at < node.started_at and len(self._world.keys) == 1:
+        if parent_at <= node.started_at and len(self._world.keys) == 1:
             return
         if now - parent_at < node.timing.block_interval:
             height = block.header.height
