@@ -25,6 +25,12 @@ def parse_ait(text: str) -> int:
     return amount
 
 
+def format_full_ait(base: int) -> str:
+    """Return base units as AIT with all 9 places, to stand in a column."""
+    whole, part = divmod(abs(base), UNITS_PER_AIT)
+    return f"{'-' if base < 0 else ''}{whole:,}.{part:09d}"
+
+
 def format_ait(base: int) -> str:
     """Return base units as decimal AIT, without trailing zeros; negative amounts keep the sign."""
     whole, part = divmod(abs(base), UNITS_PER_AIT)

@@ -12,7 +12,7 @@ def run(
     prompt: Annotated[
         str, typer.Option("--prompt", help="What to ask the model.")
     ] = DEFAULT_PROMPT,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, max=1_024)] = 64,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, max=1_024)] = 96,
     data: Annotated[
         Path, typer.Option("--data", help="Folder of the demonstration; made anew each time.")
     ] = Path(".demo"),

@@ -45,6 +45,17 @@ def running_network(folder: Path, show: Show) -> Iterator[dict[str, Any]]:
         stop_all([[child]], STOP_SECONDS)
 
 
+def find_pids(state: dict[str, Any]) -> list[int]:
+    """Return the processes that devnet.json names."""
+    children = (*state["nodes"], *state["miners"])
+    return [state["pid"], *(child["pid"] for child in children)]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether there is a process with this id."""
+    return Path(f"/proc/{pid}").exists()
+
+
 def _clear(folder: Path) -> None:
     """Remove what an earlier demonstration left, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)

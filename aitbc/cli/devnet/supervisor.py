@@ -40,6 +40,7 @@ from node.exit_codes import ExitCode
 
 HOST: Final = "127.0.0.1"
 STATE_FILE: Final = "devnet.json"
+COMMAND: Final = (sys.executable, "-m", "aitbc.cli.main")
 MAX_VALIDATORS: Final = 1
 NODE_SECONDS: Final = 60.0
 MINER_SECONDS: Final = 600.0
@@ -96,10 +97,13 @@ class Devnet:
         adopt_orphans()
         (self.options.folder / STATE_FILE).unlink(missing_ok=True)
         try:
-            if not self._start_nodes():
+            # Miners wait for their node by themselves, so that models load while it starts.
+            self._start_nodes()
+            self._start_miners()
+            if not self._wait_for_nodes():
                 return
             self._write_state(is_ready=False)
-            if not self._start_miners():
+            if not self._wait_for_miners():
                 return
             self._write_state(is_ready=True)
             self._say_ready()
@@ -115,7 +119,7 @@ class Devnet:
         """Return the address of the API of the node with this number, from 0."""
         return f"http://{HOST}:{self.options.base_port + number}"
 
-    def _start_nodes(self) -> bool:
+    def _start_nodes(self) -> None:
         folder = self.options.folder
         for number, node in enumerate(self.network.nodes):
             check_port(self.options.base_port + number)
@@ -123,23 +127,29 @@ class Devnet:
                 "AITBC_API_HOST": HOST,
                 "AITBC_API_PORT": str(self.options.base_port + number),
             }
-            arguments = [sys.executable, "-m", "node.run", "--data", str(folder / node.folder)]
+            data = str(folder / node.folder)
+            # By the light command: a spawned prover imports the main module of its parent again.
+            arguments = [*COMMAND, "node", "run", "--data", data]
             log = folder / "logs" / f"{node.folder}.log"
             self.nodes.append(start_child(node.folder, arguments, log, environment))
         note(f"starting {len(self.nodes)} validator(s); logs in {folder / 'logs'}")
+
+    def _wait_for_nodes(self) -> bool:
         with httpx2.Client(timeout=2.0) as http:
             return all(
                 self._wait_for(child, NODE_SECONDS, partial(_is_ready, http, self.get_url(number)))
                 for number, child in enumerate(self.nodes)
             )
 
-    def _start_miners(self) -> bool:
+    def _start_miners(self) -> None:
         folder = self.options.folder
         for miner in self.network.miners:
             log = folder / "logs" / f"{miner.id}.log"
             environment = self._build_miner_environment(miner)
-            arguments = [sys.executable, "-m", "aitbc.cli.main", "miner", "run"]
+            arguments = [*COMMAND, "miner", "run"]
             self.miners.append(start_child(miner.id, arguments, log, environment))
+
+    def _wait_for_miners(self) -> bool:
         with httpx2.Client(timeout=2.0) as http:
             return all(
                 self._wait_for(child, MINER_SECONDS, partial(self._is_mining, http, child))
@@ -168,8 +178,8 @@ class Devnet:
         if percent is not None and (child.name, percent) not in self._said:
             self._said.add((child.name, percent))
             note(f"  {child.name} fetches its model: {percent} %")
-        is_running = any(event.get("event") == "mining" for event in events)
-        return is_running and _is_active(http, self.get_url(0), child.name)
+        is_registered = any(event.get("event") == "registered" for event in events)
+        return is_registered and _is_active(http, self.get_url(0), child.name)
 
     def _wait_for(self, child: Child, seconds: float, is_done: Callable[[], bool]) -> bool:
         """Wait for a child; False when the devnet is to end. Raises `CommandError`."""
@@ -309,8 +319,8 @@ def _is_ready(http: httpx2.Client, url: str) -> bool:
 
 def _is_active(http: httpx2.Client, url: str, miner: str) -> bool:
     try:
-        answer = http.get(f"{url}/v1/miners/{miner}")
-        return answer.status_code == httpx2.codes.OK and answer.json().get("status") == "active"
+        answer = http.get(f"{url}/explorer/miners/{miner}")
+        return answer.status_code == httpx2.codes.OK and answer.json()["is_active"] is True
     except (httpx2.RequestError, ValueError):
         return False
 
