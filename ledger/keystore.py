@@ -147,7 +147,7 @@ class Keystore:
             raise KeystoreError(
                 f"{name!r} is no key name: lower-case letters, digits and . _ - (at most 64)"
             ) from None
-        return self.folder / f"{name}{SUFFIX}"
+        return self.folder.joinpath(f"{name}{SUFFIX}")
 
     def add(self, name: str, seed: bytes, password: bytes, cost: Cost = DEFAULT_COST) -> KeyInfo:
         """Write a new key. Raises `KeyExistsError`."""

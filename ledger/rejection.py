@@ -24,7 +24,6 @@ class Rejection(IntEnum):
     MALFORMED = 2, "The bytes are not an encoding of the kind that was expected."
     NOT_CANONICAL = 3, "The bytes decode, but are not the one canonical encoding."
     BAD_ADDRESS = 4, "The text is not an address of this network."
-    BAD_VERSION = 5, "The protocol version is not this chain's."
     BAD_SIGNATURE = 6, "The signature does not hold for this key, chain and content."
     FEE_TOO_LOW = 7, "The fee is below the minimum for the transaction's size."
     NONCE_USED = 8, "The account has already used this nonce."
@@ -36,7 +35,6 @@ class Rejection(IntEnum):
     BAD_PROOF = 14, "The proof does not hold for the job, lease, payee and amount."
     MEMPOOL_FULL = 15, "The mempool is full; try again when the next blocks have taken from it."
     REPLACEMENT_UNDERPRICED = 16, "Another transaction with this nonce waits for as high a fee."
-    UNKNOWN_KIND = 17, "The transaction kind is not in force on this chain."
 
     BAD_HEADER = 30, "A field of the header contradicts its parent or its body."
     BAD_ROOT = 31, "A root in the header is not the root of what it commits to."
