@@ -27,9 +27,11 @@ _DEFAULT_WAIT = 300.0
 
 @app.command("submit")
 def submit_job(
-    prompt: Annotated[
-        str | None, typer.Argument(help="What to ask the model; - reads it from stdin.")
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="PROMPT", help="What to ask the model; - reads it from stdin."),
     ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The same, as an option.")] = None,
     body: Annotated[
         Path | None,
         typer.Option("--body", help="A JSON file with the whole request, for every other kind."),
@@ -51,7 +53,7 @@ def submit_job(
     as_json: AsJson = False,
 ) -> None:
     """Submit a job: its escrow is locked on the chain before anybody runs it."""
-    request = _build_request(prompt, body, model, max_tokens, max_cost)
+    request = _build_request([text, prompt], body, model, max_tokens, max_cost)
     with open_client(api_url, api_key_file) as client:
         job = client.jobs.create(request, idempotency_key=idempotency_key)
         if wait:
@@ -145,7 +147,7 @@ def find_text(results: object) -> str | None:
 
 
 def _build_request(
-    prompt: str | None,
+    prompts: list[str | None],
     body: Path | None,
     model: str | None,
     max_tokens: int | None,
@@ -153,10 +155,11 @@ def _build_request(
 ) -> dict[str, Any]:
     import json
 
-    if (prompt is None) == (body is None):
+    if [*prompts, body].count(None) != len(prompts):
         raise CommandError(
-            "give either a prompt or --body FILE", ExitCode.USAGE, "aitbc jobs submit --help"
+            "give either one prompt or --body FILE", ExitCode.USAGE, "aitbc jobs submit --help"
         )
+    prompt = next((each for each in prompts if each is not None), None)
     request: dict[str, Any] = {}
     if body is not None:
         try:

@@ -95,7 +95,9 @@ def test_what_is_no_address_of_an_api_is_refused() -> None:
     assert run("jobs", "list", url="ftp://node").exit_code == 2
 
 
-@pytest.mark.parametrize("arguments", [(), ("--body", "absent.json", "text")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("--body", "absent.json", "text"), ("text", "--prompt", "text")]
+)
 def test_a_job_is_a_prompt_or_a_body(arguments: tuple[str, ...]) -> None:
     result = run("jobs", "submit", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
