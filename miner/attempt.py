@@ -12,15 +12,15 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from aitbc.client import AsyncAITBCClient
 from aitbc.errors import AITBCError, APIError
 from ledger.faults import Reason
 from ledger.rejection import Rejection
 from ledger.terms import ReceiptTerms, compute_content_hash
 from miner.clock import LeaseClock
+from miner.delivery import Channel
 from miner.engines.text import EngineFailedError, TextEngine, TextResult
 from miner.engines.text_request import InputInvalidError, read_text_request
-from miner.settlement import Identity, derive_receipt_salt
+from miner.settlement import derive_receipt_salt
 from miner.work import Outcome, Stage, Work, fail
 
 SETTLE_MARGIN_MS: Final = 5_000
@@ -54,9 +54,8 @@ class Attempt:
     def __init__(
         self,
         work: Work,
-        client: AsyncAITBCClient,
+        channel: Channel,
         engine: TextEngine,
-        identity: Identity,
         clock: LeaseClock,
     ) -> None:
         assert work.lease is not None and work.terms is not None and work.content is not None
@@ -64,9 +63,10 @@ class Attempt:
         self._lease = work.lease
         self._terms = work.terms
         self._content = work.content
-        self._client = client
+        self._client = channel.client
+        self._models = channel.models
+        self._identity = channel.identity
         self._engine = engine
-        self._identity = identity
         self._clock = clock
         self._stop = asyncio.Event()
         self._stop_reason: StopReason | None = None
@@ -84,6 +84,8 @@ class Attempt:
         """Return the work finished or to be given back, or None when nothing is owed."""
         end = min(self._lease.ends_at, self._terms.deadline) - SETTLE_MARGIN_MS
         seconds = (end - self._clock.read()) / 1000
+        if self._content.get("model") not in self._models:
+            return fail(self._work, Reason.MODEL_MISSING, "not a model of this miner")
         if seconds <= 0:
             return fail(self._work, Reason.TIME_LIMIT_REACHED, "no time is left on the lease")
         heartbeat = asyncio.create_task(self._send_heartbeats())

@@ -6,7 +6,7 @@ not what the coordinator says of it.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,15 +40,18 @@ class ChainJob(NamedTuple):
     job_commit: bytes
 
 
-def plan_claim(job: Job, prices: Mapping[str, int]) -> Work | None:
+def plan_claim(job: Job, prices: Mapping[str, int], models: Collection[str]) -> Work | None:
     """Return the claim to make of an offered job, or None where it is not for us.
 
-    `prices` in base units per unit of each service. Raises `InvalidAnswerError`.
+    `prices` in base units per unit of each service; `models` those held, as jobs name them. Raises
+    `InvalidAnswerError`.
     """
     try:
         service = job["service"]
         price = prices.get(service)
-        if price is None or service not in UNIT_TYPES or price > int(job["max_price_base"]):
+        if price is None or service not in UNIT_TYPES or job.model not in models:
+            return None
+        if price > int(job["max_price_base"]):
             return None
         job_id = bytes.fromhex(job.job_id.removeprefix("job_"))
         if len(job_id) != 32:

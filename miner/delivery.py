@@ -39,13 +39,15 @@ log = structlog.get_logger(__name__)
 
 
 class Channel(NamedTuple):
-    """What handing in needs."""
+    """What claiming, running and handing in share."""
 
     client: AsyncAITBCClient
     sender: TransactionSender
     prover: ProverProcess
     records: Records
     identity: Identity
+    models: frozenset[str]
+    """The models held, as jobs name them."""
 
 
 class Delivery:

@@ -102,7 +102,7 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         stack.push_async_callback(prover.close)
         await prover.start()
         identity = Identity(wallet, settings.miner_id, facts.chain_id, key_id)
-        channel = Channel(client, sender, prover, records, identity)
+        channel = Channel(client, sender, prover, records, identity, frozenset({model}))
         registration = Registration(
             channel,
             capabilities=settings.capabilities,

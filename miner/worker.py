@@ -108,7 +108,7 @@ class Worker:
     def _plan(self, job: Job) -> Work | None:
         if job.job_id.removeprefix("job_") in {held.hex() for held in self._attempts}:
             return None
-        return plan_claim(job, self._prices)
+        return plan_claim(job, self._prices, self._channel.models)
 
     async def _claim_and_run(
         self, group: asyncio.TaskGroup, work: Work, claimed: asyncio.Event
@@ -137,13 +137,7 @@ class Worker:
     async def _run_leased(self, group: asyncio.TaskGroup, work: Work) -> None:
         assert work.lease is not None
         if work.stage is Stage.LEASED:
-            attempt = Attempt(
-                work,
-                self._channel.client,
-                self._engine,
-                self._channel.identity,
-                LeaseClock(work.lease),
-            )
+            attempt = Attempt(work, self._channel, self._engine, LeaseClock(work.lease))
             self._attempts[work.job] = attempt
             if self._is_time_up:
                 attempt.stop(StopReason.DRAINED)

@@ -8,7 +8,7 @@ from aitbc.errors import InvalidAnswerError
 from aitbc.models import Job, Model
 from miner.claims import plan_claim, read_chain_job
 from miner.work import Stage
-from tests.miner.samples import CLIENT, JOB
+from tests.miner.samples import CLIENT, JOB, MODEL
 
 PRICES = {"llm_inference": 900}
 
@@ -19,6 +19,7 @@ def make_job(**changed: Any) -> Job:
         "status": "pending",
         "service": "llm_inference",
         "billing": 0,
+        "model": MODEL,
         "max_price_base": "1000",
         **changed,
     }
@@ -26,16 +27,24 @@ def make_job(**changed: Any) -> Job:
 
 
 def test_a_job_is_claimed_at_the_announced_price() -> None:
-    work = plan_claim(make_job(), PRICES)
+    work = plan_claim(make_job(), PRICES, {MODEL})
     assert work is not None
     assert (work.job, work.price, work.stage) == (JOB, 900, Stage.CLAIMING)
 
 
 @pytest.mark.parametrize(
-    "changed", [{"max_price_base": "899"}, {"service": "blender_rendering"}, {"service": "x"}]
+    "changed",
+    [
+        {"max_price_base": "899"},
+        {"service": "blender_rendering"},
+        {"service": "x"},
+        {"model": "smollm2-135m"},
+        {"model": "llama3.2"},
+        {"model": None},
+    ],
 )
 def test_a_job_that_is_not_for_us_is_left(changed: dict[str, Any]) -> None:
-    assert plan_claim(make_job(**changed), {**PRICES, "blender_rendering": 1}) is None
+    assert plan_claim(make_job(**changed), {**PRICES, "blender_rendering": 1}, {MODEL}) is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def test_a_job_that_is_not_for_us_is_left(changed: dict[str, Any]) -> None:
 )
 def test_an_offer_out_of_contract_is_named_as_such(changed: dict[str, Any]) -> None:
     with pytest.raises(InvalidAnswerError):
-        plan_claim(make_job(**changed), PRICES)
+        plan_claim(make_job(**changed), PRICES, {MODEL})
 
 
 def test_the_chains_record_is_read() -> None:

@@ -12,11 +12,13 @@ from aitbc.cli.devnet.creation import KeyDesk
 from aitbc.client import AsyncAITBCClient
 from coordinator.principals import Role
 from genesis.document import dump_genesis
+from ledger.faults import Reason
 from ledger.receipts import parse_receipt
 from miner.settings import MinerSettings
 from node import folder
 from tests.support.miner_bench import mine
 from tests.support.node import CLIENT, MINER, NODE, RunningNode, build_genesis, reopened_node
+from tests.support.text_endpoint import TextEndpoint
 
 
 class Market(NamedTuple):
@@ -83,3 +85,36 @@ async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Pa
     assert verdict.valid
     assert (stats["settled"], stats["lapsed"]) == (2, 0)
     assert supply["balanced"]
+
+
+async def test_a_cancelled_job_is_paid_in_part_and_a_shutdown_gives_the_next_back(
+    tmp_path: Path,
+) -> None:
+    endpoint = TextEndpoint(delay=0.05)
+    async with (
+        endpoint.serve(),
+        open_market(
+            tmp_path, text_endpoint=endpoint.url, text_endpoint_model="served", drain_seconds=4.0
+        ) as market,
+    ):
+        client = market.client
+        async with mine(market.settings):
+            first = await client.jobs.create(prompt="Count.", params={"max_tokens": 2_000})
+            await wait_for_text(client, first.job_id)
+            await client.jobs.cancel(first.job_id)
+            done = await client.jobs.wait(first.job_id, timeout=30)
+            second = await client.jobs.create(prompt="Again.", params={"max_tokens": 2_000})
+            await wait_for_text(client, second.job_id)
+        job = await market.node.wait_job(bytes.fromhex(second.job_id[4:]), "queued")
+    assert done["result"]["finish_reason"] == "cancelled"
+    assert int(done["settlement"]["paid_base"]) == done["result"]["usage"]["total_tokens"] * 1_000
+    assert [attempt["reason_code"] for attempt in job["attempts"]] == [Reason.MINER_DRAINED]
+
+
+async def wait_for_text(client: AsyncAITBCClient, job_id: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if (await client.jobs.get(job_id)).phase == "running":
+                break
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
