@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ledger.blocks import decode_block
 from ledger.transactions import Transfer
 from node import mempool_rows
@@ -61,6 +63,7 @@ def drain(pipe: Any) -> list[Any]:
     return received
 
 
+@pytest.mark.slow
 def test_killed_while_it_commits_no_block_is_half_there(tmp_path: Path) -> None:
     world = make_chain()
     without_proof = World(world.balances, make_world().rules)

@@ -14,13 +14,13 @@ from tests.node import killed
 from tests.node.killed import start_child
 from tests.node.stores import create_database, hash_folder, open_database
 
-ROWS = 1_500
+ROWS = 1_000
 KILLS = 24
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A database of 3 MB and its key file."""
+    """A database of 2 MB and its key file."""
     folder = tmp_path / "data"
     folder.mkdir()
     key = bytes(range(32))
@@ -68,6 +68,7 @@ def test_the_key_changes_and_the_old_one_no_longer_opens(folder: Path) -> None:
         open_database(folder, old)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_one_key_opens_the_whole_database(
     folder: Path, tmp_path: Path
 ) -> None:
