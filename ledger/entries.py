@@ -84,6 +84,8 @@ class Lease(Record, frozen=True):
     """Header time of the block with the claim."""
     ends_at: Counter
     """Working-clock time (rule D1)."""
+    penalty: Amount = 0
+    """What its lapse takes from the bond at most; a lease too short to be kept costs nothing."""
 
 
 class Attempt(Record, frozen=True):

@@ -72,13 +72,17 @@ def apply_claim(context: Context, sender: bytes, payload: JobClaim) -> tuple[Eve
         raise Rejected(Rejection.BOND_TOO_LOW)
     if miner.live_leases >= limits.maximum_leases:
         raise Rejected(Rejection.MINER_AT_CAPACITY)
+    ends_at = min(context.clock + job.execution_limit, job.total_deadline)
+    # Else a client would set limits that nobody can keep, and live on the penalties.
+    is_keepable = ends_at - context.clock >= limits.cancel_grace
     lease = Lease(
         miner=payload.miner,
         number=miner.claims + 1,
         payee=sender,
         price_commit=payload.price_commit,
         claimed_at=context.time,
-        ends_at=min(context.clock + job.execution_limit, job.total_deadline),
+        ends_at=ends_at,
+        penalty=limits.lapse_penalty if is_keepable else 0,
     )
     changes.put(
         miner_key(payload.miner),
@@ -172,7 +176,7 @@ def end_lease(
     assert miner is not None and job is not None
     penalty = 0
     if reason_code in FAULT_TABLE and FAULT_TABLE[reason_code].costs_bond:
-        penalty = min(miner.bond, context.rules.parameters.lapse_penalty)
+        penalty = min(miner.bond, lease.penalty)
         credit(changes, job.client, penalty)
     counter = outcome.name.lower()
     changes.put(

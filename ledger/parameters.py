@@ -24,7 +24,8 @@ class Parameters(Record, frozen=True):
     maximum_leases: Annotated[int, Meta(ge=1, le=1024)] = 64
     maximum_attempts: Annotated[int, Meta(ge=1, le=8)] = 3
     cancel_grace: Time = 10_000
-    """How long a leaseholder may still settle a job that is being cancelled."""
+    """How long a leaseholder may still settle a job that is being cancelled. A lease that is
+    shorter from the start never costs bond (rule J2)."""
     maximum_job_duration: Time = 7 * 86_400_000
     outage_gap: Time = 60_000
     """A longer gap between two blocks is an outage: live deadlines move by it (rule D4)."""

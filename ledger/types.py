@@ -29,7 +29,7 @@ Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Address = Annotated[bytes, Meta(min_length=20, max_length=20)]
 Proof = Annotated[bytes, Meta(min_length=192, max_length=192)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*\Z")]
-"""A service's or a miner's name: lower-case ASCII, so that two names never look alike."""
+"""A service's or a miner's name: lower-case ASCII, so no two differ in case or script alone."""
 
 
 def add_capped(total: int, amount: int) -> int:

@@ -55,7 +55,9 @@ HEADER = Header(
 )
 BLOCK = Block(HEADER, TRANSACTIONS[:2])
 AUTHORITY_SET = AuthoritySet(1, (Authority(CLIENT.public, CLIENT.address),))
-LEASE = entries.Lease("miner_alpha-1", 37, MINER.address, fill("price"), 1_800_000_001_000, 10**12)
+LEASE = entries.Lease(
+    "miner_alpha-1", 37, MINER.address, fill("price"), 1_800_000_001_000, 10**12, 10**8
+)
 ATTEMPT = entries.Attempt("beta", 1, AttemptOutcome.LAPSED, Reason.LEASE_LAPSED)
 SETTLEMENT = entries.Settlement(fill("receipt"), 9_300, 500, 200, 90_000, 70_000)
 JOB_ENTRY = entries.Job(

@@ -181,6 +181,27 @@ def test_a_penalty_never_exceeds_the_bond() -> None:
     assert world.run(MINER, JobClaim(third, "alpha", COMMIT)).code == Rejection.BOND_TOO_LOW
 
 
+def test_a_lease_that_nobody_could_keep_costs_no_bond() -> None:
+    """Neither by its limit nor by the end of its job can a client set a trap for bonds."""
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"execution_limit": 9_999}, 0),
+        ({"total_deadline": 12_000, "queue_deadline": 12_000}, 0),
+        ({"execution_limit": 10_000}, 10**8),
+    ]
+    for fields, penalty in cases:
+        world = make_world()
+        start_miner(world)
+        head = world.head.time
+        times = {name: head + fields[name] for name in fields if name != "execution_limit"}
+        job = start_job(world, **{**fields, **times})
+        world.run(MINER, JobClaim(job, "alpha", COMMIT), gap=2_000)
+        lease = world.get_job(job).lease
+        assert lease is not None and lease.penalty == penalty
+        world.produce(gap=15_000)
+        assert world.get_miner().bond == 20 * AIT - penalty
+        assert world.get_miner().lapsed == 1
+
+
 def test_a_job_fails_when_its_attempts_are_used_up() -> None:
     world = make_world(Parameters(maximum_attempts=2))
     job = start_lease(world)
@@ -201,6 +222,20 @@ def test_a_job_fails_when_its_time_is_used_up() -> None:
     world.produce(gap=59_000)
     entry = world.get_job(job)
     assert (entry.status, entry.reason_code) == (JobStatus.FAILED, Reason.LEASE_LAPSED)
+
+
+def test_a_job_is_not_queued_again_at_its_last_moment() -> None:
+    """At the total deadline itself a lease may still settle, but a report ends the job."""
+    for early, status in ((1, JobStatus.QUEUED), (0, JobStatus.FAILED)):
+        world = make_world()
+        job = start_lease(world)
+        total = world.get_job(job).total_deadline
+        job = start_job(world, 2, execution_limit=60_000, total_deadline=total)
+        world.run(MINER, JobClaim(job, "alpha", COMMIT))
+        gap = total - early - world.head.time
+        assert world.run(MINER, report(job, Reason.ENGINE_FAILED), gap=gap).code == 0
+        assert world.get_job(job).status is status
+        assert world.get_job(job).queue_deadline <= total
 
 
 def test_a_job_that_nobody_claims_fails_for_the_network() -> None:

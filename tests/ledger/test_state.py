@@ -12,7 +12,9 @@ from tests.ledger.world import (
     STRANGER,
     World,
     copy_state,
+    get_job_id,
     make_key,
+    make_submit,
     make_world,
     start_job,
     start_lease,
@@ -112,6 +114,17 @@ def test_due_jobs_are_those_of_base_and_overlay() -> None:
     assert view.get_due_jobs(deadline + 2, 9) == [(deadline + 1, jobs[1])]
     assert view.get_due_jobs(deadline + 1, 9) == []
     assert Changes(view).get_due_jobs(late, 9) == view.get_due_jobs(late, 9)
+
+
+def test_a_job_that_only_the_overlay_has_is_due_after_its_deadline() -> None:
+    world = make_world()
+    execution = world.open(1)
+    deadline = execution.context.time + 5
+    payload = make_submit(world, queue_deadline=deadline)
+    execution.apply(world.sign(CLIENT, payload))
+    job = get_job_id(CLIENT, payload)
+    assert execution.changes.get_due_jobs(deadline, 9) == []
+    assert execution.changes.get_due_jobs(deadline + 1, 9) == [(deadline, job)]
 
 
 def test_a_copy_from_the_entries_alone_has_the_same_root_and_answers() -> None:

@@ -134,6 +134,18 @@ def test_the_bounds_of_fee_and_validity_are_inclusive() -> None:
     expect(Rejection.FEE_TOO_LOW, world, low)
 
 
+def test_a_fee_may_take_the_last_unit_and_no_more() -> None:
+    fee = 5_000
+    for balance, code in ((fee, Rejection.INSUFFICIENT_BALANCE), (fee - 1, None)):
+        world = World({CLIENT: balance})
+        verified = world.sign(CLIENT, Transfer(NEW.address, 1), fee=fee)
+        if code is None:
+            expect(Rejection.CANNOT_PAY_FEE, world, verified)
+        else:
+            assert world.produce(verified)[0].code == code
+            assert world.get_balance(CLIENT) == 0
+
+
 def test_the_same_transaction_applies_once() -> None:
     world = make_world()
     verified = world.sign(CLIENT, Transfer(NEW.address, 1))
