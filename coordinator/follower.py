@@ -6,8 +6,6 @@ contradicts is corrected by it.
 
 import asyncio
 import json
-from collections.abc import Iterable
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -35,7 +33,6 @@ from ledger.outcomes import (
 log = structlog.get_logger(__name__)
 
 READ_BLOCKS = 64
-_ID_BATCH = 500
 
 
 class Follower:
@@ -105,7 +102,7 @@ def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[s
     """Write what a block did to jobs and transactions of this coordinator; return the topics."""
     topics = _note_transactions(connection, block)
     touched = {event.job for outcome in block.outcomes for event in outcome.events}
-    jobs = {job.job_id: job for job in _find_jobs(connection, touched)}
+    jobs = {job.job_id: job for job in tables.load_in(connection, JobRow, "job_id", touched)}
     own = set(block.transaction_ids)
     for outcome in block.outcomes:
         transaction = outcome.subject if outcome.subject in own else None
@@ -123,10 +120,7 @@ def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[s
 def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:
     """Mark transactions sent here as final; those that failed take back what they announced."""
     codes = {outcome.subject: outcome.code for outcome in block.outcomes}
-    rows = [
-        TransactionRow(**row)
-        for row in _select_in(connection, TransactionRow, "transaction_id", codes)
-    ]
+    rows = tables.load_in(connection, TransactionRow, "transaction_id", codes)
     topics = set()
     for row in rows:
         code = codes[row.transaction_id]
@@ -256,23 +250,3 @@ def _settle(
     )
     attestations = [*json.loads(receipt.attestations), attestation]
     tables.update(connection, receipt, attestations=json.dumps(attestations), is_final=True)
-
-
-def _find_jobs(connection: Connection, ids: set[bytes]) -> list[JobRow]:
-    return [JobRow(**row) for row in _select_in(connection, JobRow, "job_id", ids)]
-
-
-def _select_in(
-    connection: Connection,
-    model: type[JobRow] | type[TransactionRow],
-    column: str,
-    values: Iterable[bytes],
-) -> list[dict[str, Any]]:
-    table = tables.get_table(model)
-    wanted = list(values)
-    found: list[dict[str, Any]] = []
-    for start in range(0, len(wanted), _ID_BATCH):
-        batch = wanted[start : start + _ID_BATCH]
-        rows = connection.execute(table.select().where(table.c[column].in_(batch))).mappings()
-        found += [dict(row) for row in rows]
-    return found

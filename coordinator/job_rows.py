@@ -1,6 +1,7 @@
 """Reading and writing job rows: look-ups, filtered pages, and the one way a stage is stored."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -39,7 +40,7 @@ class Page(NamedTuple):
 def find_job(connection: Connection, job_id: bytes) -> JobRecord | None:
     """Return a job by its id."""
     job = tables.find(connection, JobRow, job_id=job_id)
-    return None if job is None else _join(connection, job)
+    return None if job is None else join_all(connection, [job])[0]
 
 
 def add_job(connection: Connection, job: JobRow, content: str, request: str) -> None:
@@ -67,22 +68,26 @@ def list_jobs(
     total = connection.execute(
         sa.select(sa.func.count()).select_from(JOBS).where(*conditions)
     ).scalar_one()
-    statement = JOBS.select().where(*conditions).order_by(JOBS.c.row_id.desc())
+    statement = sa.select(JobRow).where(*conditions).order_by(JOBS.c.row_id.desc())
     if before is not None:
         statement = statement.where(JOBS.c.row_id < before)
-    rows = connection.execute(statement.limit(limit).offset(offset)).mappings()
-    return Page([_join(connection, JobRow(**row)) for row in rows], total)
+    jobs = tables.load(connection, statement.limit(limit).offset(offset))
+    return Page(join_all(connection, jobs), total)
 
 
-def list_queued(connection: Connection, limit: int) -> list[JobRow]:
-    """Return the jobs that wait for a miner, oldest first."""
+def list_queued(connection: Connection, after: int, limit: int) -> list[JobRow]:
+    """Return jobs that wait for a miner, oldest first, behind a row id."""
     statement = (
-        JOBS.select()
-        .where(JOBS.c.status == Status.PENDING.value, JOBS.c.chain_status == int(JobStatus.QUEUED))
+        sa.select(JobRow)
+        .where(
+            JOBS.c.status == Status.PENDING.value,
+            JOBS.c.chain_status == int(JobStatus.QUEUED),
+            JOBS.c.row_id > after,
+        )
         .order_by(JOBS.c.row_id)
         .limit(limit)
     )
-    return [JobRow(**row) for row in connection.execute(statement).mappings()]
+    return tables.load(connection, statement)
 
 
 def find_receipt(connection: Connection, job: JobRow) -> ReceiptRow | None:
@@ -141,7 +146,15 @@ def note_failure(
         store_stage(connection, job, cancel_tx=None, cancel_requested_ms=None)
 
 
-def _join(connection: Connection, job: JobRow) -> JobRecord:
-    content = tables.find(connection, ContentRow, job_row_id=job.row_id)
-    assert content is not None
-    return JobRecord(job, content, find_receipt(connection, job))
+def join_all(connection: Connection, jobs: Sequence[JobRow]) -> list[JobRecord]:
+    """Return jobs with their contents and receipts, in the same order."""
+    ids = [job.row_id for job in jobs]
+    contents = tables.load_in(connection, ContentRow, "job_row_id", ids)
+    receipts = tables.load_in(connection, ReceiptRow, "job_row_id", ids)
+    content_of = {row.job_row_id: row for row in contents}
+    receipt_of = {row.job_row_id: row for row in receipts}
+    return [
+        JobRecord(job, content_of[job.row_id], receipt_of.get(job.row_id))
+        for job in jobs
+        if job.row_id is not None
+    ]

@@ -5,6 +5,7 @@ once; whoever claims at another node still wins if its block comes first.
 """
 
 import asyncio
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -26,8 +27,9 @@ from ledger.state import get_job, get_miner, get_totals
 from ledger.terms import PriceTerms
 from ledger.transactions import JobClaim, JobFail, VerifiedTransaction
 
-MAX_SCANNED = 1_000
-"""Queued jobs that one look for work goes through."""
+SCAN_BATCH = 32
+MAX_SCANS = 64
+"""A look for work goes through so many batches of queued jobs at most."""
 
 P = TypeVar("P", bound=msgspec.Struct)
 REJECTIONS = {int(rejection): rejection for rejection in Rejection}
@@ -67,14 +69,29 @@ async def find_available(
         while True:
             miner = require_miner(coordinator, principal, name)
             announcement = matching.read_announcement(miner.metadata)
-            queued = await coordinator.storage.read(
-                lambda connection: job_rows.list_queued(connection, MAX_SCANNED)
-            )
-            for job in queued:
-                if _may_have(coordinator, job, name, announcement):
-                    return job
+            job = await _find_match(coordinator, name, announcement)
+            if job is not None:
+                return job
             if not await listener.wait(deadline - loop.time()):
                 return None
+
+
+async def _find_match(
+    coordinator: Coordinator, name: str, announced: Announcement
+) -> JobRow | None:
+    after = 0
+    for _ in range(MAX_SCANS):
+        queued = await coordinator.storage.read(
+            partial(job_rows.list_queued, after=after, limit=SCAN_BATCH)
+        )
+        for job in queued:
+            if _may_have(coordinator, job, name, announced):
+                return job
+        if len(queued) < SCAN_BATCH:
+            return None
+        assert queued[-1].row_id is not None
+        after = queued[-1].row_id
+    return None
 
 
 def _may_have(coordinator: Coordinator, job: JobRow, name: str, announced: Announcement) -> bool:

@@ -59,7 +59,7 @@ async def register_miner(
         raise Rejected(Rejection.MINER_ID_TAKEN)
     if principal.is_custodial:
         return await _register_custodial(
-            coordinator, principal, name, entry, metadata, encryption_key, bond
+            coordinator, principal, name, metadata, encryption_key, bond
         )
     if signed is None:
         if is_known:
@@ -80,7 +80,6 @@ async def _register_custodial(
     coordinator: Coordinator,
     principal: Principal,
     name: str,
-    entry: Miner | None,
     metadata: bytes,
     encryption_key: bytes | None,
     bond: int | None,
@@ -91,17 +90,18 @@ async def _register_custodial(
     payload: MinerRegister | MinerUpdate
     note = _note(coordinator, principal, name)
     async with coordinator.job_locks.get(b"miner:" + name.encode()):
+        worker = await _find_worker(coordinator, name)
+        if worker is not None and worker.register_tx is not None:
+            sent = await wallets.find(worker.register_tx)
+            if sent is not None and sent.state == "pending":
+                return Registration(sent.transaction_id, False)
+        # After the last wait: what was pending above may have become final meanwhile.
         entry = get_miner(coordinator.chain.get_view(), name)
         if entry is not None and entry.is_active:
             if (entry.metadata, entry.encryption_key) == (metadata, encryption_key):
                 return Registration(None, False)
             payload = MinerUpdate(name, encryption_key, metadata, 0)
             return Registration(await wallets.send(principal.address, payload, note), False)
-        worker = await _find_worker(coordinator, name)
-        if worker is not None and worker.register_tx is not None:
-            sent = await wallets.find(worker.register_tx)
-            if sent is not None and sent.state == "pending":
-                return Registration(sent.transaction_id, False)
         least = coordinator.chain.parameters.minimum_bond
         payload = MinerRegister(name, encryption_key, metadata, least if bond is None else bond)
         return Registration(await wallets.send(principal.address, payload, note), True)

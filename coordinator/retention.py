@@ -30,8 +30,8 @@ def erase_contents(connection: Connection, before_ms: int) -> int:
 def delete_old_files(connection: Connection, before_ms: int) -> int:
     """Delete files uploaded before a time; return how many."""
     table = tables.get_table(FileRow)
-    statement = table.select().where(table.c.created_ms < before_ms).limit(BATCH)
-    rows = [FileRow(**row) for row in connection.execute(statement).mappings()]
+    statement = sa.select(FileRow).where(table.c.created_ms < before_ms).limit(BATCH)
+    rows = tables.load(connection, statement)
     for row in rows:
         files.delete_rows(connection, row)
     return len(rows)

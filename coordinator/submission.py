@@ -15,7 +15,7 @@ from coordinator.phases import ENDED, Status
 from coordinator.pricing import Cost
 from coordinator.principals import Principal
 from coordinator.signals import job_topic
-from coordinator.tables import JobRow
+from coordinator.tables import ContentRow, JobRow
 from ledger import codec, terms
 from ledger.entries import JobStatus
 from ledger.rejection import Rejected, Rejection
@@ -80,25 +80,20 @@ async def create_job(
             return known
         if get_job(coordinator.chain.get_view(), job_id) is not None:
             raise Rejected(Rejection.JOB_EXISTS)
+        seed = None
+        salt = opening.salt if opening is not None else bytes(32)
         if principal.is_custodial:
-            secret = job_terms.derive_salt_secret(
-                await coordinator.wallets.open_seed(principal.address)
-            )
+            seed = await coordinator.wallets.open_seed(principal.address)
+            secret = job_terms.derive_salt_secret(seed)
             salt = terms.derive_salt(secret, job_terms.OFFER_SALT, job_id)
-        else:
-            salt = opening.salt if opening is not None else bytes(32)
         row = _build_row(coordinator, principal, draft, job_id, request_hash, salt)
         payload = _build_payload(coordinator, row, tag)
-        if principal.is_custodial:
-            await _submit(coordinator, principal, draft, row, payload, None)
-        else:
-            if signed is None or opening is None:
-                raise SignatureNeeded(payload, job_terms.get_terms(row), draft.content)
-            _adopt_signed(coordinator, row, payload, signed, opening)
-            await _submit(coordinator, principal, draft, row, payload, signed)
-    record = await find_own_job(coordinator, principal, job_id)
-    assert record is not None
-    return record
+        if seed is not None:
+            return await _submit(coordinator, principal, draft, row, payload, seed)
+        if signed is None or opening is None:
+            raise SignatureNeeded(payload, job_terms.get_terms(row), draft.content)
+        _adopt_signed(coordinator, row, payload, signed, opening)
+        return await _submit(coordinator, principal, draft, row, payload, signed)
 
 
 async def find_own_job(
@@ -249,8 +244,9 @@ async def _submit(
     draft: JobDraft,
     row: JobRow,
     payload: JobSubmit,
-    signed: VerifiedTransaction | None,
-) -> None:
+    signer: bytes | VerifiedTransaction,
+) -> JobRecord:
+    """Submit by a seed or as signed; return the job as it was recorded."""
     content, request = json.dumps(draft.content), json.dumps(draft.request)
 
     def record(connection: Connection, transaction_id: bytes) -> None:
@@ -258,16 +254,20 @@ async def _submit(
         job_rows.add_job(connection, row, content, request)
 
     try:
-        if signed is None:
-            await coordinator.wallets.send(principal.address, payload, record, row.job_id)
+        if isinstance(signer, bytes):
+            await coordinator.wallets.send(
+                principal.address, payload, record, row.job_id, seed=signer
+            )
         else:
-            await _require_funds(coordinator, principal, signed)
-            await coordinator.wallets.send_signed(principal.address, signed, record, row.job_id)
+            await _require_funds(coordinator, principal, signer)
+            await coordinator.wallets.send_signed(principal.address, signer, record, row.job_id)
     except Rejected:
         await coordinator.storage.write(
             lambda connection: job_rows.delete_job(connection, row.job_id)
         )
         raise
+    assert row.row_id is not None
+    return JobRecord(row, ContentRow(job_row_id=row.row_id, content=content, request=request), None)
 
 
 async def _require_funds(

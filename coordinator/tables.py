@@ -4,13 +4,25 @@ The chain is the truth about money and leases; of these rows only the content, t
 keys exist nowhere else. Times are milliseconds since the Unix epoch, money base units.
 """
 
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import BigInteger, Connection, LargeBinary, MetaData, Table, Text, UniqueConstraint
-from sqlalchemy.orm import registry
+import sqlalchemy as sa
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Session, registry
 from sqlmodel import Field, SQLModel
 
 _T = TypeVar("_T", bound=SQLModel)
+_IN_BATCH: Final = 500
 
 
 class CoordinatorTable(SQLModel, registry=registry(metadata=MetaData())):
@@ -233,12 +245,42 @@ def insert(connection: Connection, row: SQLModel) -> int:
     return key[0] if isinstance(key[0], int) else 0
 
 
+def load(connection: Connection, statement: Select[_T]) -> list[_T]:
+    """Return the rows of a `select(Model)`, apart from any session: changing them writes nothing.
+
+    The ORM's loader fills an object in a sixth of the time that its constructor takes.
+    """
+    with Session(
+        bind=connection,
+        autoflush=False,
+        expire_on_commit=False,
+        join_transaction_mode="rollback_only",
+    ) as session:
+        return list(session.scalars(statement))
+
+
 def find(connection: Connection, model: type[_T], **equal: Any) -> _T | None:
     """Return the first row whose columns equal the given values."""
     table = get_table(model)
-    statement = table.select().where(*(table.c[name] == value for name, value in equal.items()))
-    row = connection.execute(statement.limit(1)).mappings().first()
-    return None if row is None else model(**row)
+    conditions = [table.c[name] == value for name, value in equal.items()]
+    rows = load(connection, sa.select(model).where(*conditions).limit(1))
+    return rows[0] if rows else None
+
+
+def load_in(
+    connection: Connection, model: type[_T], column: str, values: Iterable[Any]
+) -> list[_T]:
+    """Return the rows whose column holds one of the values, however many these are."""
+    wanted = list(values)
+    matched = get_table(model).c[column]
+    return [
+        row
+        for start in range(0, len(wanted), _IN_BATCH)
+        for row in load(
+            connection,
+            sa.select(model).where(matched.in_(wanted[start : start + _IN_BATCH])),
+        )
+    ]
 
 
 def update(connection: Connection, row: SQLModel, **values: Any) -> None:

@@ -113,13 +113,19 @@ class Wallets:
         return transactions.compute_size(payload) * self._chain.parameters.minimum_fee_rate
 
     async def send(
-        self, address: bytes, payload: Payload, record: Record, job: bytes | None = None
+        self,
+        address: bytes,
+        payload: Payload,
+        record: Record,
+        job: bytes | None = None,
+        seed: bytes | None = None,
     ) -> bytes:
         """Sign for a custodial account, record, submit; return the id. Raises `Rejected`.
 
         When it raises, nothing was sent, and what the job's row said of it has been taken back.
         """
-        seed = await self.open_seed(address)
+        if seed is None:
+            seed = await self.open_seed(address)
         fee = self.compute_fee(payload)
         async with self._locks.get(address):
             nonce = await self._reserve(address, compute_spend(payload, fee))
@@ -149,7 +155,9 @@ class Wallets:
             known = await self.find(verified.id)
             if known is not None and known.state != "refused":
                 return verified.id
-            return await self._record_and_submit(address, verified, record, job)
+            return await self._record_and_submit(
+                address, verified, record, job, is_known=known is not None
+            )
 
     async def find(self, transaction_id: bytes) -> TransactionRow | None:
         """Return what is known of a transaction that was sent here."""
@@ -210,7 +218,12 @@ class Wallets:
         return max(self._chain.get_next_nonce(address), 0 if last is None else last + 1)
 
     async def _record_and_submit(
-        self, address: bytes, verified: VerifiedTransaction, record: Record, job: bytes | None
+        self,
+        address: bytes,
+        verified: VerifiedTransaction,
+        record: Record,
+        job: bytes | None,
+        is_known: bool = False,
     ) -> bytes:
         transaction = verified.transaction
         row = TransactionRow(
@@ -224,11 +237,9 @@ class Wallets:
         )
 
         def write(connection: Connection) -> None:
-            connection.execute(
-                sa.delete(tables.get_table(TransactionRow)).where(
-                    tables.get_table(TransactionRow).c.transaction_id == verified.id
-                )
-            )
+            if is_known:
+                known = tables.get_table(TransactionRow)
+                connection.execute(known.delete().where(known.c.transaction_id == verified.id))
             tables.insert(connection, row)
             record(connection, verified.id)
 
@@ -278,12 +289,12 @@ def _sum_pending(connection: Connection, address: bytes) -> tuple[int, int | Non
 def _read_pending(connection: Connection) -> list[TransactionRow]:
     table = tables.get_table(TransactionRow)
     statement = (
-        table.select()
+        sa.select(TransactionRow)
         .where(table.c.state == "pending")
         .order_by(table.c.sender, table.c.nonce)
         .limit(RESUBMIT_BATCH)
     )
-    return [TransactionRow(**row) for row in connection.execute(statement).mappings()]
+    return tables.load(connection, statement)
 
 
 def _expire(
@@ -291,12 +302,12 @@ def _expire(
 ) -> list[bytes]:
     """Give up a transaction and the account's later ones, whose nonces no longer follow."""
     table = tables.get_table(TransactionRow)
-    statement = table.select().where(
+    statement = sa.select(TransactionRow).where(
         table.c.sender == first.sender,
         table.c.state == "pending",
         table.c.nonce >= first.nonce,
     )
-    rows = [TransactionRow(**row) for row in connection.execute(statement).mappings()]
+    rows = tables.load(connection, statement)
     for row in rows:
         tables.update(connection, row, state="expired", code=int(reason))
         if row.job_id is not None:

@@ -4,7 +4,6 @@ Order: request id, key, rate limit, body, query, schema, idempotency, handler. W
 holds, its answer is below 500; a 500 is a bug of ours and says nothing but its request id.
 """
 
-import json
 import re
 import secrets
 import traceback
@@ -12,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import pydantic
-import pydantic_core
 import structlog
 from aiohttp import web
 
@@ -33,6 +31,7 @@ PREFIXES: Final = ("", "/api")
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _MAX_ERRORS: Final = 32
+_JSON: Final = pydantic.TypeAdapter[Any](Any)
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -233,10 +232,9 @@ def _to_response(answer: Answer | web.StreamResponse) -> web.StreamResponse:
         return answer
     if answer.payload is None and answer.status == 204:
         return web.Response(status=204, headers=answer.headers)
-    payload = pydantic_core.to_jsonable_python(answer.payload)
     return web.Response(
         status=answer.status,
-        body=json.dumps(payload, ensure_ascii=False).encode(),
+        body=_JSON.dump_json(answer.payload),
         content_type="application/json",
         headers=answer.headers,
     )

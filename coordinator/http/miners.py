@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from coordinator import completion, job_rows, leasing, registration, wire
+from coordinator import completion, job_rows, leasing, registration, tables, wire
 from coordinator.completion import Completion
 from coordinator.http.listing import build_page
 from coordinator.http.miner_jobs import (
@@ -225,14 +225,12 @@ async def list_earnings(call: Call) -> Answer:
 
     def read(connection: sa.Connection) -> tuple[list[JobRecord], int]:
         count = sa.select(sa.func.count()).select_from(joined).where(*conditions)
-        statement = sa.select(JOBS).select_from(joined).where(*conditions)
+        statement = sa.select(JobRow).select_from(joined).where(*conditions)
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         statement = statement.order_by(JOBS.c.row_id.desc())
-        rows = connection.execute(statement.limit(query.limit + 1).offset(query.offset)).mappings()
-        found = [job_rows.find_job(connection, JobRow(**row).job_id) for row in rows]
-        total = connection.execute(count).scalar_one()
-        return [record for record in found if record is not None], total
+        jobs = tables.load(connection, statement.limit(query.limit + 1).offset(query.offset))
+        return job_rows.join_all(connection, jobs), connection.execute(count).scalar_one()
 
     records, total = await call.coordinator.storage.read(read)
     shown = records[: query.limit]

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 
-from coordinator import job_rows, receipt_documents, wire
+from coordinator import job_rows, receipt_documents, tables, wire
 from coordinator.coordinator import Coordinator
 from coordinator.http.listing import build_page
 from coordinator.http.problems import Problem, not_found
@@ -72,15 +72,12 @@ async def list_receipts(call: Call) -> Answer:
         total = connection.execute(
             sa.select(sa.func.count()).select_from(joined).where(*conditions)
         ).scalar_one()
-        statement = sa.select(JOBS).select_from(joined).where(*conditions)
+        statement = sa.select(JobRow).select_from(joined).where(*conditions)
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
-        rows = connection.execute(
-            statement.order_by(JOBS.c.row_id.desc()).limit(query.limit + 1).offset(query.offset)
-        ).mappings()
-        jobs = [JobRow(**row) for row in rows]
-        found = [job_rows.find_job(connection, job.job_id) for job in jobs]
-        return [record for record in found if record is not None], total
+        newest = statement.order_by(JOBS.c.row_id.desc())
+        jobs = tables.load(connection, newest.limit(query.limit + 1).offset(query.offset))
+        return job_rows.join_all(connection, jobs), total
 
     records, total = await call.coordinator.storage.read(read)
     shown = records[: query.limit]
