@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -79,8 +79,13 @@ class Bench(NamedTuple):
 
 
 @asynccontextmanager
-async def run_bench_node(data: Path, funded: Sequence[Wallet]) -> AsyncIterator[Bench]:
-    """Run a chain of one authority, encrypted, in a fresh folder, with rich accounts."""
+async def run_bench_node(
+    data: Path, funded: Sequence[Wallet], prepare: Callable[[Path], None] = lambda _data: None
+) -> AsyncIterator[Bench]:
+    """Run a chain of one authority, encrypted, in a fresh folder, with rich accounts.
+
+    `prepare` is called with the folder before the node starts.
+    """
     key = load_dev_verifying_key()
     genesis = Genesis(
         name="aitbc-bench",
@@ -93,6 +98,7 @@ async def run_bench_node(data: Path, funded: Sequence[Wallet]) -> AsyncIterator[
         allocations=tuple(Allocation(wallet.address, 100_000 * AIT) for wallet in (NODE, *funded)),
     )
     folder.create_folder(data, dump_genesis(genesis), NODE.seed)
+    prepare(data)
     port = _find_free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "node.run", "--data", str(data), "--api-port", str(port),
