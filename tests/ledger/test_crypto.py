@@ -9,6 +9,7 @@ import pytest
 from bech32m import codecs
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl import bindings
 
 from ledger import crypto
 from ledger.rejection import Rejected, Rejection
@@ -79,6 +80,25 @@ def test_keys_of_mixed_order_are_refused(torsion: int) -> None:
     mixed = encode(add(decode(CLIENT.public), find_torsion()[torsion]))
     assert not crypto.is_valid_public_key(mixed)
     assert not crypto.is_valid_signature(mixed, MESSAGE, crypto.sign(CLIENT.seed, MESSAGE))
+
+
+@pytest.mark.parametrize("torsion", range(1, 8))
+def test_a_signature_that_libsodium_accepts_under_a_key_of_mixed_order_is_refused(
+    torsion: int,
+) -> None:
+    """Where the challenge is a multiple of eight the torsion drops out of the equation."""
+    secret, nonce = 12_345, 67_890
+    key = encode(add(multiply(secret, GENERATOR), find_torsion()[torsion]))
+    commitment = encode(multiply(nonce, GENERATOR))
+    for number in range(1_000):
+        message = b"%d" % number
+        challenge = int.from_bytes(sha512(commitment + key + message).digest(), "little") % ORDER
+        if challenge % 8 == 0:
+            break
+    s = (nonce + challenge * secret) % ORDER
+    signature = commitment + s.to_bytes(32, "little")
+    assert bindings.crypto_sign_open(signature + message, key) == message
+    assert not crypto.is_valid_signature(key, message, signature)
 
 
 @pytest.mark.parametrize("torsion", range(1, 8))
