@@ -16,9 +16,11 @@ from aitbc.errors import (
     AuthenticationError,
     ConnectionFailedError,
     InsufficientBalanceError,
+    JobAlreadyCompletedError,
     JobFailedError,
     JobNotCompletedError,
     NotFoundError,
+    PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
     ServerError,
@@ -115,6 +117,12 @@ def explain_failure(error: AITBCError) -> CommandError:
             return CommandError(
                 str(error), ExitCode.API_REFUSED, f"set {KEY_VARIABLE}; aitbc api-keys --help"
             )
+        case PermissionDeniedError():
+            return CommandError(
+                str(error), ExitCode.API_REFUSED, f"set {KEY_VARIABLE} to a key of that role"
+            )
+        case JobAlreadyCompletedError():
+            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs get JOB")
         case InsufficientBalanceError():
             return CommandError(str(error), ExitCode.API_REFUSED, "aitbc account ADDRESS")
         case NotFoundError():

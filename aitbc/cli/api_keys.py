@@ -55,7 +55,7 @@ def list_keys(
     """List the keys, without the secrets."""
     with open_transport(api_url, api_key_file) as send:
         answer: dict[str, Any] = send("GET", "/v1/api-keys")
-    columns = ("key_id", "role", "address", "label", "created_at", "revoked_at")
+    columns = ("key_id", "role", "address", "custody", "label", "created_at")
     print_table("keys", columns, answer["keys"], as_json=as_json)
 
 

@@ -88,6 +88,8 @@ def list_jobs(
     with open_client(api_url, api_key_file) as client:
         page = client.jobs.list(status=status, limit=limit)
     rows = [job.to_dict() for job in page.items]
+    if not as_json:
+        rows = [{**row, "model": str(row.get("model")).split("@")[0]} for row in rows]
     columns = ("job_id", "status", "phase", "progress", "model", "miner_id", "created_at")
     print_table("jobs", columns, rows, as_json=as_json)
     if page.has_more:
@@ -208,7 +210,8 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
-    shown = {name: value for name, value in job.items() if name not in ("result", "settlement")}
+    hidden = ("result", "settlement", "deadlines", "billing", "max_price_base", "escrow_base")
+    shown = {name: value for name, value in job.items() if name not in hidden}
     settlement = job.get("settlement") or {}
     shown.update(
         (f"settlement_{name}", value)

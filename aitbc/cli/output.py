@@ -9,7 +9,7 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
-_PLAIN_WIDTH = 160
+_PLAIN_WIDTH = 400
 """Columns where stdout is no terminal: wide enough that no hash is ever broken."""
 
 
@@ -24,14 +24,21 @@ def print_json(data: object) -> None:
 
 
 def print_record(data: Mapping[str, object], *, as_json: bool) -> None:
-    """Print one thing: its members as JSON, or a line for each that is set."""
+    """Print one thing: its members as JSON, or a line for each that is set.
+
+    For people an amount in AIT says enough; the `*_base` member beside it is for programs.
+    """
     if as_json:
         print_json(data)
         return
-    width = max(map(len, data), default=0)
-    for name, value in data.items():
-        if value is not None:
-            print(f"{name.replace('_', ' '):<{width}}  {_format(value)}")
+    shown = {
+        name: value
+        for name, value in data.items()
+        if value is not None and not (name.endswith("_base") and name.removesuffix("_base") in data)
+    }
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_format(value)}")
 
 
 def print_table(

@@ -37,6 +37,8 @@ def find_free_port() -> int:
         (build_api_error(400, {"error_code": "INVALID_JOB_TYPE"}, None), 31),
         (build_api_error(401, {}, None), 31),
         (build_api_error(402, {"error_code": "INSUFFICIENT_BALANCE"}, None), 31),
+        (build_api_error(403, {"error_code": "ROLE_NOT_ALLOWED"}, None), 31),
+        (build_api_error(409, {"error_code": "JOB_ALREADY_COMPLETED"}, None), 31),
         (build_api_error(404, {"error_code": "JOB_NOT_FOUND"}, None), 31),
         (build_api_error(409, {"error_code": "JOB_NOT_COMPLETED"}, None), 31),
         (build_api_error(422, {"errors": [{"pointer": "/prompt"}]}, None), 31),
