@@ -91,10 +91,9 @@ async def _register_custodial(
     note = _note(coordinator, principal, name)
     async with coordinator.job_locks.get(b"miner:" + name.encode()):
         worker = await _find_worker(coordinator, name)
+        sent = None
         if worker is not None and worker.register_tx is not None:
             sent = await wallets.find(worker.register_tx)
-            if sent is not None and sent.state == "pending":
-                return Registration(sent.transaction_id, False)
         # After the last wait: what was pending above may have become final meanwhile.
         entry = get_miner(coordinator.chain.get_view(), name)
         if entry is not None and entry.is_active:
@@ -102,6 +101,8 @@ async def _register_custodial(
                 return Registration(None, False)
             payload = MinerUpdate(name, encryption_key, metadata, 0)
             return Registration(await wallets.send(principal.address, payload, note), False)
+        if sent is not None and sent.state == "pending":
+            return Registration(sent.transaction_id, False)
         least = coordinator.chain.parameters.minimum_bond
         payload = MinerRegister(name, encryption_key, metadata, least if bond is None else bond)
         return Registration(await wallets.send(principal.address, payload, note), True)
