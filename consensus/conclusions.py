@@ -53,6 +53,7 @@ class Conclusions(Repetition):
             block_hash, block = path.blocks[0]
             committed = self.tree.make_commit(path, certificate)
             self._effects.append(Commit(committed, block_hash))
+            self._is_from_range = False
             header = block.header
             self._advance(
                 FinalHead(block_hash, header.height, header.view, certificate, closes_epoch(block))

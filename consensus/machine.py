@@ -97,6 +97,7 @@ class Consensus(Conclusions):
             case inputs.ChainAdvanced(_, head):  # C12
                 if head.height > self.tree.final.height:
                     self._pacing.last_block_at = self._now
+                    self._is_from_range = True
                     self._advance(head)
             case inputs.EpochOpened(_, authorities):  # C17
                 self._on_epoch(authorities)
@@ -269,9 +270,9 @@ class Consensus(Conclusions):
         self._begin_epoch(committee)
         self._pacing.enter(self._now)
         self._pacing.parent_final_at = self._now
-        # C16: a wiped authority may have voted in this epoch before it forgot.
+        # C16: in an epoch that it catches up into, a wiped authority may have voted.
         self._listening = None
-        if self._restored.is_wiped:
+        if self._restored.is_wiped and self._is_from_range:
             self._listen()
 
     def _listen(self) -> None:
@@ -291,4 +292,5 @@ def _is_requested(block: Block, request: RequestProposal) -> bool:
 
 
 def _open_epoch(head: FinalHead) -> FinalHead:
-    return FinalHead(head.block_hash, head.height, head.view, head.certificate)
+    # The certificate of the old epoch says nothing to anybody in the new one.
+    return FinalHead(head.block_hash, head.height, head.view)

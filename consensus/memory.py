@@ -58,6 +58,8 @@ class Memory:
         self._pacing = Pacing(timing, 0, 0)
         self._caught_up_at: int | None = None
         self._has_signed = False
+        self._is_from_range = False
+        """Whether the final head came by catching up, not by votes."""
         self._begin_epoch(committee)
         self._first_view = restored.first_view
 

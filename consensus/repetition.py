@@ -50,9 +50,9 @@ class Repetition(Memory):
     def _send_again(self) -> None:
         for block_hash, holders in self._wanted.items():
             self._effects.append(FetchBlock(block_hash, holders))
-        # C14: others may be in a later epoch, where nobody hears these votes, or this node has none.
+        # C14: in a later epoch nobody hears these votes, and an observer has none.
         is_stuck = self._now >= self._pacing.entered_at + STUCK_AFTER * self._timing.delta
-        if self._me is None or is_stuck:
+        if self._me is None or (is_stuck and self.committee.size > 1):
             self._want_range(self.tree.final.height + 1)
         if self._me is None:
             return
