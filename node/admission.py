@@ -7,7 +7,6 @@ off the event loop. A sender hears its id only when the transaction survives a c
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Protocol
 
 from ledger import crypto, settlement
 from ledger.context import Context, Rules
@@ -22,6 +21,7 @@ from ledger.transactions import (
 )
 from node.chain import Chain
 from node.mempool import Mempool, Waiting
+from node.mempool_journal import DatabaseJournal, MemoryJournal
 from node.proofs import ProofGate
 
 MAX_SUBMITTED = 1_000
@@ -37,20 +37,13 @@ Verdict = bytes | Rejected
 Checked = VerifiedTransaction | Rejected
 
 
-class Journal(Protocol):
-    """Where waiting transactions survive a restart: a table, or nothing by the memory setting."""
-
-    async def append(self, waiting: Sequence[Waiting]) -> None:
-        """Return when the transactions are durable."""
-
-
 class Admission:
     """Checks and enters transactions; the only writer of the mempool beside the block commit."""
 
     def __init__(
         self,
         mempool: Mempool,
-        journal: Journal,
+        journal: DatabaseJournal | MemoryJournal,
         gate: ProofGate,
         rules: Rules,
         executor: Executor,

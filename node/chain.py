@@ -26,6 +26,7 @@ from ledger.transition import Executed, apply_block
 from node.block_builder import Place, build_block
 from node.chain_store import ChainStore
 from node.mempool import Mempool
+from node.mempool_journal import DatabaseJournal, MemoryJournal
 from node.metrics import Metrics
 from node.proofs import ProofGate, list_proofs
 
@@ -51,6 +52,7 @@ class Chain:
         self,
         store: ChainStore,
         mempool: Mempool,
+        journal: DatabaseJournal | MemoryJournal,
         gate: ProofGate,
         rules: Rules,
         metrics: Metrics,
@@ -60,13 +62,12 @@ class Chain:
         self.store = store
         self.rules = rules
         self.mempool = mempool
+        self._journal = journal
         self._gate = gate
         self._metrics = metrics
         self._executor = executor
         self._get_now = get_now
         self._executed: dict[bytes, ExecutedBlock] = {}
-        self._overtaken: list[int] = []
-        """Mempool rows that the next commit removes beside those of its own transactions."""
         self._followers: set[asyncio.Queue[FinalBlock]] = set()
         self.show_head()
 
@@ -109,7 +110,7 @@ class Chain:
             # Unfit on a block that may yet be dropped is no verdict for good.
             for waiting in built.unfit:
                 self._metrics.rejections.labels("unfit").inc()
-                self._overtaken += self.mempool.remove(waiting)
+                self.mempool.remove(waiting)
         self._keep(ExecutedBlock(built.block, built.transactions, built.executed))
         self._metrics.build_seconds.labels("build").observe(time.perf_counter() - start)
         return built.block
@@ -148,15 +149,15 @@ class Chain:
         assert header.parent == self.head_hash
         start = time.perf_counter()
         nonces = _list_nonces(ready)
-        waiting, self._overtaken = self._overtaken, []
+        taken = self.mempool.take_gone()
         for sender, nonce in nonces.items():
-            waiting += self.mempool.list_overtaken(sender, nonce)
+            taken += self.mempool.list_overtaken(sender, nonce)
         final = await self.store.commit(
             ready.block,
             codec.encode(committed.finality),
             ready.executed.outcomes,
             ready.executed.changes,
-            waiting,
+            self._journal.take_finished(taken),
             sign_sequence,
         )
         for sender, nonce in nonces.items():

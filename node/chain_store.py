@@ -105,7 +105,7 @@ class ChainStore:
         certificate: bytes,
         outcomes: tuple[Outcome, ...],
         changes: Changes,
-        mempool_sequences: Sequence[int] = (),
+        mempool_batches: Sequence[int] = (),
         sign_sequence: int = 0,
     ) -> FinalBlock:
         """Make the block after the head durable with all that it does, and move the head to it.
@@ -136,7 +136,7 @@ class ChainStore:
             raw = get_raw(connection)
             block_rows.write_block(raw, final)
             state_commit.write(raw)
-            mempool_rows.delete_rows(raw, mempool_sequences)
+            mempool_rows.delete_batches(raw, mempool_batches)
             block_rows.write_sign_sequence(raw, sign_sequence)
             if history_batch is not None:
                 self._index.write(raw, history_batch)

@@ -24,6 +24,8 @@ class Waiting:
     sender: bytes
     verified: VerifiedTransaction
     is_durable: bool = False
+    is_gone: bool = False
+    """It waits no more: taken by a block, replaced, or unfit."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Mempool:
         self._lines: dict[bytes, _Line] = {}
         self._by_sequence: dict[int, Waiting] = {}
         self._by_id: dict[bytes, Waiting] = {}
+        self._gone: list[int] = []
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -125,19 +128,16 @@ class Mempool:
         self.total_bytes += len(verified.raw)
         return waiting
 
-    def remove(self, waiting: Waiting) -> list[int]:
-        """Take out a transaction and every later one of its account, which can no longer apply.
-
-        Returns the sequences of the removed.
-        """
+    def remove(self, waiting: Waiting) -> None:
+        """Take out a transaction and every later one of its account, which can no longer apply."""
         line = self._lines.get(waiting.sender)
         nonce = waiting.verified.transaction.nonce
         if line is None or line.waiting.get(nonce) is not waiting:
-            return []
-        removed = [self._take(line, each) for each in range(nonce, line.end)]
+            return
+        for each in range(nonce, line.end):
+            self._take(line, each)
         line.end = nonce
         self._drop_empty(waiting.sender, line)
-        return removed
 
     def list_overtaken(self, sender: bytes, account_nonce: int) -> list[int]:
         """Return the sequences of what `settle_account` with these arguments would take out."""
@@ -147,16 +147,21 @@ class Mempool:
         end = min(account_nonce, line.end)
         return [line.waiting[nonce].sequence for nonce in range(line.first, end)]
 
-    def settle_account(self, sender: bytes, account_nonce: int) -> list[int]:
-        """Take out what a block has overtaken; return the sequences of the removed."""
+    def settle_account(self, sender: bytes, account_nonce: int) -> None:
+        """Take out what a block has overtaken."""
         line = self._lines.get(sender)
         if line is None:
-            return []
+            return
         end = min(account_nonce, line.end)
-        removed = [self._take(line, each) for each in range(line.first, end)]
+        for each in range(line.first, end):
+            self._take(line, each)
         line.first = max(line.first, end)
         self._drop_empty(sender, line)
-        return removed
+
+    def take_gone(self) -> list[int]:
+        """Return, once, the sequences of what has gone since the last call."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def iterate_durable(self) -> Iterator[Waiting]:
         """Yield the durable transactions in the order in which they came."""
@@ -167,13 +172,14 @@ class Mempool:
     def has_durable(self) -> bool:
         return any(waiting.is_durable for waiting in self._by_sequence.values())
 
-    def _take(self, line: _Line, nonce: int) -> int:
+    def _take(self, line: _Line, nonce: int) -> None:
         waiting = line.waiting.pop(nonce)
         line.fees -= waiting.verified.transaction.fee
         self._drop(waiting)
-        return waiting.sequence
 
     def _drop(self, waiting: Waiting) -> None:
+        waiting.is_gone = True
+        self._gone.append(waiting.sequence)
         del self._by_sequence[waiting.sequence]
         del self._by_id[waiting.verified.id]
         self.total_bytes -= len(waiting.verified.raw)

@@ -1,30 +1,37 @@
-"""The rows of waiting transactions: appended as they arrive, removed by the block that has them."""
+"""The rows of waiting transactions: one for each batch that was accepted together.
+
+A row for each transaction would cost as much as the block that takes it; a batch's row goes when
+the last of its transactions has gone.
+"""
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import Connection
 
 from node.sqlcipher import RawConnection, get_raw
 
+Entry = tuple[int, bytes]
+"""A place in line and the canonical transaction."""
 
-def insert_rows(connection: Connection, rows: Sequence[tuple[int, bytes]]) -> None:
-    """Append (sequence, canonical transaction) rows; a `Database.write` makes them durable."""
-    get_raw(connection).executemany("insert into mempool (sequence, raw) values (?, ?)", rows)
-
-
-def load_rows(connection: Connection) -> list[tuple[int, bytes]]:
-    """Return every waiting transaction as (sequence, canonical bytes), in order of arrival."""
-    rows = get_raw(connection).execute("select sequence, raw from mempool order by sequence")
-    return list(rows)
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Entry])
 
 
-def remove_rows(connection: Connection, sequences: Sequence[int]) -> None:
-    """Remove transactions that were replaced, or that no block can take any more."""
-    delete_rows(get_raw(connection), sequences)
-
-
-def delete_rows(raw: RawConnection, sequences: Sequence[int]) -> None:
-    """Remove the rows of these sequences, inside the caller's transaction."""
-    raw.executemany(
-        "delete from mempool where sequence = ?", [(sequence,) for sequence in sequences]
+def insert_batch(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Append a batch under its first place in line; a `Database.write` makes it durable."""
+    get_raw(connection).execute(
+        "insert into mempool (first, entries) values (?, ?)",
+        (entries[0][0], _encoder.encode(entries)),
     )
+
+
+def load_batches(connection: Connection) -> list[list[Entry]]:
+    """Return every batch of which something may still wait, in order of arrival."""
+    rows = get_raw(connection).execute("select entries from mempool order by first")
+    return [_decoder.decode(entries) for (entries,) in rows]
+
+
+def delete_batches(raw: RawConnection, firsts: Sequence[int]) -> None:
+    """Remove batches, by their first place in line, inside the caller's transaction."""
+    raw.executemany("delete from mempool where first = ?", [(first,) for first in firsts])

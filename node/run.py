@@ -73,7 +73,7 @@ async def run_node(settings: NodeSettings, *, accept_lost_votes: bool = False) -
         stack.push_async_callback(database.close)
         store = ChainStore(database, compute_chain_id(genesis))
         stack.callback(store.close)
-        # 3. Rules, proofs and the chain's one writer.
+        # 3. Rules and proofs.
         executor = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         stack.callback(executor.shutdown)
         metrics = Metrics()
@@ -81,9 +81,9 @@ async def run_node(settings: NodeSettings, *, accept_lost_votes: bool = False) -
         chain_id = compute_chain_id(genesis)
         rules = Rules(chain_id, genesis.parameters, genesis.proof, gate.verify_now)
         mempool = Mempool(settings.mempool_transactions)
-        chain = Chain(store, mempool, gate, rules, metrics, executor, get_wall_time)
         # 4. What waited before the restart waits again.
-        journal = load_mempool(settings, database, mempool, chain)
+        journal = load_mempool(settings, database, store, mempool)
+        chain = Chain(store, mempool, journal, gate, rules, metrics, executor, get_wall_time)
         # 5. Consensus, with what this key has signed.
         driver = open_consensus(settings, genesis, chain, metrics, seed, accept_lost_votes)
         stack.callback(driver.close)
@@ -109,13 +109,13 @@ def get_backend(settings: NodeSettings) -> AnyBackend:
 
 
 def load_mempool(
-    settings: NodeSettings, database: Database, mempool: Mempool, chain: Chain
+    settings: NodeSettings, database: Database, store: ChainStore, mempool: Mempool
 ) -> DatabaseJournal | MemoryJournal:
     """Return where waiting transactions are kept, with the kept ones entered."""
     if settings.mempool_backend == "memory":
         return MemoryJournal()
     journal = DatabaseJournal(database)
-    count = journal.load(mempool, chain.view, chain.rules.chain_id)
+    count = journal.load(mempool, store.state, store.get_head().chain_id)
     if count:
         log.info("mempool restored", transactions=count)
     return journal

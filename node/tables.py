@@ -104,12 +104,13 @@ class HistoryRow(ChainTable, table=True):
 
 
 class MempoolRow(ChainTable, table=True):
-    """A transaction that waits to enter a block, in order of arrival."""
+    """Transactions that were accepted together and wait to enter a block."""
 
     __tablename__ = "mempool"
 
-    sequence: int = Field(primary_key=True, sa_type=Integer)
-    raw: bytes = Field(sa_type=LargeBinary)
+    first: int = Field(primary_key=True, sa_type=Integer)
+    """Place in line of the first of them."""
+    entries: bytes = Field(sa_type=LargeBinary)
 
 
 class MarkRow(ChainTable, table=True):

@@ -111,7 +111,7 @@ def append_rows(pipe: Any, folder: Path) -> None:
 
     async def append(database: Any, sequence: int) -> None:
         rows = [(sequence, b"transaction %d" % sequence)]
-        await database.write(lambda connection: mempool_rows.insert_rows(connection, rows))
+        await database.write(lambda connection: mempool_rows.insert_batch(connection, rows))
         pipe.send(sequence)
 
     async def run() -> None:
@@ -138,7 +138,7 @@ def test_killed_while_transactions_arrive_every_accepted_one_is_there(tmp_path: 
         child.join()
         accepted += drain(pipe)
         database = open_database(folder)
-        rows = database.read_now(mempool_rows.load_rows)
+        rows = [row for batch in database.read_now(mempool_rows.load_batches) for row in batch]
         assert set(accepted) <= {sequence for sequence, _ in rows}
         assert all(raw == b"transaction %d" % sequence for sequence, raw in rows)
         database.close_now()

@@ -57,6 +57,8 @@ def test_a_higher_fee_replaces_and_a_similar_one_does_not(world: World) -> None:
     assert mempool.has(second.verified.id)
     assert len(mempool) == 1
     assert mempool.list_overtaken(CLIENT.address, 1) == [second.sequence]
+    assert first.is_gone
+    assert mempool.take_gone() == [first.sequence]
 
 
 def test_a_full_pool_refuses_and_takes_again_after_a_block(world: World) -> None:
@@ -64,7 +66,8 @@ def test_a_full_pool_refuses_and_takes_again_after_a_block(world: World) -> None
     for nonce in range(2):
         mempool.reserve(CLIENT.address, pay(world, nonce), 0, RICH)
     assert refuse(mempool, pay(world, 2)) is Rejection.MEMPOOL_FULL
-    assert mempool.settle_account(CLIENT.address, 1) == [0]
+    mempool.settle_account(CLIENT.address, 1)
+    assert mempool.take_gone() == [0]
     mempool.reserve(CLIENT.address, pay(world, 2), 1, RICH)
     assert len(mempool) == 2
     assert MAX_PER_ACCOUNT > 2
@@ -73,10 +76,13 @@ def test_a_full_pool_refuses_and_takes_again_after_a_block(world: World) -> None
 def test_removing_one_removes_what_can_no_longer_apply(world: World) -> None:
     mempool = Mempool(10)
     waiting = [mempool.reserve(CLIENT.address, pay(world, nonce), 0, RICH) for nonce in range(4)]
-    assert mempool.remove(waiting[1]) == [1, 2, 3]
+    mempool.remove(waiting[1])
+    assert mempool.take_gone() == [1, 2, 3]
     assert mempool.get_next_nonce(CLIENT.address, 0) == 1
-    assert mempool.remove(waiting[2]) == []
-    assert mempool.settle_account(CLIENT.address, 9) == [0]
+    mempool.remove(waiting[2])
+    assert mempool.take_gone() == []
+    mempool.settle_account(CLIENT.address, 9)
+    assert mempool.take_gone() == [0]
     assert (len(mempool), mempool.total_bytes) == (0, 0)
 
 
