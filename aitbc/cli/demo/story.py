@@ -10,6 +10,7 @@ from aitbc.cli.demo import checks
 from aitbc.cli.demo.checks import CheckFailed
 from aitbc.cli.demo.show import Show
 from aitbc.cli.demo.stage import find_pids, is_alive, running_network
+from aitbc.cli.devnet.supervisor import read_events
 from aitbc.cli.failures import CommandError
 from aitbc.cli.genesis_file import load_checked
 from aitbc.cli.jobs import find_text
@@ -180,6 +181,7 @@ class Story:
         verified = checks.time_proof(zk, load_checked(self._genesis))
         size = len(zk["proof"]) // 2
         show.fact("proof", f"{zk['scheme']} on {zk['curve']}, {size} bytes")
+        show.fact("proved in", f"{self._read_proof_time(job.job_id) / 1000:.2f} s by the miner")
         show.fact("verified in", f"{verified:.1f} ms; with one base unit more it does not hold")
         show.fact(
             "final", f"{block['time_ms'] / 1000 - done:.1f} s after the last token, proof included"
@@ -197,6 +199,14 @@ class Story:
         show.check(proven["job_id"] == job.job_id, "it is the receipt of this job")
         show.check(proven["block_hash"] == block["hash"], "it names the block that settled it")
         return proven
+
+    def _read_proof_time(self, job_id: str) -> int:
+        """Return the milliseconds that the proof took, as the miner's log says."""
+        lines = Path(self._state["miners"][0]["log"]).read_text().splitlines()
+        for event in read_events(lines):
+            if event.get("job") == job_id and "proof_ms" in event:
+                return int(event["proof_ms"])
+        raise CheckFailed("the miner's log does not tell how long the proof took")
 
     def _export(self, job: Job) -> Path:
         path = self._plan.folder / "receipt.json"
