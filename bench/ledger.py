@@ -40,7 +40,7 @@ TRANSFERS = 1_000
 SENDERS = 100
 CHANGED = 1_000
 """Accounts that change in one state-root update."""
-DEADLINES = 256
+DEADLINES = 1_024
 SIZES = (10_000, 100_000, 1_000_000)
 START = 1_800_000_000_000
 CHAIN = sha256(b"bench").digest()

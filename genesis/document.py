@@ -57,7 +57,7 @@ def compute_chain_id(genesis: Genesis) -> bytes:
 
 
 def load_verifying_key(genesis: Genesis) -> VerifyingKey:
-    """Return the chain's verifying key. Raises `UnfitVerifyingKey` (rule P6)."""
+    """Return the chain's verifying key. Raises `UnfitVerifyingKey` (section P5)."""
     try:
         key = VerifyingKey.from_bytes(genesis.verifying_key)
     except InvalidKeyError as error:

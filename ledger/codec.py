@@ -35,5 +35,6 @@ def decode(data: bytes, kind: type[_T], limit: int) -> _T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(Rejection.MALFORMED, str(error)) from None
     if _encoder.encode(value) != data:
-        raise Rejected(Rejection.NOT_CANONICAL, f"a longer encoding of a {kind.__name__}")
+        name = getattr(kind, "__name__", "record")
+        raise Rejected(Rejection.NOT_CANONICAL, f"a longer encoding of a {name}")
     return value

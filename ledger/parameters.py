@@ -29,7 +29,7 @@ class Parameters(Record, frozen=True):
     maximum_job_duration: Time = 7 * 86_400_000
     outage_gap: Time = 60_000
     """A longer gap between two blocks is an outage: live deadlines move by it (rule D4)."""
-    maximum_deadlines: Annotated[int, Meta(ge=1, le=4096)] = 256
+    maximum_deadlines: Annotated[int, Meta(ge=1, le=4096)] = 1_024
     """How many due deadlines one block processes."""
     clock_tolerance: Time = 2_000
     block_interval: Time = 500

@@ -17,9 +17,11 @@ import uvloop
 
 from consensus.block_tree import FinalHead
 from consensus.machine import Consensus
+from consensus.messages import Certificate, FinalityProof
 from consensus.timing import Timing
 from consensus.verification import Committee
 from genesis.document import Genesis, compute_chain_id, load_verifying_key
+from ledger import codec
 from ledger.context import Rules
 from ledger.transition import get_authorities
 from node import folder
@@ -149,9 +151,17 @@ def open_consensus(
     timing = Timing(
         parameters.round_trip_bound, parameters.block_interval, parameters.heartbeat_interval
     )
-    head = FinalHead(chain.head_hash, chain.head.height, chain.head.view)
+    head = FinalHead(chain.head_hash, chain.head.height, chain.head.view, read_certificate(chain))
     machine = Consensus(committee, journal.key, timing, journal.restore(head, committee))
     return ConsensusDriver(machine, chain, journal, metrics)
+
+
+def read_certificate(chain: Chain) -> Certificate | None:
+    """Return the certificate that makes the head final; block 0 has none."""
+    if chain.head.height == 0:
+        return None
+    block = next(chain.store.iterate_blocks(chain.head.height))
+    return codec.decode(block.certificate, FinalityProof, len(block.certificate)).certificate
 
 
 async def run_until_signal(settings: NodeSettings, accept_lost_votes: bool) -> None:

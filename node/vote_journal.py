@@ -77,7 +77,7 @@ class VoteJournal:
                 ) from None
             self.is_wiped = True
             decoded = None
-            self._state = SignState.create(chain_id, self.key)
+            self._state = SignState.create(chain_id, self.key, stored_sequence)
         except JournalDamaged as error:
             raise JournalRefused(f"{path}: {error}") from None
         if decoded is None:

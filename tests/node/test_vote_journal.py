@@ -60,7 +60,7 @@ def test_an_operator_may_go_on_without_the_lost_votes(tmp_path: Path) -> None:
     assert journal.is_wiped
     journal.sign_vote(BALLOT, None, 0)
     journal.close()
-    assert open_journal(path, stored=1).sequence >= 1
+    assert open_journal(path, stored=7).sequence == 8
 
 
 def test_a_torn_end_is_cut_and_damage_inside_is_refused(tmp_path: Path) -> None:
