@@ -7,7 +7,7 @@ never replaced by another model.
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from ledger.terms import PER_SECOND, PER_UNIT
+from zk.statement import PER_SECOND, PER_UNIT
 
 
 class Service(NamedTuple):

@@ -28,7 +28,7 @@ from ledger.terms import PriceTerms, ReceiptTerms
 from ledger.transactions import JobSettle, VerifiedTransaction
 from zk.process import ProverBusyError, ProverCrashedError
 from zk.prover import UnsatisfiedStatement
-from zk.statement import PublicInputs, Witness
+from zk.statement import PER_SECOND, PublicInputs, Witness
 
 log = structlog.get_logger(__name__)
 
@@ -127,8 +127,8 @@ async def settle(coordinator: Coordinator, job_id: bytes) -> None:
         return
     if entry.status not in LEASE_STATES or entry.lease is None:
         return
-    opening = job_terms.read_receipt_opening(json.loads(receipt.opening))
-    price = job_terms.read_price_opening(json.loads(receipt.price_opening))
+    opening = terms.read_opening(json.loads(receipt.opening), ReceiptTerms)
+    price = terms.read_opening(json.loads(receipt.price_opening), PriceTerms)
     payload = JobSettle(
         job=job_id,
         receipt_commit=terms.commit_receipt_terms(opening, job_id, entry.lease.payee),
@@ -220,7 +220,7 @@ async def _build_custodial(
         started=started,
         completed=completed,
         result_hash=terms.compute_content_hash(as_result(completion.result)),
-        salt=terms.derive_salt(secret, job_terms.RECEIPT_SALT, job.job_id),
+        salt=terms.derive_salt(secret, terms.RECEIPT_SALT, job.job_id),
     )
     commitment = terms.commit_receipt_terms(opening, job.job_id, lease.payee)
     core = receipt_documents.build_core(
@@ -245,8 +245,8 @@ async def _check_signed(
         raise BadCompletion("/transaction", "the account signs by itself: receipt and transaction")
     payload = leasing.require_payload(signed, JobSettle)
     try:
-        opening = job_terms.read_receipt_opening(completion.receipt_opening or {})
-        price = job_terms.read_price_opening(completion.price_opening or {})
+        opening = terms.read_opening(completion.receipt_opening or {}, ReceiptTerms)
+        price = terms.read_opening(completion.price_opening or {}, PriceTerms)
     except ValueError as error:
         raise BadCompletion("/receipt_opening", f"not an opening: {error}") from None
     if terms.commit_price_terms(price) != lease.price_commit:
@@ -278,7 +278,7 @@ async def _check_signed(
 def _check_units(job: JobRow, units: int, duration_ms: int) -> None:
     if not 1 <= units <= job.max_units:
         raise BadCompletion("/units", f"must be from 1 to {job.max_units}")
-    if job.billing == terms.PER_SECOND and units * 1000 > duration_ms:
+    if job.billing == PER_SECOND and units * 1000 > duration_ms:
         raise BadCompletion("/units", "more seconds than between started and completed")
 
 
@@ -309,8 +309,8 @@ def _build_row(
         client=job.client,
         document=json.dumps(core),
         attestations=json.dumps([attestation]),
-        opening=json.dumps(job_terms.write_opening(opening)),
-        price_opening=json.dumps(job_terms.write_opening(price)),
+        opening=json.dumps(terms.write_opening(opening)),
+        price_opening=json.dumps(terms.write_opening(price)),
         request_hash=b"",
         created_ms=now,
     )

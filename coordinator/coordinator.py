@@ -54,6 +54,8 @@ class Coordinator:
         self.job_locks = KeyedLocks()
         self.claims: dict[bytes, bytes | None] = {}
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
+        self.seen: dict[str, int] = {}
+        """When a miner's row last said that it was there, in milliseconds."""
         self.followed = -1
         """The last final block whose events the rows hold."""
         self._clock = clock

@@ -5,18 +5,14 @@ import hmac
 import json
 import secrets
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from nacl.public import PublicKey, SealedBox
 
 from coordinator.tables import JobRow
 from ledger import terms
-from ledger.terms import PriceTerms, ReceiptTerms, Terms
+from ledger.terms import Terms
 
-OFFER_SALT: Final = b"offer"
-PRICE_SALT: Final = b"price"
-RECEIPT_SALT: Final = b"receipt"
 IDEMPOTENCY_TAG: Final = b"aitbc/idempotency/1\x00"
 SALT_SECRET_TAG: Final = b"aitbc/salts/1\x00"
 
@@ -48,39 +44,9 @@ def get_terms(row: JobRow) -> Terms:
     )
 
 
-def write_opening(opening: Terms | PriceTerms | ReceiptTerms) -> dict[str, Any]:
-    """Return an opening as JSON members, hashes as lower-case hex."""
-    return {
-        name: value.hex() if isinstance(value, bytes) else value
-        for name, value in msgspec.structs.asdict(opening).items()
-    }
-
-
-def read_price_opening(members: dict[str, Any]) -> PriceTerms:
-    """Return a price's opening from JSON members. Raises `ValueError`."""
-    return msgspec.convert(_unhex(members, {"salt"}), PriceTerms)
-
-
-def read_receipt_opening(members: dict[str, Any]) -> ReceiptTerms:
-    """Return a receipt's opening from JSON members. Raises `ValueError`."""
-    return msgspec.convert(_unhex(members, {"salt", "result_hash"}), ReceiptTerms)
-
-
-def read_terms(members: dict[str, Any]) -> Terms:
-    """Return a job's opening from JSON members. Raises `ValueError`."""
-    return msgspec.convert(_unhex(members, {"job", "client", "model", "input_hash", "salt"}), Terms)
-
-
-def _unhex(members: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {
-        name: bytes.fromhex(value) if name in names and isinstance(value, str) else value
-        for name, value in members.items()
-    }
-
-
 def seal_terms(opening: Terms, encryption_key: bytes) -> str:
     """Return the opening as base64 of a box that only the miner's X25519 key opens."""
-    message = json.dumps(write_opening(opening), sort_keys=True).encode()
+    message = json.dumps(terms.write_opening(opening), sort_keys=True).encode()
     return base64.b64encode(SealedBox(PublicKey(encryption_key)).encrypt(message)).decode()
 
 

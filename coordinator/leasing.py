@@ -31,6 +31,8 @@ SCAN_BATCH = 32
 MAX_SCANS = 64
 """A look for work goes through so many batches of queued jobs at most."""
 
+SEEN_MS = 10_000
+
 P = TypeVar("P", bound=msgspec.Struct)
 REJECTIONS = {int(rejection): rejection for rejection in Rejection}
 
@@ -261,8 +263,14 @@ def require_payload(signed: VerifiedTransaction, kind: type[P]) -> P:
 
 
 async def note_seen(coordinator: Coordinator, principal: Principal, name: str) -> None:
-    """Note that a miner is there."""
+    """Note that a miner is there; in its row only now and then."""
     now = coordinator.get_now()
+    if now - coordinator.seen.get(name, 0) < SEEN_MS:
+        return
+    miner = get_miner(coordinator.chain.get_view(), name)
+    if miner is None or miner.owner != principal.address:
+        return
+    coordinator.seen[name] = now
 
     def write(connection: Connection) -> None:
         row = tables.find(connection, WorkerRow, miner=name)
@@ -271,12 +279,10 @@ async def note_seen(coordinator: Coordinator, principal: Principal, name: str) -
                 miner=name, account_id=principal.account_id, created_ms=now, seen_ms=now
             )
             tables.insert(connection, row)
-        elif row.account_id == principal.account_id:
-            tables.update(connection, row, seen_ms=now)
+        else:
+            tables.update(connection, row, account_id=principal.account_id, seen_ms=now)
 
-    miner = get_miner(coordinator.chain.get_view(), name)
-    if miner is not None and miner.owner == principal.address:
-        await coordinator.storage.write(write)
+    await coordinator.storage.write(write)
 
 
 def _is_own_lease(job: JobRow, entry: Job, name: str, claim: JobClaim | None) -> bool:
@@ -312,7 +318,7 @@ async def _price_claim(
 def derive_price_opening(seed: bytes, job: JobRow, miner: Miner) -> PriceTerms:
     """Return the price that a custodial miner asks, the same each time it is asked for."""
     announced = matching.read_announcement(miner.metadata).prices.get(job.service)
-    salt = terms.derive_salt(job_terms.derive_salt_secret(seed), job_terms.PRICE_SALT, job.job_id)
+    salt = terms.derive_salt(job_terms.derive_salt_secret(seed), terms.PRICE_SALT, job.job_id)
     return PriceTerms(job_terms.choose_price(announced, job.max_price), salt)
 
 

@@ -85,7 +85,7 @@ async def create_job(
         if principal.is_custodial:
             seed = await coordinator.wallets.open_seed(principal.address)
             secret = job_terms.derive_salt_secret(seed)
-            salt = terms.derive_salt(secret, job_terms.OFFER_SALT, job_id)
+            salt = terms.derive_salt(secret, terms.OFFER_SALT, job_id)
         row = _build_row(coordinator, principal, draft, job_id, request_hash, salt)
         payload = _build_payload(coordinator, row, tag)
         if seed is not None:

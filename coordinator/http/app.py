@@ -184,7 +184,10 @@ def _validate(model: type[pydantic.BaseModel], value: Any) -> pydantic.BaseModel
         return model.model_validate(value)
     except pydantic.ValidationError as error:
         errors = [
-            {"pointer": _to_pointer(item["loc"]), "message": item["msg"]}
+            {
+                "pointer": _to_pointer(item["loc"], value, item["type"] == "missing"),
+                "message": item["msg"],
+            }
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ][:_MAX_ERRORS]
         first = errors[0]
@@ -193,8 +196,18 @@ def _validate(model: type[pydantic.BaseModel], value: Any) -> pydantic.BaseModel
         ) from None
 
 
-def _to_pointer(location: tuple[int | str, ...]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+def _to_pointer(location: tuple[int | str, ...], value: Any, is_missing: bool) -> str:
+    """Return where in the body an error is; a location also names alternatives of a schema."""
+    pointer = ""
+    for number, part in enumerate(location):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif not (is_missing and number == len(location) - 1):
+            continue
+        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+    return pointer
 
 
 async def _run(route: Route, call: Call) -> web.StreamResponse:

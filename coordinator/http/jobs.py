@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field
 from sqlalchemy import ColumnElement
 
-from coordinator import job_rows, job_terms, receipt_documents, submission, wallets, wire
+from coordinator import job_rows, receipt_documents, submission, wallets, wire
 from coordinator.files import read_text_file
 from coordinator.http import ranges
 from coordinator.http.job_models import (
@@ -35,6 +35,7 @@ from coordinator.phases import ENDED, Status
 from coordinator.principals import Role
 from ledger.entries import LEASE_STATES
 from ledger.state import get_job
+from ledger import terms
 from ledger.terms import Terms
 from ledger.transactions import VerifiedTransaction
 
@@ -63,7 +64,7 @@ async def post_job(call: Call) -> Answer:
             "SIGNATURE_NEEDED",
             members={
                 "payload": submission.encode_payload(needed.payload),
-                "terms": job_terms.write_opening(needed.opening),
+                "terms": terms.write_opening(needed.opening),
                 "content": needed.content,
             },
         ) from None
@@ -81,7 +82,7 @@ def _read_signed(
     if request.terms is None:
         raise invalid("/terms", "the opening of the transaction's job_commit is needed")
     try:
-        opening = job_terms.read_terms(request.terms)
+        opening = terms.read_opening(request.terms, Terms)
     except ValueError as error:
         raise invalid("/terms", f"not an opening: {error}") from None
     signed = wallets.decode_signed(request.transaction, call.coordinator.chain.chain_id)

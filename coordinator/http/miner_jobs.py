@@ -25,6 +25,7 @@ from coordinator.http.routing import MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JobRecord
 from coordinator.leasing import Lease
 from coordinator.tables import WorkerRow, get_table
+from ledger import terms
 from ledger.faults import Reason
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_miner
@@ -139,7 +140,7 @@ def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
     )
     members: dict[str, Any] = shown.model_dump(mode="json")
     if call.caller.is_custodial:
-        members["terms"] = job_terms.write_opening(opening)
+        members["terms"] = terms.write_opening(opening)
     else:
         members["terms_sealed"] = job_terms.seal_terms(opening, lease.miner.encryption_key)
     return members

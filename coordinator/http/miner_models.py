@@ -69,6 +69,7 @@ class MinerShown(Shown):
     bond_base: str
     encryption_key: str
     registered_at: str
+    last_seen: str | None
     live_leases: int
 
 

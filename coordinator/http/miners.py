@@ -40,7 +40,7 @@ from coordinator.http.routing import ANY_ROLE, MINERS, Answer, Bucket, Call, Rou
 from coordinator.job_rows import JOBS, RECEIPTS, JobRecord
 from coordinator.matching import read_announcement
 from coordinator.statistics import compute_figures
-from coordinator.tables import JobRow
+from coordinator.tables import JobRow, WorkerRow
 from ledger.crypto import format_address
 from ledger.entries import Miner
 from ledger.faults import Reason
@@ -92,6 +92,10 @@ def _find_miner(call: Call) -> tuple[str, Miner]:
 async def get_miner_route(call: Call) -> Answer:
     name, miner = _find_miner(call)
     announced = read_announcement(miner.metadata)
+    worker = await call.coordinator.storage.read(
+        lambda connection: tables.find(connection, WorkerRow, miner=name)
+    )
+    seen = None if worker is None else max(worker.seen_ms, call.coordinator.seen.get(name, 0))
     return Answer(
         MinerShown(
             miner_id=name,
@@ -109,6 +113,7 @@ async def get_miner_route(call: Call) -> Answer:
             bond_base=str(miner.bond),
             encryption_key=miner.encryption_key.hex(),
             registered_at=wire.format_time(miner.registered_at),
+            last_seen=wire.format_optional_time(seen),
             live_leases=miner.live_leases,
         )
     )

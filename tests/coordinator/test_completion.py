@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from coordinator import tables
 from coordinator.tables import ReceiptRow
 from tests.support.world import World
@@ -41,6 +43,26 @@ async def test_a_receipt_without_its_proof_is_proved_at_start(world: World) -> N
     await world.restart()
     final = await world.until(path, "client", lambda j: j["status"] == "completed")
     assert final["result"] == "Hello."
+
+
+async def test_nothing_of_a_job_is_logged(
+    world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    await world.register()
+    job = await world.submit(prompt="a private question")
+    path = f"/v1/jobs/{job['job_id']}"
+    await world.claim(job["job_id"])
+    body = {"miner_id": "miner_miner", "result": "a private answer", "units": 12}
+    await world.call("POST", path + "/complete", "miner", body)
+    await world.until(path, "client", lambda j: j["status"] == "completed")
+    logged = capfd.readouterr()
+    text = logged.out + logged.err + caplog.text
+    for person in world.people.values():
+        assert person.key not in text
+        assert person.seed.hex() not in text
+    assert "lease ended" in text
+    assert "private" not in text
 
 
 async def test_a_lapsed_lease_leaves_no_receipt(world: World) -> None:

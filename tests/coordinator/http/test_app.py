@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from coordinator.http.app import build_app
+from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from coordinator.http.table import ROUTES
 from coordinator.principals import make_key
 from tests.support.world import World, open_world
@@ -61,6 +64,27 @@ async def test_every_error_is_a_problem_document(world: World) -> None:
             assert reply.headers["Content-Type"].startswith("application/problem+json")
             check_problem(reply.json, status)
             assert reply.headers["X-Request-Id"] == reply.json["request_id"]
+
+
+async def test_a_mistake_of_ours_says_nothing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(call: Call) -> Answer:
+        raise RuntimeError(call.raw_body.decode())
+
+    route = Route("POST", "/fail", fail, "Fails", "Test", roles=PUBLIC)
+    runner = web.AppRunner(build_app([route], world.coordinator), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    async with world.session.post(f"http://{host}:{port}/fail", data=b"my secret") as response:
+        text = await response.text()
+    await runner.cleanup()
+    check_problem(json.loads(text), 500)
+    assert json.loads(text)["error_code"] == "INTERNAL_ERROR"
+    logged = capsys.readouterr()
+    assert "RuntimeError" in logged.out + logged.err
+    assert "my secret" not in text + logged.out + logged.err
 
 
 async def test_a_request_id_is_taken_over_if_it_is_one(world: World) -> None:
@@ -140,6 +164,20 @@ async def test_no_route_answers_garbage_with_a_5xx(world: World) -> None:
                     continue
                 reply = await world.call(route.method, path, roles[0], data=body)
                 assert reply.status < 500, (route.path, text, body, reply)
+
+
+async def test_an_error_is_named_by_its_pointer(world: World) -> None:
+    for body, pointers in (
+        ({"prompt": "a", "model": 1}, {"/model"}),
+        ({"prompt": "a", "model": {"requirements": [1]}}, {"/model", "/model/requirements/0"}),
+        ({"prompt": "a", "params": {"max_tokens": "5"}}, {"/params/max_tokens"}),
+        ({"prompt": "a", "resources": {"gpu": []}}, {"/resources/gpu"}),
+        ([], {""}),
+    ):
+        reply = await world.call("POST", "/v1/jobs", "client", body)
+        assert {error["pointer"] for error in reply.json["errors"]} == pointers, reply.json
+    missing = await world.call("POST", "/v1/miners/register", "miner", {"capabilities": []})
+    assert [error["pointer"] for error in missing.json["errors"]] == ["/miner_id"]
 
 
 async def test_compressed_bodies(world: World) -> None:
