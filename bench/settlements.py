@@ -25,7 +25,7 @@ from ledger.terms import PriceTerms, ReceiptTerms, Terms
 from ledger.transactions import JobClaim, JobSettle, JobSubmit, MinerRegister, Payload
 from zk.devkey import load_dev_proving_key, load_dev_verifying_key
 from zk.prover import prove
-from zk.statement import PublicInputs, Witness
+from zk.statement import PER_UNIT, PublicInputs, Witness
 from zk.verifier import verify, verify_batch
 
 TARGET = 200
@@ -95,12 +95,12 @@ def prepare_job(number: int, now: int) -> Prepared:
         deadline=now + 3_600_000,
         model=bytes(32),
         input_hash=bytes(32),
-        salt=terms.derive_salt(bytes(32), b"offer", job),
+        salt=terms.derive_salt(bytes(32), terms.OFFER_SALT, job),
     )
     submit = JobSubmit(
         idempotency_tag=tag,
         service="llm_inference",
-        billing=terms.PER_UNIT,
+        billing=PER_UNIT,
         coordinator=NODE.address,
         escrow=ESCROW,
         job_commit=terms.commit_terms(opening),
@@ -108,7 +108,7 @@ def prepare_job(number: int, now: int) -> Prepared:
         execution_limit=3_600_000,
         total_deadline=now + 3_600_000,
     )
-    price = PriceTerms(PRICE, terms.derive_salt(bytes(32), b"price", job))
+    price = PriceTerms(PRICE, terms.derive_salt(bytes(32), terms.PRICE_SALT, job))
     return Prepared(job, submit, opening, price, WALLETS[number % MINERS])
 
 

@@ -97,31 +97,10 @@ def encode_bundle(
     """Return the bundle of a settled receipt."""
     return ReceiptBundle(
         receipt=receipt,
-        opening=encode_opening(opening),
+        opening=terms.write_opening(opening),
         settlement=encode_base64url(codec.encode(settled)),
         state=encode_base64url(codec.encode(state)),
     )
-
-
-def encode_opening(opening: ReceiptTerms) -> dict[str, Any]:
-    """Return a receipt's opening as JSON members, its hashes in hex."""
-    return {
-        name: value.hex() if isinstance(value, bytes) else value
-        for name, value in msgspec.structs.asdict(opening).items()
-    }
-
-
-def decode_opening(members: dict[str, Any]) -> ReceiptTerms:
-    """Return the opening of JSON members. Raises `Rejected(MALFORMED)`."""
-    try:
-        plain = {
-            **members,
-            "result_hash": bytes.fromhex(members["result_hash"]),
-            "salt": bytes.fromhex(members["salt"]),
-        }
-        return msgspec.convert(plain, ReceiptTerms, strict=True)
-    except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
-        raise Rejected(Rejection.MALFORMED, f"not an opening of a receipt: {error}") from None
 
 
 def decode_bundle(data: bytes) -> ReceiptBundle:
@@ -138,7 +117,7 @@ def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt
     """Return what the bundle proves, every link having been checked. Raises `Rejected`."""
     committee = Committee(anchor.chain_id, anchor.authorities)
     core, public_key = parse_receipt(bundle.receipt)
-    opening = decode_opening(bundle.opening)
+    opening = _read_opening(bundle.opening)
     settled = _decode_part(bundle.settlement, SettlementPart)
     state = _decode_part(bundle.state, StatePart)
     verify_finality(settled.header, settled.finality, committee)
@@ -159,6 +138,13 @@ def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt
         settled=event,
         signers=len(settled.finality.certificate.signers),
     )
+
+
+def _read_opening(members: dict[str, Any]) -> ReceiptTerms:
+    try:
+        return terms.read_opening(members, ReceiptTerms)
+    except ValueError as error:
+        raise Rejected(Rejection.MALFORMED, f"not an opening of a receipt: {error}") from None
 
 
 def _decode_part(text: str, kind: type[Any]) -> Any:

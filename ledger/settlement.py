@@ -21,9 +21,10 @@ from ledger.rejection import Rejected, Rejection
 from ledger.state import get_miner
 from ledger.transactions import JobSettle
 from ledger.types import add_capped
-from zk.statement import PublicInputs, compute_context
+from zk.statement import PublicInputs, address_to_field, compute_context
 
-_SETTLE_KIND = 7
+SETTLE_KIND = 7
+"""The kind number of `JobSettle`, which the proof's context names (rule P2.4)."""
 
 
 def compute_public_inputs(
@@ -38,14 +39,14 @@ def compute_public_inputs(
         price_commit=terms.check_commitment(lease.price_commit),
         receipt_commit=receipt_commit,
         amount=payload.amount,
-        payee=int.from_bytes(lease.payee, "big"),
+        payee=address_to_field(lease.payee),
         claim_time=lease.claimed_at,
         billing=job.billing,
         epoch_time=payload.epoch_time,
         context=compute_context(
             chain_id,
             key_id,
-            _SETTLE_KIND,
+            SETTLE_KIND,
             payload.job,
             lease.number,
             lease.payee,

@@ -1,11 +1,13 @@
 """The private terms of a job and how they are hidden: offers, prices and openings (rules J1, J2).
 
 The client, the coordinator and the miner build the proof's values with these functions alone, so
-that a commitment made by one opens for the others.
+that a commitment made by one opens for the others. What one hands to another is an opening as JSON.
 """
 
 import hmac
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any, Final, TypeVar
 
 import msgspec
 import rfc8785
@@ -14,10 +16,22 @@ from ledger import crypto
 from ledger.rejection import Rejected, Rejection
 from ledger.types import MAX_AMOUNT, Address, Amount, Hash, Time, Units
 from zk.field import decode_field, encode_field, to_field
-from zk.statement import Offer, Price, Receipt, commit_offer, commit_price, commit_receipt
+from zk.statement import (
+    Offer,
+    Price,
+    Receipt,
+    address_to_field,
+    commit_offer,
+    commit_price,
+    commit_receipt,
+)
 
-PER_UNIT = 0
-PER_SECOND = 1
+OFFER_SALT: Final = b"offer"
+PRICE_SALT: Final = b"price"
+RECEIPT_SALT: Final = b"receipt"
+"""Purposes of `derive_salt`, one for each commitment."""
+
+_HEX_MEMBERS: Final = frozenset({"job", "client", "model", "input_hash", "result_hash", "salt"})
 
 
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +67,9 @@ class ReceiptTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: Hash
 
 
+_Opening = TypeVar("_Opening", Terms, PriceTerms, ReceiptTerms)
+
+
 def compute_job_id(client: bytes, idempotency_tag: bytes) -> bytes:
     """Return a job's id: the same client and tag give the same job at every node (rule J1)."""
     return crypto.hash_tagged(crypto.TAG_JOB, client, idempotency_tag)
@@ -77,7 +94,7 @@ def build_offer(terms: Terms) -> Offer:
     """Return the terms as the proof's field elements."""
     return Offer(
         job=to_field(terms.job),
-        client=int.from_bytes(terms.client, "big"),
+        client=address_to_field(terms.client),
         max_units=terms.max_units,
         max_price=terms.max_price,
         not_before=terms.not_before,
@@ -116,8 +133,32 @@ def commit_price_terms(terms: PriceTerms) -> bytes:
 
 def commit_receipt_terms(terms: ReceiptTerms, job: bytes, payee: bytes) -> bytes:
     """Return `receipt_commit` (32 bytes) for a 32-byte job id and a 20-byte payee."""
-    receipt = commit_receipt(build_receipt(terms), to_field(job), int.from_bytes(payee, "big"))
+    receipt = commit_receipt(build_receipt(terms), to_field(job), address_to_field(payee))
     return encode_field(receipt)
+
+
+def write_opening(opening: Terms | PriceTerms | ReceiptTerms) -> dict[str, Any]:
+    """Return an opening as JSON members: hashes and the client's address in lower-case hex."""
+    return {
+        name: value.hex() if name in _HEX_MEMBERS else value
+        for name, value in msgspec.structs.asdict(opening).items()
+    }
+
+
+def read_opening(members: Mapping[str, Any], kind: type[_Opening]) -> _Opening:
+    """Return the opening in JSON members, none missing and none unknown. Raises `ValueError`."""
+    plain = {
+        name: _read_hex(name, value) if name in _HEX_MEMBERS else value
+        for name, value in members.items()
+    }
+    return msgspec.convert(plain, kind)
+
+
+def _read_hex(name: str, value: object) -> bytes:
+    # `fromhex` alone takes capitals and white space too: other texts for the same opening.
+    if not isinstance(value, str) or bytes.fromhex(value).hex() != value:
+        raise ValueError(f"{name} is not lower-case hex")
+    return bytes.fromhex(value)
 
 
 def check_commitment(commitment: bytes) -> int:

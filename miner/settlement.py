@@ -6,21 +6,17 @@ settlement is built again.
 
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from aitbc.wallet import SignedTransaction, Wallet
 from ledger import crypto, terms
 from ledger.receipts import ReceiptCore, sign_receipt
+from ledger.settlement import SETTLE_KIND
 from ledger.terms import PriceTerms
 from ledger.transactions import JobSettle
 from miner.work import LeaseRecord, Outcome, Work
 from zk.field import decode_field
 from zk.statement import PublicInputs, Witness, address_to_field, compute_context
 
-PRICE_PURPOSE: Final = b"price"
-RECEIPT_PURPOSE: Final = b"receipt"
 UNIT_TYPES: Final = {"llm_inference": "token"}
-SETTLE_KIND: Final = 7
 
 
 class Identity(NamedTuple):
@@ -35,13 +31,13 @@ class Identity(NamedTuple):
 
 def build_price_terms(wallet: Wallet, job: bytes, price: int) -> PriceTerms:
     """Return the opening of the price commitment that a claim carries."""
-    salt = terms.derive_salt(wallet.derive_salt_secret(), PRICE_PURPOSE, job)
+    salt = terms.derive_salt(wallet.derive_salt_secret(), terms.PRICE_SALT, job)
     return PriceTerms(price=price, salt=salt)
 
 
 def derive_receipt_salt(wallet: Wallet, job: bytes) -> bytes:
     """Return the salt of the receipt commitment."""
-    return terms.derive_salt(wallet.derive_salt_secret(), RECEIPT_PURPOSE, job)
+    return terms.derive_salt(wallet.derive_salt_secret(), terms.RECEIPT_SALT, job)
 
 
 def compute_amount(work: Work) -> int:
@@ -107,8 +103,8 @@ def build_report(identity: Identity, work: Work, transaction: SignedTransaction)
         "completed_ms": receipt.completed,
         "engine": outcome.engine,
         "receipt": sign_receipt(identity.wallet.seed, build_core(identity, work)),
-        "receipt_opening": _write_hex(receipt),
-        "price_opening": _write_hex(price),
+        "receipt_opening": terms.write_opening(receipt),
+        "price_opening": terms.write_opening(price),
         "transaction": transaction.raw.hex(),
     }
 
@@ -155,10 +151,3 @@ def _get_outcome(work: Work) -> Outcome:
 def _get_lease(work: Work) -> LeaseRecord:
     assert work.lease is not None
     return work.lease
-
-
-def _write_hex(opening: msgspec.Struct) -> dict[str, Any]:
-    return {
-        name: value.hex() if isinstance(value, bytes) else value
-        for name, value in msgspec.structs.asdict(opening).items()
-    }

@@ -1,20 +1,23 @@
 """Decides whether a leased job is what was escrowed for, before any work is spent on it."""
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 import rfc8785
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
-from ledger.terms import Terms, compute_content_hash, compute_model_hash, find_uncovered_terms
+from ledger.terms import (
+    Terms,
+    compute_content_hash,
+    compute_model_hash,
+    find_uncovered_terms,
+    read_opening,
+)
 
 MAX_SEALED_CHARACTERS: Final = 8_192
-_BYTES_MEMBERS: Final = ("job", "client", "model", "input_hash", "salt")
 
 
 class TermsRefusedError(Exception):
@@ -29,18 +32,8 @@ def open_terms(sealed: str, key: PrivateKey) -> Terms:
         members = json.loads(SealedBox(key).decrypt(base64.b64decode(sealed, validate=True)))
         if not isinstance(members, dict):
             raise ValueError("not an object")
-        for name in _BYTES_MEMBERS:
-            members[name] = bytes.fromhex(members[name])
-        return msgspec.convert(members, Terms)
-    except (
-        binascii.Error,
-        CryptoError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-        msgspec.ValidationError,
-    ) as error:
+        return read_opening(members, Terms)
+    except (CryptoError, ValueError, RecursionError) as error:
         raise TermsRefusedError(f"the sealed terms do not open: {error}") from None
 
 

@@ -10,7 +10,6 @@ from consensus.messages import FinalityProof
 from consensus.receipt_bundle import (
     SettlementPart,
     StatePart,
-    decode_opening,
     encode_bundle,
 )
 from coordinator import tables
@@ -18,6 +17,7 @@ from coordinator.receipt_documents import build_document
 from coordinator.tables import JobRow, ReceiptRow
 from ledger import codec, merkle
 from ledger.entries import Job, job_key
+from ledger.terms import ReceiptTerms, read_opening
 from node.chain_store import ChainStore
 from node.database import Database
 
@@ -42,7 +42,7 @@ async def build_receipt_bundle(
     state = await _build_state(store, job_id)
     if settled is None or state is None:
         return None
-    opening = decode_opening(json.loads(receipt.opening))
+    opening = read_opening(json.loads(receipt.opening), ReceiptTerms)
     return msgspec.to_builtins(  # type: ignore[no-any-return]
         encode_bundle(build_document(receipt), opening, settled, state)
     )

@@ -33,9 +33,9 @@ from coordinator.http.routing import ANY_ROLE, CLIENTS, Answer, Bucket, Call, Ro
 from coordinator.job_rows import JOBS, JobRecord
 from coordinator.phases import ENDED, Status
 from coordinator.principals import Role
+from ledger import terms
 from ledger.entries import LEASE_STATES
 from ledger.state import get_job
-from ledger import terms
 from ledger.terms import Terms
 from ledger.transactions import VerifiedTransaction
 

@@ -1,3 +1,4 @@
+import json
 from hashlib import sha256
 from typing import Any
 
@@ -117,3 +118,36 @@ def test_terms_that_the_escrow_covers() -> None:
     assert terms.find_uncovered_terms(TERMS, bytes(32), 50_000) is not None
     huge = msgspec.structs.replace(TERMS, max_units=2**40 - 1, max_price=2**63 - 1)
     assert terms.find_uncovered_terms(huge, terms.commit_terms(huge), 2**63 - 1) is not None
+
+
+def test_an_opening_is_read_back_from_json() -> None:
+    def carry(opening: Terms | PriceTerms | ReceiptTerms) -> Any:
+        return json.loads(json.dumps(terms.write_opening(opening)))
+
+    assert terms.read_opening(carry(TERMS), Terms) == TERMS
+    assert terms.read_opening(carry(PRICE), PriceTerms) == PRICE
+    assert terms.read_opening(carry(RECEIPT), ReceiptTerms) == RECEIPT
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"salt": PRICE.salt.hex().upper()},
+        {"salt": " " + PRICE.salt.hex()},
+        {"salt": PRICE.salt.hex()[2:]},
+        {"salt": 1},
+        {"salt": None},
+        {"price": "90"},
+        {"price": -1},
+        {"price": True},
+        {"more": 1},
+    ],
+)
+def test_what_is_no_opening_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        terms.read_opening({**terms.write_opening(PRICE), **changes}, PriceTerms)
+
+
+def test_an_opening_lacks_no_member() -> None:
+    with pytest.raises(ValueError):
+        terms.read_opening({"price": 90}, PriceTerms)

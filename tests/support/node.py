@@ -35,7 +35,7 @@ from node.run import run_node
 from node.settings import load_settings
 from zk.devkey import load_dev_proving_key, load_dev_verifying_key
 from zk.prover import prove
-from zk.statement import PublicInputs, Witness
+from zk.statement import PER_UNIT, PublicInputs, Witness
 
 AIT = 10**9
 NODE = Wallet(bytes([3]) * 32)
@@ -148,12 +148,12 @@ class RunningNode:
             deadline=now + 300_000,
             model=terms.compute_model_hash("model@1"),
             input_hash=terms.compute_content_hash({"prompt": "never on the chain"}),
-            salt=terms.derive_salt(bytes(32), b"offer", job),
+            salt=terms.derive_salt(bytes(32), terms.OFFER_SALT, job),
         )
         payload = JobSubmit(
             idempotency_tag=tag,
             service="llm_inference",
-            billing=terms.PER_UNIT,
+            billing=PER_UNIT,
             coordinator=NODE.address,
             escrow=escrow,
             job_commit=terms.commit_terms(opening),
@@ -166,7 +166,8 @@ class RunningNode:
     async def settle_job(self, tag: bytes, miner: str = "miner_one") -> SettledJob:
         """Take a job from escrow to settlement, with a proof under the DEV key."""
         job, submit, opening = self.build_submit(tag)
-        price = PriceTerms(opening.max_price // 2, terms.derive_salt(bytes(32), b"price", job))
+        salt = terms.derive_salt(bytes(32), terms.PRICE_SALT, job)
+        price = PriceTerms(opening.max_price // 2, salt)
         submitted = await self.send(CLIENT, submit)
         claim = JobClaim(job, miner, terms.commit_price_terms(price))
         claimed = await self.send(MINER, claim)
@@ -176,7 +177,7 @@ class RunningNode:
             started=lease.claimed_at,
             completed=lease.claimed_at + 5,
             result_hash=terms.compute_content_hash({"text": "never on the chain"}),
-            salt=terms.derive_salt(bytes(32), b"receipt", job),
+            salt=terms.derive_salt(bytes(32), terms.RECEIPT_SALT, job),
         )
         settle = JobSettle(
             job=job,

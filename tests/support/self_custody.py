@@ -6,7 +6,6 @@ from typing import Any
 
 from nacl.public import PrivateKey, SealedBox
 
-from coordinator.job_terms import read_terms
 from ledger import codec, receipts, terms, transactions
 from ledger.crypto import compute_address, compute_public_key, format_address
 from ledger.receipts import ReceiptCore
@@ -39,7 +38,7 @@ async def sign_job(world: World, body: dict[str, Any], who: str = "holder") -> d
     asked = await world.call("POST", "/v1/jobs", who, body)
     assert (asked.status, asked.json["error_code"]) == (422, "SIGNATURE_NEEDED"), asked
     payload = codec.decode(bytes.fromhex(asked.json["payload"]), JobSubmit, 8_192)
-    opening = read_terms({**asked.json["terms"], "salt": SALT.hex()})
+    opening = terms.read_opening({**asked.json["terms"], "salt": SALT.hex()}, Terms)
     assert terms.compute_content_hash(asked.json["content"]) == opening.input_hash
     signed = JobSubmit(
         **{
@@ -78,7 +77,7 @@ def build_claim(world: World, job_id: str, name: str = "miner_digger") -> JobCla
 def open_lease(claimed: dict[str, Any]) -> Terms:
     """Return the terms that came sealed with a lease."""
     sealed = base64.b64decode(claimed["terms_sealed"])
-    return read_terms(json.loads(SealedBox(BOX_KEY).decrypt(sealed)))
+    return terms.read_opening(json.loads(SealedBox(BOX_KEY).decrypt(sealed)), Terms)
 
 
 async def build_completion(
