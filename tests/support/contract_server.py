@@ -48,8 +48,9 @@ def read_clock() -> int:
 
 class ContractServer:
     """One chain, one coordinator. `faults[route]` is used up from the front: an HTTP status to
-    answer with, "cut" to do the work and lose the answer, "drop" to lose the request, "forget" to say yes and
-    do nothing."""
+    answer with, "cut" to do the work and lose the answer, "drop" to lose the request, "forget" to
+    say yes and do nothing.
+    """
 
     def __init__(self) -> None:
         key = load_dev_verifying_key()
