@@ -200,12 +200,12 @@ def _to_pointer(location: tuple[int | str, ...], value: Any, is_missing: bool) -
     """Return where in the body an error is; a location also names alternatives of a schema."""
     pointer = ""
     for number, part in enumerate(location):
-        if isinstance(value, dict) and part in value:
+        is_last = number == len(location) - 1
+        try:
             value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        elif not (is_missing and number == len(location) - 1):
-            continue
+        except (KeyError, IndexError, TypeError):
+            if not (is_missing and is_last):
+                continue
         pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
     return pointer
 
