@@ -30,7 +30,7 @@ OTHER_KEY = bytes(32)
 
 def insert(value: bytes) -> Callable[[Connection], None]:
     def work(connection: Connection) -> None:
-        connection.exec_driver_sql("insert into mempool (raw) values (?)", (value,))
+        connection.exec_driver_sql("insert into mempool (entries) values (?)", (value,))
 
     return work
 
@@ -192,8 +192,8 @@ async def test_works_that_wait_together_share_a_commit(tmp_path: Path) -> None:
 
 def fail_after_insert(connection: Connection) -> None:
     insert(b"undone")(connection)
-    connection.exec_driver_sql("insert into mempool (sequence, raw) values (1, 'taken')")
-    connection.exec_driver_sql("insert into mempool (sequence, raw) values (1, 'taken')")
+    connection.exec_driver_sql("insert into mempool (first, entries) values (1, 'taken')")
+    connection.exec_driver_sql("insert into mempool (first, entries) values (1, 'taken')")
 
 
 async def test_readers_go_on_while_a_write_is_open(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     def fill(connection: Connection) -> None:
         draw = random.Random(5)
         rows = [(number, draw.randbytes(2_000)) for number in range(ROWS)]
-        connection.exec_driver_sql("insert into mempool (sequence, raw) values (?, ?)", rows)
+        connection.exec_driver_sql("insert into mempool (first, entries) values (?, ?)", rows)
 
     database.write_now(fill)
     database.close_now()
@@ -43,7 +43,7 @@ def check_whole(folder: Path, key: bytes) -> None:
     draw = random.Random(5)
     rows = database.read_now(
         lambda connection: connection.exec_driver_sql(
-            "select sequence, raw from mempool order by sequence"
+            "select first, entries from mempool order by first"
         ).fetchall()
     )
     assert [tuple(row) for row in rows] == [(n, draw.randbytes(2_000)) for n in range(ROWS)]
