@@ -31,9 +31,6 @@ class NodeSettings(BaseSettings):
     api_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         8001, description="Port of the HTTP API; 0 takes a free one."
     )
-    public_url: str | None = Field(
-        None, description="Where others reach this API; shown to clients of other coordinators."
-    )
     db_encryption_enabled: bool = Field(
         True, description="False is refused unless the chain is marked DEV."
     )
@@ -64,9 +61,6 @@ class NodeSettings(BaseSettings):
     )
     job_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
         3_600, description="Total deadline of a job that names none."
-    )
-    queue_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
-        600, description="How long a job waits for a miner at most."
     )
     retention_seconds: Annotated[int, Field(ge=60)] = Field(
         7 * 86_400, description="How long inputs and results are kept after a job ended."
@@ -112,9 +106,6 @@ class NodeSettings(BaseSettings):
 
     def get_node_password_path(self) -> Path:
         return self.node_password_path or self.data / "node.password"
-
-    def get_genesis_path(self) -> Path:
-        return self.data / "genesis.json"
 
 
 def load_settings(**flags: Any) -> NodeSettings:
