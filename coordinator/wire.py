@@ -17,7 +17,7 @@ FILE_PREFIX: Final = "file_"
 
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,9}))?", re.ASCII)
 _BASE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DATE_TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
@@ -93,16 +93,6 @@ def _check_time(time_ms: int) -> int:
     return time_ms
 
 
-def parse_hex(text: str, length: int | None = None) -> bytes:
-    """Return the bytes of lower-case hex, of `length` bytes if given. Raises `ValueError`."""
-    if _HEX.fullmatch(text) is None:
-        raise ValueError("not lower-case hex")
-    data = bytes.fromhex(text)
-    if length is not None and len(data) != length:
-        raise ValueError(f"{length} bytes of hex are expected")
-    return data
-
-
 def format_job_id(job: bytes) -> str:
     """Return a job's id as the API writes it."""
     return JOB_PREFIX + job.hex()
@@ -122,6 +112,6 @@ def parse_id(text: str, *prefixes: str) -> bytes | None:
     """Return the 32 bytes behind one of the prefixes, or None when it is no such id."""
     for prefix in prefixes:
         rest = text.removeprefix(prefix)
-        if text.startswith(prefix) and len(rest) == 64 and _HEX.fullmatch(rest):
+        if text.startswith(prefix) and _HASH.fullmatch(rest):
             return bytes.fromhex(rest)
     return None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import sqlcipher3
 
+from ledger.keystore import sync_folder
 from node import sqlcipher
 from node.database_errors import DatabaseError, DatabaseExists
-from node.key_file import sync_folder
 
 
 def backup(path: Path, key: bytes | None, destination: Path, *, is_dev: bool = False) -> None:

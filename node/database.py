@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from ledger.keystore import sync_folder
 from node import sqlcipher
 from node.database_errors import (
     DatabaseBusy,
@@ -25,7 +26,6 @@ from node.database_errors import (
     DatabaseKeyMissing,
     DatabaseStopped,
 )
-from node.key_file import sync_folder
 
 T = TypeVar("T")
 

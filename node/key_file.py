@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from ledger.keystore import sync_folder
 from node.database_errors import (
     DatabaseExists,
     DatabaseKeyMissing,
@@ -78,12 +79,3 @@ def write_key(path: Path, key: bytes) -> None:
     finally:
         os.close(descriptor)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

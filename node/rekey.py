@@ -8,6 +8,7 @@ cut short.
 import os
 from pathlib import Path
 
+from ledger.keystore import sync_folder
 from node import sqlcipher
 from node.database_errors import (
     DatabaseDamaged,
@@ -15,7 +16,7 @@ from node.database_errors import (
     DatabaseKeyWrong,
     DatabaseMissing,
 )
-from node.key_file import create_key, get_new_key_path, read_key, sync_folder, write_key
+from node.key_file import create_key, get_new_key_path, read_key, write_key
 
 
 def find_key(path: Path, key_path: Path) -> bytes:

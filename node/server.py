@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 from hashlib import sha256
-from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
@@ -109,7 +108,7 @@ def read_proving_key(services: Services) -> bytes:
     """Return the .zkey that custodial miners' receipts are proved with. Raises `OperatorError`."""
     path, key_id = services.settings.proving_key_path, services.genesis.proof.key_id
     if path is None and devkey.is_dev_key(key_id):
-        return resources.files("zk.keys").joinpath(devkey.DEV_PROVING_KEY_FILE).read_bytes()
+        return devkey.read_dev_zkey()
     if path is None:
         raise ProvingKeyRefused("set proving_key_path to the ceremony's .zkey of this chain")
     try:

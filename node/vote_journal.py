@@ -27,9 +27,9 @@ from consensus.sign_state import (
 from consensus.verification import Committee
 from ledger import crypto
 from ledger.blocks import Block, compute_header_hash
+from ledger.keystore import sync_folder
 from ledger.rejection import Rejected
 from node.exit_codes import ExitCode, OperatorError
-from node.key_file import sync_folder
 
 COMPACT_BYTES = 16 * 1024 * 1024
 """A longer file is rewritten without what lies below the final head."""

@@ -12,6 +12,7 @@ from coordinator.principals import Role
 from genesis.document import compute_chain_id
 from node.backup import backup
 from node.chain_store import ChainStore
+from node.clock import get_wall_time
 from node.database import Database
 from node.folder import TABLES, FolderLock, FolderLocked, get_address, open_genesis
 from node.rekey import find_key
@@ -24,7 +25,7 @@ _SECONDS_BETWEEN_NOTES = 2.0
 def make_operator_key(data: Path, seed: bytes) -> str:
     """Return the first operator's API key of a new node, for the account of the node itself."""
     coordinator = get_address(seed)
-    now = time.time_ns() // 1_000_000
+    now = get_wall_time()
 
     def work(connection: Any) -> str:
         account = accounts.find_or_add_account(connection, coordinator, now)

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from coordinator import wire
 from coordinator.http.problems import Problem, not_found
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from node.routes.models import Page, PageQuery
@@ -15,7 +16,6 @@ M = TypeVar("M", bound=BaseModel)
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 TAG: Final = "Explorer"
-_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEIGHT: Final = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 
 Fetch = Callable[[int | None, int], Awaitable[Sequence[M]]]
@@ -38,11 +38,7 @@ def parse_height(text: str) -> int | None:
 
 def parse_hash(text: str, *prefixes: str) -> bytes | None:
     """Return the 32 bytes of bare hex, or of hex behind one of the prefixes; else None."""
-    for prefix in (*prefixes, ""):
-        rest = text.removeprefix(prefix)
-        if text.startswith(prefix) and _HASH.fullmatch(rest):
-            return bytes.fromhex(rest)
-    return None
+    return wire.parse_id(text, *prefixes, "")
 
 
 def require_hash(text: str, what: str, *prefixes: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from ledger.blocks import Authority
 from ledger.keystore import LOW_COST, Keystore, write_private_file
 from ledger.parameters import Parameters
 from ledger.types import UNITS_PER_AIT
+from node.clock import get_wall_time
 from node.database import Database
 from node.folder import TABLES, create_folder, get_address
 from node.key_file import read_key
@@ -68,7 +68,7 @@ class KeyDesk:
     def __init__(self, data: Path, seed: bytes) -> None:
         self._coordinator = get_address(seed)
         self._sealing_key = derive_sealing_key(seed)
-        self._now = time.time_ns() // 1_000_000
+        self._now = get_wall_time()
         key = read_key(data / "database.key")
         self.database = Database.open(data / "node.db", key, tables=TABLES)
 

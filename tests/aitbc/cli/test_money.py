@@ -20,7 +20,22 @@ def test_decimal_ait_is_exact(text: str, base: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "+1", "1.", ".5", "1e3", "1.0000000001", "1,5", "9223372037", "١", "1 "]
+    "text",
+    [
+        "",
+        "-1",
+        "+1",
+        "1.",
+        ".5",
+        "1e3",
+        "1.0000000001",
+        "1,5",
+        "9223372037",
+        "01",
+        "1_000",
+        "١",
+        "1 ",
+    ],
 )
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(CommandError):
