@@ -10,7 +10,6 @@ from ledger.types import MAX_AMOUNT, MAX_UNITS
 PROMPT_MARGIN: Final = 64
 """Tokens that a chat template adds around a prompt."""
 DEFAULT_MAX_TOKENS: Final = 256
-MAX_MAX_TOKENS: Final = 131_072
 _TOKENS_PER_SECOND: Final = 25
 _BYTES_PER_TOKEN: Final = 4
 

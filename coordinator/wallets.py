@@ -28,7 +28,6 @@ from ledger.transactions import (
     MinerRegister,
     MinerUpdate,
     Payload,
-    Transaction,
     Transfer,
     VerifiedTransaction,
 )
@@ -269,11 +268,6 @@ def set_state(connection: Connection, ids: list[bytes], state: str, code: int = 
     connection.execute(
         table.update().where(table.c.transaction_id.in_(ids)).values(state=state, code=code)
     )
-
-
-def read_payload(row: TransactionRow) -> Transaction:
-    """Return the transaction of a row."""
-    return transactions.decode_transaction(row.raw)
 
 
 def _sum_pending(connection: Connection, address: bytes) -> tuple[int, int | None]:

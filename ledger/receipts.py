@@ -17,7 +17,6 @@ from ledger import crypto
 from ledger.rejection import Rejected, Rejection
 
 UNSIGNED_MEMBERS = ("signature", "attestations")
-MAX_RECEIPT_BYTES = 16_384
 ALGORITHM = "Ed25519"
 
 WholeNumber = Annotated[int, Meta(ge=0, le=2**53 - 1)]

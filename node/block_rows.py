@@ -66,12 +66,6 @@ def read_header(raw: RawConnection, height: int) -> Header | None:
     return _headers.decode(row[0]) if row else None
 
 
-def read_hash(raw: RawConnection, height: int) -> bytes | None:
-    """Return the hash of the block at a height."""
-    row = raw.execute("select hash from blocks where height = ?", (height,)).fetchone()
-    return row[0] if row else None
-
-
 def write_sign_sequence(raw: RawConnection, sequence: int) -> None:
     """Keep how many signatures of the node's key lie behind this block (rule C11)."""
     raw.execute(
