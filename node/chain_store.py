@@ -176,7 +176,10 @@ class ChainStore:
         )
 
     def iterate_blocks(self, first: int = 0) -> Iterator[FinalBlock]:
-        """Yield the final blocks from a height on; for start-up and verification."""
+        """Yield the final blocks from a height on; for start-up and verification.
+
+        Raises `DatabaseDamaged`.
+        """
         while blocks := self._read_step(first):
             yield from blocks
             first = blocks[-1].header.height + 1
@@ -197,9 +200,12 @@ class ChainStore:
         return head
 
     def _read_step(self, first: int) -> list[FinalBlock]:
-        return self.database.read_now(
-            lambda connection: block_rows.read_blocks(get_raw(connection), first, _BLOCKS_PER_STEP)
-        )
+        with _naming_damage(self.database.path):
+            return self.database.read_now(
+                lambda connection: block_rows.read_blocks(
+                    get_raw(connection), first, _BLOCKS_PER_STEP
+                )
+            )
 
     def _advance(
         self, block: FinalBlock, pairs: list[tuple[int, int]], batch: Batch | None

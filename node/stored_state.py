@@ -18,6 +18,7 @@ from ledger.entries import Entry, Job, compute_due_time
 from ledger.state import Changes
 from ledger.state_tree import NodeKey
 from node import sorted_tail, state_tail
+from node.database_errors import DatabaseDamaged
 from node.generation_cache import GenerationCache
 from node.sorted_tail import SortedTail, compute_term
 from node.sqlcipher import RawConnection
@@ -107,6 +108,7 @@ class StoredState:
         """Yield every entry as (leaf, key, canonical value), by leaf, while nothing is committed.
 
         For verification: whoever recomputes the root from these depends on no cache and no node.
+        Raises `DatabaseDamaged`.
         """
         newest = self._tail.collect(first)
         while first < self._leaf_count:
@@ -121,6 +123,8 @@ class StoredState:
                 if leaf in newest:
                     key, entry = newest[leaf]
                     step[leaf] = (leaf, key, codec.encode(entry))
+                if leaf not in step:
+                    raise DatabaseDamaged(f"entry {leaf} of the state is missing")
                 yield step[leaf]
             first = end
 

@@ -28,6 +28,8 @@ from zk.verifier import AnyBackend, Item, verify, verify_batch
 from zk.verifying_key import VerifyingKey
 
 MAX_FINALITY_BYTES = 4 * 1024 * 1024
+_ALWAYS = 2**64
+"""A clock behind every deadline, and more jobs than there are."""
 
 
 class ChainDamaged(OperatorError):
@@ -81,7 +83,8 @@ def verify_chain(
     state.commit(changes)
     head, stored = block.header, store.iterate_blocks(0)
     first = next(stored, None)
-    if first is None or first.header != head:
+    genesis_block = FinalBlock(head, compute_header_hash(head), (), (), (), b"")
+    if first != genesis_block:
         raise ChainDamaged("block 0 is not that of the genesis document")
     transactions = settlements = 0
     for final in stored:
@@ -122,10 +125,17 @@ def _verify_block(
 
 
 def _compare_state(store: ChainStore, state: MemoryState) -> None:
-    """Check that the stored state is the one that the blocks lead to."""
+    """Check that the stored state is the one that the blocks lead to, in every way it is read."""
     stored = store.state.iterate_entries()
     for number, (row, key) in enumerate(itertools.zip_longest(stored, state.leaves)):
         if row is None or key is None or row[:2] != (number, key):
             raise ChainDamaged(f"entry {number} of the state is missing, or one too many")
         if row[2] != codec.encode(state.entries[key]):
             raise ChainDamaged(f"entry {number} of the state has another value")
+        if store.state.get_leaf(key) != number:
+            raise ChainDamaged(f"entry {number} of the state is not found by its key")
+    for (level, index), node in state.nodes.items():
+        if store.state.get_node(level, index) != node:
+            raise ChainDamaged(f"node {index} of level {level} of the state tree differs")
+    if store.state.get_due_jobs(_ALWAYS, _ALWAYS) != state.get_due_jobs(_ALWAYS, _ALWAYS):
+        raise ChainDamaged("the list of deadlines is not that of the live jobs")
