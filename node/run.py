@@ -1,6 +1,6 @@
 """The composition root: a node, put together in numbered steps, and run until it is told to stop.
 
-`python -m node.run --data DIR`. Every `OperatorError` is a refusal to start or to go on: one line
+`python -m node --data DIR`. Every `OperatorError` is a refusal to start or to go on: one line
 on stderr and its own exit code (docs/operations.md).
 """
 
@@ -209,14 +209,10 @@ def refuse(error: OperatorError) -> ExitCode:
 
 def main() -> None:
     """The process: `--data DIR`, and every setting as `--name value`."""
-    parser = argparse.ArgumentParser(prog="python -m node.run")
+    parser = argparse.ArgumentParser(prog="python -m node")
     parser.add_argument("--accept-lost-votes", action="store_true")
     for name in NodeSettings.model_fields:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     flags = vars(parser.parse_args())
     accept = flags.pop("accept_lost_votes")
     sys.exit(run(flags, accept_lost_votes=accept))
-
-
-if __name__ == "__main__":
-    main()
