@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from aitbc.cli.devnet.ports import find_free_port
 from aitbc.wallet import Wallet
 from genesis.document import (
     Allocation,
@@ -99,9 +99,9 @@ async def run_bench_node(
     )
     folder.create_folder(data, dump_genesis(genesis), NODE.seed)
     prepare(data)
-    port = _find_free_port()
+    port = find_free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "node.run", "--data", str(data), "--api-port", str(port),
+        sys.executable, "-m", "node", "--data", str(data), "--api-port", str(port),
         "--log-level", "error",
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
@@ -124,9 +124,3 @@ async def _wait_ready(session: aiohttp.ClientSession, url: str) -> None:
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.1)
-
-
-def _find_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -1,12 +1,12 @@
 """Retries, failover and limits, against real servers on loopback."""
 
-import socket
 import time
 from email.utils import formatdate
 
 import pytest
 
 from aitbc import calls, errors
+from aitbc.cli.devnet.ports import find_free_port
 from aitbc.models import Job
 from aitbc.transport import (
     Answer,
@@ -24,12 +24,6 @@ FAST = RetryPolicy(attempts=4, first_delay=0.001)
 SETTINGS = TransportSettings(api_key="aitbc_test", timeout=5, policy=FAST)
 JOB = {"job_id": "job_1", "status": "pending"}
 GET = calls.get_job("job_1")
-
-
-def find_closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def send(url: str | list[str], call: Call[Job] = GET) -> Job:
@@ -99,12 +93,12 @@ def test_a_retry_after_beyond_the_bound_is_raised() -> None:
 
 def test_the_next_address_takes_over() -> None:
     with serve(Prepared(200, JOB)) as server:
-        assert send([f"http://127.0.0.1:{find_closed_port()}", server.url]).job_id == "job_1"
+        assert send([f"http://127.0.0.1:{find_free_port()}", server.url]).job_id == "job_1"
 
 
 def test_a_dead_address_is_reported_as_not_sent() -> None:
     with pytest.raises(errors.ConnectionFailedError) as caught:
-        send(f"http://127.0.0.1:{find_closed_port()}")
+        send(f"http://127.0.0.1:{find_free_port()}")
     assert not caught.value.is_sent
 
 

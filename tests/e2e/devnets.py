@@ -3,7 +3,6 @@
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -91,12 +90,6 @@ def wait_for(find: Callable[[], T], seconds: float = START_SECONDS) -> T:
         assert time.monotonic() < end, "not in time"
         time.sleep(0.05)
     return found
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_tree(root: int) -> set[int]:

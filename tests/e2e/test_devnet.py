@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from aitbc.cli.devnet.ports import find_free_port
 from tests.e2e.devnets import (
     STOP_SECONDS,
     Devnet,
-    find_free_port,
     is_alive,
     run_command,
     running_devnet,

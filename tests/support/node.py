@@ -7,7 +7,6 @@ import asyncio
 import io
 import json
 import secrets
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from aitbc.cli.devnet.ports import find_free_port
 from aitbc.wallet import SignedTransaction, Wallet
 from genesis.document import (
     Allocation,
@@ -221,7 +221,7 @@ async def running_node(data: Path, **choices: Any) -> AsyncIterator[RunningNode]
 @asynccontextmanager
 async def reopened_node(data: Path, genesis: Genesis) -> AsyncIterator[RunningNode]:
     """Run a node on a folder that exists."""
-    port = _find_port()
+    port = find_free_port()
     url = f"http://127.0.0.1:{port}"
     task = asyncio.create_task(run_node(load_settings(data=data, api_port=port, log_level="error")))
     try:
@@ -266,13 +266,6 @@ async def _read(response: aiohttp.ClientResponse) -> Reply:
     is_json = response.content_type.endswith("json")
     body = await response.json(content_type=None) if is_json else await response.text()
     return Reply(response.status, response.headers, body)
-
-
-def _find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _build_entry(submit: JobSubmit) -> Job:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from aitbc.cli.demo.show import Show
 from aitbc.cli.devnet.network import clear_network
+from aitbc.cli.devnet.ports import find_free_port
 from aitbc.cli.devnet.processes import Child, start_child, stop_all
 from aitbc.cli.failures import CommandError
 from aitbc.cli.output import note
@@ -21,7 +21,6 @@ READY_SECONDS: Final = 600.0
 STOP_SECONDS: Final = 10.0
 
 _POLL_SECONDS: Final = 0.1
-_PORTS: Final = range(18_001, 19_000)
 _OWN_FILES: Final = ("devnet.log", "receipt.json")
 
 
@@ -31,7 +30,7 @@ def running_network(folder: Path, show: Show) -> Iterator[dict[str, Any]]:
     _clear(folder)
     network = folder / "network"
     command = [sys.executable, "-m", "aitbc.cli.main", "devnet", "--validators", "1"]
-    command += ["--data", str(network), "--base-port", str(_find_free_port())]
+    command += ["--data", str(network), "--base-port", str(find_free_port())]
     child = start_child("devnet", command, folder / "devnet.log")
     try:
         with show.waiting("starting a node and a miner") as waiting:
@@ -70,20 +69,6 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     if (folder / "network").exists():
         clear_network(folder / "network")
-
-
-def _find_free_port() -> int:
-    for port in _PORTS:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise CommandError(
-        f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free",
-        ExitCode.CONFIGURATION,
-        "stop other networks, then again",
-    )
 
 
 def _read_state(network: Path) -> dict[str, Any] | None:

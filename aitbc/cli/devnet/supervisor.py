@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from aitbc.cli.devnet.network import (
     find_network,
     write_json,
 )
+from aitbc.cli.devnet.ports import HOST, check_port
 from aitbc.cli.devnet.processes import (
     STOP_SECONDS,
     Child,
@@ -38,7 +38,6 @@ from aitbc.cli.failures import CommandError
 from aitbc.cli.output import note, print_json
 from node.exit_codes import ExitCode
 
-HOST: Final = "127.0.0.1"
 STATE_FILE: Final = "devnet.json"
 COMMAND: Final = (sys.executable, "-m", "aitbc.cli.main")
 MAX_VALIDATORS: Final = 1
@@ -279,20 +278,6 @@ def _create(folder: Path, wanted: Wanted) -> Network:
 
     note(f"making a new network in {folder}")
     return create_network(folder, wanted)
-
-
-def check_port(port: int) -> None:
-    """Raise `CommandError` when a port of this machine is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise CommandError(
-                f"port {port} cannot be used: {error.strerror}",
-                ExitCode.CONFIGURATION,
-                f"aitbc devnet --base-port {port + 100} …",
-            ) from None
 
 
 @contextmanager

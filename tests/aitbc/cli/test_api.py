@@ -1,10 +1,10 @@
-import socket
 import time
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from aitbc.cli.api import explain_failure
+from aitbc.cli.devnet.ports import find_free_port
 from aitbc.cli.main import app
 from aitbc.errors import (
     AITBCError,
@@ -20,12 +20,6 @@ def run(*arguments: str, key: str | None = "aitbc_key", url: str | None = None) 
     return CliRunner(
         env={"AITBC_API_KEY": key, "AITBC_API_URL": url, "AITBC_API_KEY_FILE": None}
     ).invoke(app, arguments)
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
