@@ -15,6 +15,12 @@ from ledger.terms import Terms
 
 IDEMPOTENCY_TAG: Final = b"aitbc/idempotency/1\x00"
 SALT_SECRET_TAG: Final = b"aitbc/salts/1\x00"
+OUTAGE_ALLOWANCE: Final = 30 * 86_400_000
+"""Milliseconds by which the offer's own deadline lies behind the chain's.
+
+An outage moves the chain's deadlines (rule D4) and cannot move a signed offer; without the room, a
+job that lived through one could not be settled. The chain's deadline is the one that binds.
+"""
 
 
 def make_idempotency_tag(address: bytes, key: str | None) -> bytes:
@@ -37,7 +43,7 @@ def get_terms(row: JobRow) -> Terms:
         max_units=row.max_units,
         max_price=row.max_price,
         not_before=0,
-        deadline=row.total_deadline,
+        deadline=row.total_deadline + OUTAGE_ALLOWANCE,
         model=terms.compute_model_hash(row.model),
         input_hash=row.input_hash,
         salt=row.salt,

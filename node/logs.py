@@ -40,3 +40,5 @@ def configure_logs(service: str, level: str, style: Literal["json", "console"]) 
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+    # It writes a piece of each request that it cannot parse, which may be a prompt or a key.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
