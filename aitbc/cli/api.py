@@ -1,4 +1,4 @@
-"""How a command reaches a node's HTTP API, and what each failure of it means to the user."""
+"""How a command reaches a node's HTTP API: its address, the key, the client."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -10,22 +10,6 @@ import typer
 
 from aitbc.cli.failures import CommandError
 from aitbc.cli.passwords import read_secret_line
-from aitbc.errors import (
-    AITBCError,
-    APIError,
-    AuthenticationError,
-    ConnectionFailedError,
-    InsufficientBalanceError,
-    JobAlreadyCompletedError,
-    JobFailedError,
-    JobNotCompletedError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    RequestTimeoutError,
-    ServerError,
-    WaitTimeoutError,
-)
 from node.exit_codes import ExitCode
 
 DEFAULT_URL: Final = "http://127.0.0.1:8001"
@@ -98,50 +82,3 @@ def open_transport(url: str, key_file: Path | None) -> Iterator[Callable[..., An
         yield send
     finally:
         transport.close()
-
-
-def explain_failure(error: AITBCError) -> CommandError:
-    """Return what a failure of the SDK means: the exit code and the next command."""
-    match error:
-        case RequestTimeoutError() | WaitTimeoutError():
-            return CommandError(str(error), ExitCode.TIMED_OUT, "aitbc node status")
-        case ConnectionFailedError():
-            return CommandError(
-                f"no answer from the API: {error}",
-                ExitCode.API_UNREACHABLE,
-                "start a node (aitbc devnet --validators 1 --data .devnet) or set AITBC_API_URL",
-            )
-        case JobFailedError():
-            return CommandError(str(error), ExitCode.JOB_NOT_COMPLETED, "aitbc jobs get JOB")
-        case AuthenticationError():
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, f"set {KEY_VARIABLE}; aitbc api-keys --help"
-            )
-        case PermissionDeniedError():
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, f"set {KEY_VARIABLE} to a key of that role"
-            )
-        case JobAlreadyCompletedError():
-            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs get JOB")
-        case InsufficientBalanceError():
-            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc account ADDRESS")
-        case NotFoundError():
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, "aitbc jobs list (with the owner's API key)"
-            )
-        case JobNotCompletedError():
-            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs wait JOB")
-        case RateLimitError():
-            seconds = f"{error.retry_after:.0f}" if error.retry_after is not None else "60"
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, f"wait {seconds} s, then the same command"
-            )
-        case ServerError():
-            return CommandError(str(error), ExitCode.API_UNREACHABLE, "aitbc node status")
-        case APIError():
-            problems = "".join(f"\n  {problem}" for problem in error.errors)
-            return CommandError(f"{error}{problems}", ExitCode.API_REFUSED, "correct the request")
-        case _:
-            return CommandError(
-                str(error), ExitCode.UNEXPECTED, "check that AITBC_API_URL is an AITBC node"
-            )

@@ -1,11 +1,29 @@
-"""How a command ends badly: one shape for every failure, on stderr, with a documented exit code."""
+"""How a command ends badly: one shape for every failure, on stderr, with a documented exit code.
+
+What each failure means to the user, and the command that comes next, stands here alone.
+"""
 
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from aitbc.errors import AITBCError
+from aitbc.errors import (
+    AITBCError,
+    APIError,
+    AuthenticationError,
+    ConnectionFailedError,
+    InsufficientBalanceError,
+    JobAlreadyCompletedError,
+    JobFailedError,
+    JobNotCompletedError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+    WaitTimeoutError,
+)
 from ledger.rejection import Rejected
 from node.exit_codes import ExitCode, OperatorError
 
@@ -46,8 +64,6 @@ class Commands(TyperGroup):
         except CommandError as error:
             failure = error
         except AITBCError as error:
-            from aitbc.cli.api import explain_failure
-
             failure = explain_failure(error)
         except OperatorError as error:
             code = error.exit_code
@@ -89,3 +105,50 @@ def _explain_keystore(error: Exception) -> CommandError:
         case _:
             next_step = "aitbc keys --help"
     return CommandError(str(error), code, next_step)
+
+
+def explain_failure(error: AITBCError) -> CommandError:
+    """Return what a failure of the SDK means: the exit code and the next command."""
+    match error:
+        case RequestTimeoutError() | WaitTimeoutError():
+            return CommandError(str(error), ExitCode.TIMED_OUT, "aitbc node status")
+        case ConnectionFailedError():
+            return CommandError(
+                f"no answer from the API: {error}",
+                ExitCode.API_UNREACHABLE,
+                "start a node (aitbc devnet --validators 1 --data .devnet) or set AITBC_API_URL",
+            )
+        case JobFailedError():
+            return CommandError(str(error), ExitCode.JOB_NOT_COMPLETED, "aitbc jobs get JOB")
+        case AuthenticationError():
+            return CommandError(
+                str(error), ExitCode.API_REFUSED, "set AITBC_API_KEY; aitbc api-keys --help"
+            )
+        case PermissionDeniedError():
+            return CommandError(
+                str(error), ExitCode.API_REFUSED, "set AITBC_API_KEY to a key of that role"
+            )
+        case JobAlreadyCompletedError():
+            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs get JOB")
+        case InsufficientBalanceError():
+            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc account ADDRESS")
+        case NotFoundError():
+            return CommandError(
+                str(error), ExitCode.API_REFUSED, "aitbc jobs list (with the owner's API key)"
+            )
+        case JobNotCompletedError():
+            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs wait JOB")
+        case RateLimitError():
+            seconds = f"{error.retry_after:.0f}" if error.retry_after is not None else "60"
+            return CommandError(
+                str(error), ExitCode.API_REFUSED, f"wait {seconds} s, then the same command"
+            )
+        case ServerError():
+            return CommandError(str(error), ExitCode.API_UNREACHABLE, "aitbc node status")
+        case APIError():
+            problems = "".join(f"\n  {problem}" for problem in error.errors)
+            return CommandError(f"{error}{problems}", ExitCode.API_REFUSED, "correct the request")
+        case _:
+            return CommandError(
+                str(error), ExitCode.UNEXPECTED, "check that AITBC_API_URL is an AITBC node"
+            )
