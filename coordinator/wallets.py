@@ -20,7 +20,7 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.signals import Signals
 from coordinator.tables import AccountRow, TransactionRow
 from ledger import codec, crypto, transactions
-from ledger.rejection import Rejected, Rejection
+from ledger.rejection import FIRST_EXECUTION_CODE, Rejected, Rejection
 from ledger.state import get_account
 from ledger.transactions import (
     MAX_TRANSACTION_BYTES,
@@ -194,7 +194,13 @@ class Wallets:
                 await self._give_up(row, verdict.reason)
 
     async def _is_hopeless(self, row: TransactionRow, reason: Rejection) -> bool:
-        is_over = reason is Rejection.NONCE_USED or row.valid_until < self._chain.get_head().height
+        # What the mempool refuses for the job's sake will not be taken later either, and would keep
+        # its nonce, and with it the account, until its validity is over.
+        is_over = (
+            reason in (Rejection.NONCE_USED, Rejection.BAD_PROOF)
+            or reason >= FIRST_EXECUTION_CODE
+            or row.valid_until < self._chain.get_head().height
+        )
         return is_over and await self._chain.find_transaction(row.transaction_id) is None
 
     async def _give_up(self, row: TransactionRow, reason: Rejection) -> None:

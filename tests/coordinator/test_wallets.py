@@ -1,11 +1,12 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from coordinator import wallets
 from ledger.rejection import Rejected, Rejection
 from ledger.transactions import Transfer
-from tests.support.world import FUNDED, World
+from tests.support.world import FUNDED, World, open_world
 
 
 def record_nothing(connection: object, transaction: bytes) -> None:
@@ -57,3 +58,26 @@ async def test_the_seed_lies_sealed(world: World) -> None:
 def test_what_is_no_signed_transaction(text: str) -> None:
     with pytest.raises(Rejected):
         wallets.decode_signed(text, bytes(32))
+
+
+async def test_a_settlement_that_came_too_late_blocks_no_later_nonce(tmp_path: Path) -> None:
+    async with open_world(tmp_path, submit_wait=0.1) as world:
+        await world.register("miner", bond_base=str(20 * 10**9))
+        late = (await world.submit())["job_id"]
+        assert (await world.claim(late)).status == 200
+        # The settlement is a row, and the lease ends before the mempool has it.
+        world.chain.is_answering = False
+        body = {"miner_id": "miner_miner", "result": {"text": "late"}, "units": 3}
+        reply = await world.call("POST", f"/v1/jobs/{late}/complete", "miner", body)
+        assert reply.status == 200, reply
+        await world.stop()
+        world.pass_time(700)
+        world.chain.is_answering = True
+        await world.start()
+        # Well before the settlement's validity is over, the account goes on.
+        fresh = (await world.submit())["job_id"]
+        assert (await world.claim(fresh)).status == 200
+        reply = await world.call("POST", f"/v1/jobs/{fresh}/complete", "miner", body)
+        assert reply.status == 200, reply
+        await world.until(f"/v1/jobs/{fresh}", "client", lambda job: job["status"] == "completed")
+        assert (await world.call("GET", f"/v1/jobs/{late}", "client")).json["status"] == "pending"
