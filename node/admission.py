@@ -33,6 +33,13 @@ INLINE_SIGNATURES = 2
 EPOCH_TOLERANCE = 5_000
 """Milliseconds that a settlement's epoch may be ahead of this node's clock; it waits till then."""
 
+MAX_FALSE_PROOFS = 32
+"""False proofs of one lease that are checked, those in the queue included: a check costs a thousand
+times what sending costs, and nobody but the leaseholder gets this far."""
+
+MAX_DOUBTED = 65_536
+"""Leases whose false proofs are remembered."""
+
 Verdict = bytes | Rejected
 Checked = VerifiedTransaction | Rejected
 
@@ -59,6 +66,8 @@ class Admission:
         self._chain = chain
         self._on_work = on_work
         self._get_now = get_now
+        self._doubted: dict[tuple[bytes, int], int] = {}
+        """Proofs that are being checked or were false, by job and number of its earlier leases."""
 
     async def submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         """Return each transaction's id, once it waits durably, or why it was refused."""
@@ -75,7 +84,8 @@ class Admission:
         for (index, _), result in zip(decoded, checked, strict=True):
             verdicts[index] = await self._reserve(result, reserved)
         # Also with nothing of its own: a repeated one may be another call's, not durable yet.
-        await self._make_durable(reserved)
+        # A caller that gives up undoes nothing: later ones of the account may be accepted by now.
+        await asyncio.shield(self._make_durable(reserved))
         return [verdict for verdict in verdicts if verdict is not None]
 
     def _precheck(self, raw: bytes) -> Transaction:
@@ -126,6 +136,9 @@ class Admission:
 
     async def _check_settlement(self, result: VerifiedTransaction, payload: JobSettle) -> Checked:
         """Check a settlement against the final state, its proof last."""
+        if self._mempool.has(result.id):
+            # It was checked on its way in; what became of its lease since is the block's to say.
+            return result
         head, view = self._chain.head, self._chain.view
         if payload.epoch_time > self._get_now() + EPOCH_TOLERANCE:
             return Rejected(Rejection.NOT_YET_DUE, "the epoch time is ahead of this node's clock")
@@ -139,9 +152,30 @@ class Admission:
             )
         except Rejected as rejected:
             return result if await self._chain.is_final(result.id) else rejected
-        if not await self._gate.verify_soon(inputs, payload.proof):
+        lease_name = (payload.job, len(job.attempts))
+        if self._doubted.get(lease_name, 0) >= MAX_FALSE_PROOFS:
+            return Rejected(Rejection.BAD_PROOF, "too many false proofs of this lease")
+        if not await self._holds(lease_name, inputs, payload.proof):
             return Rejected(Rejection.BAD_PROOF)
         return result
+
+    async def _holds(
+        self, lease_name: tuple[bytes, int], inputs: tuple[int, ...], proof: bytes
+    ) -> bool:
+        """Tell whether a proof holds, and count it while it does not."""
+        doubted = self._doubted
+        doubted[lease_name] = doubted.get(lease_name, 0) + 1
+        if len(doubted) > MAX_DOUBTED:
+            del doubted[next(iter(doubted))]
+        is_false = False
+        try:
+            is_false = not await self._gate.verify_soon(inputs, proof)
+        finally:
+            if not is_false and lease_name in doubted:
+                doubted[lease_name] -= 1
+                if not doubted[lease_name]:
+                    del doubted[lease_name]
+        return not is_false
 
     async def _reserve(self, result: Checked, reserved: list[Waiting]) -> Verdict:
         if isinstance(result, Rejected):
