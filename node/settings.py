@@ -50,14 +50,14 @@ class NodeSettings(BaseSettings):
         50_000, description="How many transactions may wait."
     )
     zk_backend: Literal["arkworks", "py_ecc"] = Field(
-        "arkworks", description="Library that verifies proofs; py_ecc is a hundred times slower."
+        "arkworks", description="Library that verifies proofs; `py_ecc` is a hundred times slower."
     )
     proving_key_path: Path | None = Field(
-        None, description="Ceremony's .zkey, to prove for custodial miners; DEV chains carry one."
+        None, description="Ceremony's `.zkey`, to prove for custodial miners; DEV chains have their own."
     )
     default_model: str = Field("smollm2-135m", description="Model of a job that names none.")
     price_per_token_base: Annotated[int, Field(ge=1, le=10**15)] = Field(
-        10_000, description="The coordinator's price list: base units per token."
+        10_000, description="Base units per token, or other unit, of a job without `max_cost`."
     )
     job_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
         3_600, description="Total deadline of a job that names none."

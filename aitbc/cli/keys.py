@@ -78,7 +78,9 @@ def import_key(
     store = get_keystore(folder)
     if str(source) == str(password_file) == "-":
         raise CommandError(
-            "key and password cannot both come from stdin", ExitCode.USAGE, "aitbc keys import -h"
+            "key and password cannot both come from stdin",
+            ExitCode.USAGE,
+            "aitbc keys import --help",
         )
     if str(source) != "-":
         data = read_private_file(source)

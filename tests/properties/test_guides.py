@@ -1,0 +1,161 @@
+"""README, docs and messages say what is there: commands, files, routes, settings, exit codes."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command, get_group
+
+import aitbc.ceremony
+import miner.cli
+from aitbc.cli.main import app
+from miner.settings import MinerSettings
+from node.exit_codes import ExitCode
+from node.settings import NodeSettings
+from tests.architecture.sources import ROOT, get_name, iterate_files, iterate_modules
+
+GUIDES = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+ELSEWHERE = {"miner": get_group(miner.cli.app), "ceremony": get_group(aitbc.ceremony.app)}
+INLINE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+FILE = re.compile(r"\.?[\w-]+(?:/[\w.-]+)*(?:/|\.py|\.md|\.toml|\.json|\.lock)")
+OF_A_RUN = {
+    ".demo/", "DATA", "DIR", "ceremony.json", "config.toml", "devnet.json", "genesis.json",
+    "verification_key.json",
+}  # fmt: skip
+"""What names a file or folder of a running network, and not of this one."""
+
+
+def read_code(path: Path) -> Iterator[str]:
+    """Yield each inline code and each line of the fenced shell blocks of a page."""
+    text = path.read_text()
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from INLINE.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+def read_messages(path: Path) -> Iterator[str]:
+    """Yield every text of a module that names a command to run, values left as X."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        text = ""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        elif isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            text = "".join(map(str, parts))
+        for part in re.split(r", (?:or|then) |[;:(]\s*", text):
+            if part.startswith("aitbc "):
+                yield part
+
+
+def find_mistake(command: str) -> str | None:
+    """Return what a command line names that `aitbc` does not have."""
+    words = re.sub("[,`…()]", " ", command.split(" #", maxsplit=1)[0]).split()[1:]
+    found: Any = get_command(app)
+    if words and words[0] in ELSEWHERE:
+        found = ELSEWHERE[words.pop(0)]
+    while words and hasattr(found, "commands") and words[0][0] != "-" and words[0] != "COMMAND":
+        name = words.pop(0)
+        if name not in found.commands:
+            return f"no command {name!r} in {command!r}"
+        found = found.commands[name]
+    options = {name for each in found.params for name in (*each.opts, *each.secondary_opts)}
+    unknown = [word for word in words if word[0] == "-" and word not in {"-", "--help", *options}]
+    return f"no option {unknown} in {command!r}" if unknown else None
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=get_name)
+def test_commands_of_a_page_exist(path: Path) -> None:
+    commands = [code for code in read_code(path) if code.startswith("aitbc ")]
+    assert [mistake for code in commands if (mistake := find_mistake(code))] == []
+
+
+def test_commands_that_messages_name_exist() -> None:
+    named = {(get_name(path), text) for path in iterate_modules() for text in read_messages(path)}
+    assert len(named) > 20
+    mistakes = {name: find_mistake(text) for name, text in named}
+    assert {name: mistake for name, mistake in mistakes.items() if mistake} == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "is_wrong"),
+    [
+        ("aitbc nosuch", True),
+        ("aitbc keys nosuch alice", True),
+        ("aitbc keys list --nosuch", True),
+        ("aitbc keys list --json", False),
+        ("aitbc receipt export JOB -o FILE", False),
+        ("aitbc miner run --nosuch x", True),
+    ],
+)
+def test_a_wrong_command_is_found(command: str, is_wrong: bool) -> None:
+    assert (find_mistake(command) is not None) is is_wrong
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=get_name)
+def test_targets_of_make_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {code.split()[1] for code in read_code(path) if re.match(r"make [a-z-]+", code)}
+    assert named - targets == set()
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=get_name)
+def test_files_of_a_page_exist(path: Path) -> None:
+    known = {get_name(each) for each in iterate_files(("",))} | {".ci/run"}
+    known |= {f"{parent}/" for name in known for parent in map(str, Path(name).parents)}
+    missing = [
+        code
+        for code in INLINE.findall(path.read_text())
+        if FILE.fullmatch(code)
+        and code.split("/aitbc")[0].split("/")[0] not in OF_A_RUN
+        and code not in OF_A_RUN
+        and not any(name == code or name.endswith(f"/{code}") for name in known)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=get_name)
+def test_links_of_a_page_lead_somewhere(path: Path) -> None:
+    targets = LINK.findall(path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["decisions", "protocol"])
+def test_an_index_names_every_page(folder: str) -> None:
+    pages = {path.name for path in (ROOT / "docs" / folder).glob("*.md")} - {"README.md"}
+    assert set(LINK.findall((ROOT / "docs" / folder / "README.md").read_text())) >= pages
+
+
+def read_table(text: str, head: str) -> list[list[str]]:
+    body = text[text.index(head) :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in body]
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    def write(value: object) -> str:
+        return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+    assert read_table(OPERATIONS, "| setting | default |") == [
+        [
+            f"`{name}`",
+            "" if field.is_required() or field.default is None else write(field.default),
+            field.description,
+        ]
+        for name, field in NodeSettings.model_fields.items()
+    ]
+
+
+def test_every_exit_code_is_explained() -> None:
+    listed = [int(row[0]) for row in read_table(OPERATIONS, "| code | meaning |")]
+    assert listed == [*ExitCode, 130]
+
+
+def test_settings_of_the_miner_that_the_page_names_exist() -> None:
+    section = OPERATIONS[OPERATIONS.index("## A miner") :].split("\n## ")[0]
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", section)) - {"llm_inference"}
+    assert named
+    assert named <= set(MinerSettings.model_fields)
