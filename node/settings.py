@@ -53,7 +53,8 @@ class NodeSettings(BaseSettings):
         "arkworks", description="Library that verifies proofs; `py_ecc` is a hundred times slower."
     )
     proving_key_path: Path | None = Field(
-        None, description="Ceremony's `.zkey`, to prove for custodial miners; DEV chains have their own."
+        None,
+        description="Ceremony's `.zkey`, to prove for custodial miners; DEV chains have their own.",
     )
     default_model: str = Field("smollm2-135m", description="Model of a job that names none.")
     price_per_token_base: Annotated[int, Field(ge=1, le=10**15)] = Field(

@@ -31,7 +31,8 @@ def test_package_files_are_empty() -> None:
     filled = [
         get_name(path)
         for path in iterate_modules()
-        if path.name == "__init__.py" and path.read_text().strip()
+        if path.name == "__init__.py"
+        and path.read_text().strip()
         # The SDK's documented import is `from aitbc import AITBCClient`.
         and get_name(path) != "aitbc/__init__.py"
     ]
