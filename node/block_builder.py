@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ledger.blocks import (
     BLOCK_VERSION,
-    MAX_BLOCK_BYTES,
     MAX_BLOCK_TRANSACTIONS,
+    MAX_BODY_BYTES,
     Block,
     Header,
     compute_authorities_hash,
@@ -24,8 +24,6 @@ from ledger.transition import Executed, Execution, get_authorities
 from node.mempool import Mempool, Waiting
 
 PASSING = frozenset({Rejection.NOT_YET_DUE, Rejection.NONCE_GAP})
-HEADER_ROOM = 1_024
-"""Bytes of a block kept for its header and the lengths in its encoding."""
 
 
 class Place(NamedTuple):
@@ -55,7 +53,7 @@ def build_block(state: StateView, place: Place, mempool: Mempool, rules: Rules) 
     execution = Execution(state, place.parent, place.time, account, rules)
     taken: list[VerifiedTransaction] = []
     unfit: list[Waiting] = []
-    room = MAX_BLOCK_BYTES - HEADER_ROOM
+    room = MAX_BODY_BYTES
     for waiting in mempool.iterate_durable():
         if len(taken) == MAX_BLOCK_TRANSACTIONS or len(waiting.verified.raw) > room:
             break

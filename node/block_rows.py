@@ -60,12 +60,6 @@ def read_head(raw: RawConnection) -> tuple[Header, bytes] | None:
     return (_headers.decode(row[0]), row[1]) if row else None
 
 
-def read_header(raw: RawConnection, height: int) -> Header | None:
-    """Return the header at a height."""
-    row = raw.execute("select header from blocks where height = ?", (height,)).fetchone()
-    return _headers.decode(row[0]) if row else None
-
-
 def write_sign_sequence(raw: RawConnection, sequence: int) -> None:
     """Keep how many signatures of the node's key lie behind this block (rule C11)."""
     raw.execute(

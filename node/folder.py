@@ -131,11 +131,19 @@ def open_genesis(data: Path) -> Genesis:
 
 def open_database(settings: NodeSettings, genesis: Genesis) -> Database:
     """Return the node's database. Raises `DatabaseError` and its kinds."""
+    key = find_database_key(settings)
     path = settings.get_database_path()
-    key = (
-        find_key(path, settings.get_database_key_path()) if settings.db_encryption_enabled else None
-    )
     return Database.open(path, key, tables=TABLES, is_dev=genesis.is_dev)
+
+
+def find_database_key(settings: NodeSettings) -> bytes | None:
+    """Return the key of a node's database, None where it has none. Raises `DatabaseError`'s kinds.
+
+    A change of key that was cut short is finished first.
+    """
+    if not settings.db_encryption_enabled:
+        return None
+    return find_key(settings.get_database_path(), settings.get_database_key_path())
 
 
 def open_seed(settings: NodeSettings) -> bytes:

@@ -123,14 +123,11 @@ def back_up(
 ) -> None:
     """Copy the database while the node runs: one moment of it, under the same key."""
     from node.backup import backup
-    from node.folder import open_genesis
-    from node.rekey import find_key
+    from node.folder import find_database_key, open_genesis
 
     settings = _load_settings(data, {})
-    path = settings.get_database_path()
-    is_encrypted = settings.db_encryption_enabled
-    key = find_key(path, settings.get_database_key_path()) if is_encrypted else None
-    backup(path, key, output, is_dev=open_genesis(data).is_dev)
+    key = find_database_key(settings)
+    backup(settings.get_database_path(), key, output, is_dev=open_genesis(data).is_dev)
     record = {"backup": str(output.absolute()), "bytes": output.stat().st_size}
     print_record(record, as_json=as_json)
     note(f"it opens with {settings.get_database_key_path()}: keep a copy of that elsewhere")

@@ -14,8 +14,15 @@ from node.backup import backup
 from node.chain_store import ChainStore
 from node.clock import get_wall_time
 from node.database import Database
-from node.folder import TABLES, FolderLock, FolderLocked, get_address, open_genesis
-from node.rekey import find_key
+from node.folder import (
+    TABLES,
+    FolderLock,
+    FolderLocked,
+    find_database_key,
+    get_address,
+    open_database,
+    open_genesis,
+)
 from node.settings import NodeSettings, load_settings
 from node.verify_chain import verify_chain
 
@@ -35,23 +42,11 @@ def make_operator_key(data: Path, seed: bytes) -> str:
         return made.key
 
     settings = load_settings(data=data)
-    database = Database.open(
-        settings.get_database_path(),
-        find_database_key(settings),
-        tables=TABLES,
-        is_dev=open_genesis(data).is_dev,
-    )
+    database = open_database(settings, open_genesis(data))
     try:
         return database.write_now(work)
     finally:
         database.close_now()
-
-
-def find_database_key(settings: NodeSettings) -> bytes | None:
-    """Return the key of a node's database, None where it has none. Raises `OperatorError`."""
-    if not settings.db_encryption_enabled:
-        return None
-    return find_key(settings.get_database_path(), settings.get_database_key_path())
 
 
 def verify_database(settings: NodeSettings, say: Callable[[str], None]) -> dict[str, object]:
