@@ -3,6 +3,7 @@
 Each step goes on from rows, so after a crash the same receipt is proved and settled again.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -58,6 +59,13 @@ class Completion(NamedTuple):
     signed: VerifiedTransaction | None = None
 
 
+class Hashes(NamedTuple):
+    """Names of a completion, to tell a repetition by, and of its result, as the receipt has it."""
+
+    request: bytes
+    result: bytes
+
+
 async def complete_job(
     coordinator: Coordinator,
     principal: Principal,
@@ -72,22 +80,23 @@ async def complete_job(
     job_id = record.job.job_id
     await coordinator.wait_followed()
     try:
-        request_hash = _hash_completion(name, completion)
+        # In a thread: the canonical form of a long result takes longer than a block may wait.
+        hashes = await asyncio.to_thread(_hash_completion, name, completion)
     except rfc8785.CanonicalizationError as error:
         raise BadCompletion("/result", f"has no canonical form: {error}") from None
     async with coordinator.job_locks.get(job_id):
         current = await _read(coordinator, job_id)
         receipt = current.receipt
         if receipt is not None and receipt.account_id == principal.account_id:
-            if receipt.request_hash != request_hash:
+            if receipt.request_hash != hashes.request:
                 raise Rejected(Rejection.JOB_TERMINAL, "the job has another result already")
             if receipt.is_final or _is_sent(current.job, completion):
                 return current
         entry = leasing.require_lease(coordinator, principal, job_id, name)
         if receipt is None:
             build = _build_custodial if principal.is_custodial else _check_signed
-            row = await build(coordinator, principal, current, entry, completion)
-            row.request_hash = request_hash
+            row = await build(coordinator, principal, current, entry, completion, hashes.result)
+            row.request_hash = hashes.request
             await _store(coordinator, current.job, row, completion.result)
         if principal.is_custodial:
             await settle(coordinator, job_id)
@@ -189,6 +198,7 @@ async def _build_custodial(
     record: JobRecord,
     entry: Job,
     completion: Completion,
+    result_hash: bytes,
 ) -> ReceiptRow:
     """Make and sign the receipt of a miner whose key is kept here."""
     job, lease = record.job, entry.lease
@@ -219,7 +229,7 @@ async def _build_custodial(
         units=units,
         started=started,
         completed=completed,
-        result_hash=terms.compute_content_hash(as_result(completion.result)),
+        result_hash=result_hash,
         salt=terms.derive_salt(secret, terms.RECEIPT_SALT, job.job_id),
     )
     commitment = terms.commit_receipt_terms(opening, job.job_id, lease.payee)
@@ -237,6 +247,7 @@ async def _check_signed(
     record: JobRecord,
     entry: Job,
     completion: Completion,
+    result_hash: bytes,
 ) -> ReceiptRow:
     """Check the receipt, openings and settlement of a miner that signs by itself."""
     job, lease, signed = record.job, entry.lease, completion.signed
@@ -252,7 +263,7 @@ async def _check_signed(
     if terms.commit_price_terms(price) != lease.price_commit:
         raise BadCompletion("/price_opening", "does not open the claim's price_commit")
     commitment = terms.commit_receipt_terms(opening, job.job_id, lease.payee)
-    if opening.result_hash != terms.compute_content_hash(as_result(completion.result)):
+    if opening.result_hash != result_hash:
         raise BadCompletion("/receipt_opening/result_hash", "is not the result's")
     if (payload.job, payload.receipt_commit) != (job.job_id, commitment):
         raise BadCompletion("/transaction", "settles another job or receipt")
@@ -362,11 +373,12 @@ async def _read(coordinator: Coordinator, job_id: bytes) -> JobRecord:
     return record
 
 
-def _hash_completion(name: str, completion: Completion) -> bytes:
+def _hash_completion(name: str, completion: Completion) -> Hashes:
     members = {
         "miner": name,
         "result": completion.result,
         "units": completion.units,
         "receipt": completion.receipt,
     }
-    return sha256(rfc8785.dumps(members)).digest()
+    request = sha256(rfc8785.dumps(members)).digest()
+    return Hashes(request, terms.compute_content_hash(as_result(completion.result)))

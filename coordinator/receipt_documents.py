@@ -20,6 +20,7 @@ from ledger.terms import ReceiptTerms
 
 TAG_ATTESTATION: Final = b"aitbc/attestation/1\x00"
 MAX_ATTESTATIONS: Final = 32
+MAX_ATTESTATION_MEMBERS: Final = 16
 UNSIGNED_MEMBERS: Final = ("signature", "attestations")
 
 
@@ -93,7 +94,10 @@ def count_attestations(document: Mapping[str, Any], receipt_id: str, coordinator
 
 
 def _is_attested(attestation: Any, receipt_id: str, coordinator: bytes) -> bool:
-    if not isinstance(attestation, dict):
+    # Ours are flat and short; the canonical form of anything else would cost much to make.
+    if not isinstance(attestation, dict) or len(attestation) > MAX_ATTESTATION_MEMBERS:
+        return False
+    if not all(isinstance(value, str | int) for value in attestation.values()):
         return False
     try:
         public_key = decode_base64url(attestation["key_id"])

@@ -167,7 +167,11 @@ async def _read_json(route: Route, call: Call) -> None:
         return
     if not body:
         raise Problem(400, "a JSON body is needed", "MALFORMED_JSON")
-    call.body = _validate(route.body, parse_json(body))
+    call.body = await call.compute(_parse, route.body, body)
+
+
+def _parse(model: type[pydantic.BaseModel], body: bytes) -> pydantic.BaseModel:
+    return _validate(model, parse_json(body))
 
 
 def _read_query(request: web.Request) -> dict[str, str]:

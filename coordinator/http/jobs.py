@@ -51,7 +51,7 @@ async def post_job(call: Call) -> Answer:
         if text is None:
             raise invalid("/input", "there is no such file of UTF-8 text")
         request = request.model_copy(update={"input": text})
-    draft = build_draft(request, call.coordinator.settings)
+    draft = await call.compute(build_draft, request, call.coordinator.settings)
     signed, opening = _read_signed(call, request)
     try:
         record = await submission.create_job(

@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import json
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from coordinator.http.app import build_app
+from coordinator.http.body import parse_json
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from coordinator.http.table import ROUTES
 from coordinator.principals import make_key
@@ -217,3 +219,24 @@ async def test_a_body_that_stops_halfway(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", [b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"])
 async def test_what_is_no_http(world: World, line: bytes) -> None:
     assert b" 400 " in await send_raw(world, line)
+
+
+async def test_a_large_body_does_not_hold_up_the_others(world: World) -> None:
+    body = b'{"receipt": {"job_id": [' + b'"",' * 330_000 + b"1]}}"
+    begin = time.perf_counter()
+    parse_json(body)
+    alone = time.perf_counter() - begin
+    longest = 0.0
+
+    async def measure() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+
+    meter = asyncio.create_task(measure())
+    reply = await world.call("POST", "/v1/receipts/verify", data=body)
+    meter.cancel()
+    assert (reply.status, reply.json["valid"]) == (200, False)
+    assert longest < alone / 2

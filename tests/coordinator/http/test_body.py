@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from coordinator.http.body import MAX_DEPTH, parse_json
+from coordinator.http.body import MAX_CONTAINERS, MAX_DEPTH, parse_json
 from coordinator.http.problems import Problem
 
 
@@ -56,6 +56,13 @@ def test_a_lone_surrogate(text: str) -> None:
 
 def test_a_pair_of_surrogates_is_a_character() -> None:
     assert parse_json(b'"\\ud83d\\ude00"') == "😀"
+
+
+def test_containers() -> None:
+    inner = MAX_CONTAINERS - 1
+    assert len(parse_json(b"[" + b"{}," * (inner - 1) + b"[]]")) == inner
+    refuse(b"[" + b"{}," * inner + b"[]]")
+    assert parse_json(b'"' + b"[{" * MAX_CONTAINERS + b'"')
 
 
 def test_depth() -> None:
