@@ -40,5 +40,8 @@ def add_capped(total: int, amount: int) -> int:
     return min(total + amount, MAX_AMOUNT)
 
 
-class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Anything with a canonical encoding: a MessagePack array of its fields, in order."""
+class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Anything with a canonical encoding: a MessagePack array of its fields, in order.
+
+    The garbage collector need not follow it: frozen, it can be no part of a cycle.
+    """
