@@ -8,7 +8,7 @@ where a code has no class of its own the HTTP status does.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ledger.rejection import Rejection
+from ledger.rejection import REJECTIONS, Rejection
 
 
 class AITBCError(Exception):
@@ -78,7 +78,7 @@ class APIError(AITBCError):
     def rejection(self) -> Rejection | None:
         """The ledger's own reason, where the ledger refused a transaction."""
         number = self.problem.get("rejection")
-        return next((reason for reason in Rejection if reason == number), None)
+        return REJECTIONS.get(number) if isinstance(number, int) else None
 
 
 class BadRequestError(APIError):

@@ -366,9 +366,7 @@ def as_result(result: Any) -> dict[str, Any]:
 
 
 async def _read(coordinator: Coordinator, job_id: bytes) -> JobRecord:
-    record = await coordinator.storage.read(
-        lambda connection: job_rows.find_job(connection, job_id)
-    )
+    record = await coordinator.find_job(job_id)
     assert record is not None
     return record
 

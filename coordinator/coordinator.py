@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from coordinator import job_rows
 from coordinator.accounts import KeyRing
+from coordinator.job_rows import JobRecord
 from coordinator.locks import KeyedLocks
 from coordinator.ports import Chain, Storage
 from coordinator.settings import CoordinatorSettings
@@ -63,6 +65,10 @@ class Coordinator:
     def get_now(self) -> int:
         """Return the time in milliseconds: the clock's, or the head's where that is later."""
         return max(self._clock(), self.chain.get_head().time)
+
+    async def find_job(self, job_id: bytes) -> JobRecord | None:
+        """Return a job that was submitted here, whoever's it is."""
+        return await self.storage.read(lambda connection: job_rows.find_job(connection, job_id))
 
     def note_followed(self, height: int) -> None:
         """Note that the rows hold a block's events."""

@@ -22,7 +22,7 @@ from coordinator.tables import ContentRow, JobRow, WorkerRow
 from ledger import terms
 from ledger.entries import LEASE_STATES, Job, JobStatus, Miner
 from ledger.faults import is_reportable
-from ledger.rejection import Rejected, Rejection
+from ledger.rejection import REJECTIONS, Rejected, Rejection
 from ledger.state import get_job, get_miner, get_totals
 from ledger.terms import PriceTerms
 from ledger.transactions import JobClaim, JobFail, VerifiedTransaction
@@ -34,7 +34,6 @@ MAX_SCANS = 64
 SEEN_MS = 10_000
 
 P = TypeVar("P", bound=msgspec.Struct)
-REJECTIONS = {int(rejection): rejection for rejection in Rejection}
 
 
 class ClaimPending(Exception):
@@ -104,11 +103,16 @@ def _may_have(coordinator: Coordinator, job: JobRow, name: str, announced: Annou
         return False
     if any(attempt.miner == name for attempt in entry.attempts):
         return False
+    return is_suited(job, announced)
+
+
+def is_suited(job: JobRow, announced: Announcement) -> bool:
+    """Tell whether a miner that announces this could be offered the job."""
     requirements = msgspec.json.decode(job.requirements, type=Requirements)
-    return (
-        matching.find_mismatch(announced, job.service, job.model, job.max_price, requirements)
-        is None
+    mismatch = matching.find_mismatch(
+        announced, job.service, job.model, job.max_price, requirements
     )
+    return mismatch is None
 
 
 async def claim_job(

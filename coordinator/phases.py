@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ledger.entries import LEASE_STATES, JobStatus
 from ledger.faults import FAULT_TABLE
-from ledger.rejection import Rejection
+from ledger.rejection import REJECTIONS
 
 
 class Status(StrEnum):
@@ -45,7 +45,6 @@ _ENDS: Final = {
 }
 
 _FAULTS: Final = {int(reason): fault for reason, fault in FAULT_TABLE.items()}
-_REJECTIONS: Final = {int(rejection): rejection.doc for rejection in Rejection}
 
 
 class Stage(NamedTuple):
@@ -91,7 +90,7 @@ def find_fault(reason_code: int) -> str | None:
     fault = _FAULTS.get(reason_code)
     if fault is not None:
         return fault.party
-    if reason_code in _REJECTIONS:
+    if reason_code in REJECTIONS:
         # The escrow failed on the chain: its balance was gone, or its deadlines were past.
         return "client"
     return None
@@ -102,4 +101,5 @@ def describe_reason(reason_code: int) -> str | None:
     fault = _FAULTS.get(reason_code)
     if fault is not None:
         return fault.sentence
-    return _REJECTIONS.get(reason_code)
+    rejection = REJECTIONS.get(reason_code)
+    return None if rejection is None else rejection.doc

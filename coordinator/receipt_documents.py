@@ -14,14 +14,13 @@ from coordinator import wire
 from coordinator.catalogue import SERVICES
 from coordinator.tables import JobRow, ReceiptRow
 from ledger import crypto, receipts
-from ledger.receipts import ReceiptCore, decode_base64url, encode_base64url
+from ledger.receipts import UNSIGNED_MEMBERS, ReceiptCore, decode_base64url, encode_base64url
 from ledger.rejection import Rejected, Rejection
 from ledger.terms import ReceiptTerms
 
 TAG_ATTESTATION: Final = b"aitbc/attestation/1\x00"
 MAX_ATTESTATIONS: Final = 32
 MAX_ATTESTATION_MEMBERS: Final = 16
-UNSIGNED_MEMBERS: Final = ("signature", "attestations")
 
 
 def build_core(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import job_rows, job_terms, leasing, tables, wallets
+from coordinator import job_rows, job_terms, tables, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
@@ -18,7 +18,7 @@ from coordinator.signals import job_topic
 from coordinator.tables import ContentRow, JobRow
 from ledger import codec, terms
 from ledger.entries import JobStatus
-from ledger.rejection import Rejected, Rejection
+from ledger.rejection import REJECTIONS, Rejected, Rejection
 from ledger.state import get_job
 from ledger.terms import Terms
 from ledger.transactions import JobCancel, JobSubmit, VerifiedTransaction
@@ -100,9 +100,7 @@ async def find_own_job(
     coordinator: Coordinator, principal: Principal, job_id: bytes
 ) -> JobRecord | None:
     """Return a job of this account; another's looks like none."""
-    record = await coordinator.storage.read(
-        lambda connection: job_rows.find_job(connection, job_id)
-    )
+    record = await coordinator.find_job(job_id)
     return record if record is not None and record.job.account_id == principal.account_id else None
 
 
@@ -152,7 +150,7 @@ async def cancel_job(
     coordinator.signals.announce(job_topic(job_id))
     verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     if verdict is not None and verdict.code:
-        raise Rejected(leasing.REJECTIONS[verdict.code])
+        raise Rejected(REJECTIONS[verdict.code])
     final = await find_own_job(coordinator, principal, job_id)
     assert final is not None
     return final

@@ -71,6 +71,9 @@ class Rejection(IntEnum):
 
 FIRST_EXECUTION_CODE = 100
 
+REJECTIONS = {int(reason): reason for reason in Rejection}
+"""Each reason by its number."""
+
 
 class Rejected(Exception):
     """Untrusted input was refused, for one reason, with a detail for people."""

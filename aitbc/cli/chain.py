@@ -149,7 +149,7 @@ def wait_until_final(client: Any, transaction_id: str, timeout: float) -> Any:
     """Return a transaction's final status. Raises `CommandError` when it failed or time is up."""
     import time
 
-    from ledger.rejection import Rejection
+    from ledger.rejection import REJECTIONS
 
     end = time.monotonic() + timeout
     while (found := client.chain.get_transaction(transaction_id)).status == "pending":
@@ -161,8 +161,8 @@ def wait_until_final(client: Any, transaction_id: str, timeout: float) -> Any:
             )
         time.sleep(_POLL_SECONDS)
     if found.code:
-        known = {int(reason): reason.doc for reason in Rejection}
-        reason = known.get(found.code, f"code {found.code}")
+        known = REJECTIONS.get(found.code)
+        reason = f"code {found.code}" if known is None else known.doc
         raise CommandError(
             f"{transaction_id} failed in block {found.height}: {reason}",
             ExitCode.API_REFUSED,

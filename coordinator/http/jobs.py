@@ -97,9 +97,7 @@ async def find_visible(call: Call) -> tuple[JobRecord, bool]:
     job_id = wire.parse_id(call.path["job_id"], wire.JOB_PREFIX)
     if job_id is None:
         raise not_found()
-    record = await call.coordinator.storage.read(
-        lambda connection: job_rows.find_job(connection, job_id)
-    )
+    record = await call.coordinator.find_job(job_id)
     if record is None:
         raise not_found()
     caller = call.caller

@@ -1,9 +1,8 @@
 """The miner's job routes: what is there, claim, heartbeat, complete, give back."""
 
-import json
 from typing import Any
 
-from coordinator import completion, job_rows, job_terms, leasing, matching, wallets, wire
+from coordinator import completion, job_terms, leasing, matching, wallets, wire
 from coordinator.completion import BadCompletion, Completion
 from coordinator.http.job_models import Job
 from coordinator.http.job_views import view_job
@@ -52,9 +51,7 @@ async def find_any_job(call: Call) -> JobRecord:
     job_id = wire.parse_id(call.path["job_id"], wire.JOB_PREFIX)
     record = None
     if job_id is not None:
-        record = await call.coordinator.storage.read(
-            lambda connection: job_rows.find_job(connection, job_id)
-        )
+        record = await call.coordinator.find_job(job_id)
     if record is None:
         raise not_found()
     return record
@@ -73,9 +70,7 @@ async def get_available(call: Call) -> Answer:
     row = await leasing.find_available(call.coordinator, call.caller, name, query.wait)
     if row is None:
         return Answer(None)
-    record = await call.coordinator.storage.read(
-        lambda connection: job_rows.find_job(connection, row.job_id)
-    )
+    record = await call.coordinator.find_job(row.job_id)
     return Answer(None if record is None else view_job(call.coordinator, record, False))
 
 
@@ -107,18 +102,7 @@ def _may_know(call: Call, record: JobRecord, name: str) -> bool:
     miner = get_miner(call.coordinator.chain.get_view(), name)
     if miner is None or miner.owner != call.caller.address:
         raise Rejected(Rejection.MINER_UNKNOWN)
-    job = record.job
-    requirements = json.loads(job.requirements)
-    return (
-        matching.find_mismatch(
-            matching.read_announcement(miner.metadata),
-            job.service,
-            job.model,
-            job.max_price,
-            matching.Requirements(**requirements),
-        )
-        is None
-    )
+    return leasing.is_suited(record.job, matching.read_announcement(miner.metadata))
 
 
 def view_lease(call: Call, lease: Lease) -> dict[str, Any]:

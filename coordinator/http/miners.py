@@ -170,9 +170,7 @@ async def poll(call: Call) -> Answer:
         row = await leasing.find_available(call.coordinator, call.caller, name, wait)
         if row is None:
             break
-        record = await call.coordinator.storage.read(
-            lambda connection, row=row: job_rows.find_job(connection, row.job_id)  # type: ignore[misc]
-        )
+        record = await call.coordinator.find_job(row.job_id)
         if record is None:
             continue
         try:

@@ -43,9 +43,7 @@ async def get_receipt(call: Call) -> Answer:
     job_id = wire.parse_id(call.path["receipt_id"], wire.RECEIPT_PREFIX, wire.JOB_PREFIX)
     record = None
     if job_id is not None:
-        record = await call.coordinator.storage.read(
-            lambda connection: job_rows.find_job(connection, job_id)
-        )
+        record = await call.coordinator.find_job(job_id)
     if job_id is None or record is None or not _is_party(record, call.caller):
         raise not_found("receipt")
     if call.get_query(ReceiptQuery).bundle == "1":
@@ -139,9 +137,7 @@ async def _read_receipt(
         job_id = wire.parse_id(text, wire.RECEIPT_PREFIX, wire.JOB_PREFIX)
     if job_id is None:
         return None, b""
-    record = await coordinator.storage.read(
-        lambda connection: job_rows.find_job(connection, job_id)
-    )
+    record = await coordinator.find_job(job_id)
     signature = document.get("signature")
     if record is None or record.receipt is None or not isinstance(signature, dict):
         return None, b""

@@ -10,7 +10,6 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from coordinator.coordinator import Coordinator
-from coordinator.http.problems import Problem
 from coordinator.principals import Principal, Role
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -111,9 +110,3 @@ class Route:
     reads_own_body: bool = False
     """The handler reads the body itself: multipart."""
     content_type: str = "application/json"
-
-
-def require(condition: bool, status: int, code: str, detail: str) -> None:
-    """Raise a problem unless the condition holds."""
-    if not condition:
-        raise Problem(status, detail, code)

@@ -22,7 +22,7 @@ from ledger import crypto
 from ledger.blocks import Header
 from ledger.entries import Job, Miner
 from ledger.outcomes import Outcome
-from ledger.rejection import Rejection
+from ledger.rejection import REJECTIONS
 from ledger.transactions import Transaction
 from ledger.types import Record
 from node.chain_history import PlacedTransaction
@@ -39,7 +39,6 @@ _TIMES: Final = frozenset({"claimed_at", "epoch_time", "queue_deadline", "total_
 _CLOCK_TIMES: Final = frozenset({"ends_at"})
 _LENGTHS: Final = frozenset({"metadata", "proof"})
 
-_REJECTIONS: Final = {int(rejection): rejection for rejection in Rejection}
 _finality = msgspec.msgpack.Decoder(FinalityProof)
 
 
@@ -79,7 +78,7 @@ def name_outcome(code: int) -> tuple[str, str | None]:
     """Return an outcome's name, and the sentence of a rejection."""
     if code == 0:
         return APPLIED, None
-    rejection = _REJECTIONS.get(code)
+    rejection = REJECTIONS.get(code)
     return (rejection.name, rejection.doc) if rejection else (f"REJECTION_{code}", None)
 
 
