@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 SEALING_PURPOSE = b"aitbc/sealing/1\x00"
 STOP_SECONDS = 3.0
+IDLE_SECONDS = 75.0
+"""A connection without a whole request's head for so long is closed; the library waits an hour."""
 
 
 class ProvingKeyRefused(OperatorError):
@@ -62,7 +64,12 @@ async def _listen(services: Services, coordinator: Coordinator) -> None:
     host, port = services.settings.api_host, services.settings.api_port
     routes = (*JOB_ROUTES, *build_routes(services))
     app = build_app(routes, coordinator)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=STOP_SECONDS,
+        keepalive_timeout=IDLE_SECONDS,
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
