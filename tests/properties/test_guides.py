@@ -11,6 +11,7 @@ from typer.main import get_command, get_group
 
 import aitbc.ceremony
 import miner.cli
+import miner.run
 from aitbc.cli.main import app
 from miner.settings import MinerSettings
 from node.exit_codes import ExitCode
@@ -104,6 +105,31 @@ def test_targets_of_make_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=get_name)
+def test_modules_that_a_page_runs_exist(path: Path) -> None:
+    named = re.findall(r"python -m ([a-z_.]+)", path.read_text())
+    places = {name: ROOT.joinpath(*name.split(".")) for name in named}
+    missing = [
+        name
+        for name, place in places.items()
+        if not place.with_suffix(".py").exists() and not (place / "__main__.py").exists()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=get_name)
+def test_routes_of_a_page_exist(path: Path) -> None:
+    sources = "".join(each.read_text() for each in iterate_modules(("coordinator", "node")))
+    known = set(re.findall(r'"(/[a-z][\w/{}.-]*)"', re.sub(r"\{\w+\}", "{}", sources)))
+    named = {
+        re.sub(r"\{\w+\}", "{}", route).rstrip("…")
+        for code in read_code(path)
+        for route in re.findall(r"^(?:GET |POST |DELETE )?(/[a-z][\w/{}.…-]*)$", code)
+    }
+    known |= {"/v1/chat/completions", "/v1/completions"}  # of an engine, not of ours
+    assert [each for each in named if not any(each in route for route in known)] == []
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=get_name)
 def test_files_of_a_page_exist(path: Path) -> None:
     known = {get_name(each) for each in iterate_files(("",))} | {".ci/run"}
     known |= {f"{parent}/" for name in known for parent in map(str, Path(name).parents)}
@@ -152,6 +178,11 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
 def test_every_exit_code_is_explained() -> None:
     listed = [int(row[0]) for row in read_table(OPERATIONS, "| code | meaning |")]
     assert listed == [*ExitCode, 130]
+
+
+def test_the_miner_ends_with_the_same_codes() -> None:
+    codes = {code.name: int(code) for code in ExitCode}
+    assert {code.name: int(code) for code in miner.run.ExitCode}.items() <= codes.items()
 
 
 def test_settings_of_the_miner_that_the_page_names_exist() -> None:
