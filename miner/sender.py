@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
 from aitbc.client import AsyncAITBCClient
-from aitbc.errors import AITBCError, APIError, NotFoundError
+from aitbc.errors import AITBCError, APIError, InvalidAnswerError, NotFoundError
+from aitbc.models import ChainStatus
 from aitbc.wallet import SignedTransaction, Wallet
 from ledger.rejection import Rejection
 from ledger.transactions import Payload
@@ -23,6 +24,9 @@ ATTEMPTS: Final = 4
 VALIDITY_HEIGHTS: Final = 2_000
 """For how many heights what we sign may enter a block: over a quarter of an hour at full pace."""
 STATUS_SECONDS: Final = 60.0
+HIGHEST_FEE_RATE: Final = 10_000
+"""Base units per byte, a thousand times the usual rate: a node that asks for more wants the whole
+balance as a fee."""
 
 _NONCE_TAKEN: Final = frozenset({Rejection.NONCE_USED, Rejection.REPLACEMENT_UNDERPRICED})
 _NEVER_ENTERS: Final = frozenset({
@@ -54,20 +58,19 @@ class TransactionSender:
         self._turn = asyncio.Lock()
         self._next_nonce: int | None = None
         self._facts: ChainFacts | None = None
+        self._chain_id: bytes | None = None
 
     async def read_facts(self) -> ChainFacts:
-        """Return the chain's facts, at most a minute old. Raises `AITBCError`."""
+        """Return the chain's facts, at most a minute old.
+
+        Raises `AITBCError`: also where a node names another chain than before, or too high a fee.
+        """
         now = time.monotonic()
         if self._facts is None or now - self._facts.read_at > STATUS_SECONDS:
-            status = await self._client.chain.get_status()
-            self._facts = ChainFacts(
-                chain_id=bytes.fromhex(status.chain_id),
-                height=status.height,
-                fee_rate=status.minimum_fee_rate,
-                validity=min(VALIDITY_HEIGHTS, status.maximum_validity),
-                key_id=bytes.fromhex(status.proof_key_id),
-                read_at=now,
-            )
+            facts = _read_status(await self._client.chain.get_status(), now)
+            if self._chain_id not in (None, facts.chain_id):
+                raise InvalidAnswerError("the node is on another chain than before")
+            self._chain_id, self._facts = facts.chain_id, facts
         return self._facts
 
     async def send(
@@ -127,3 +130,19 @@ class TransactionSender:
         except NotFoundError:
             return True
         return False  # it is this one that took the nonce
+
+
+def _read_status(status: ChainStatus, now: float) -> ChainFacts:
+    if not 0 <= status.minimum_fee_rate <= HIGHEST_FEE_RATE:
+        raise InvalidAnswerError(f"the node asks for {status.minimum_fee_rate} base units a byte")
+    try:
+        return ChainFacts(
+            chain_id=bytes.fromhex(status.chain_id),
+            height=status.height,
+            fee_rate=status.minimum_fee_rate,
+            validity=min(VALIDITY_HEIGHTS, status.maximum_validity),
+            key_id=bytes.fromhex(status.proof_key_id),
+            read_at=now,
+        )
+    except ValueError as error:
+        raise InvalidAnswerError(f"not the status of a chain: {error}") from None

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from aitbc.client import AsyncAITBCClient
-from aitbc.errors import APIError, ConflictError, ConnectionFailedError
+from aitbc.errors import APIError, ConflictError, ConnectionFailedError, InvalidAnswerError
 from aitbc.transport import RetryPolicy
 from aitbc.wallet import SignedTransaction
 from ledger.transactions import Transfer, decode_transaction
@@ -138,3 +139,30 @@ async def test_fee_and_validity_are_the_chains() -> None:
         transaction = decode_transaction(desk.sent[0].raw)
         assert transaction.fee >= 10 * len(desk.sent[0].raw)
         assert transaction.valid_until == 2_000
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"minimum_fee_rate": 10**15}, {"minimum_fee_rate": -1}, {"chain_id": "zz"}],
+)
+async def test_nothing_is_signed_by_a_node_that_asks_for_the_whole_balance(
+    lie: dict[str, Any],
+) -> None:
+    async with open_desk() as desk:
+        desk.server.status_changes = lie
+        with pytest.raises(InvalidAnswerError):
+            await desk.sender.send(PAYLOAD, desk.deliver)
+        assert desk.sent == []
+
+
+async def test_nothing_is_signed_for_another_chain_than_at_first() -> None:
+    async with open_desk() as desk:
+
+        async def move_and_refuse(signed: SignedTransaction) -> None:
+            desk.sent.append(signed)
+            desk.server.status_changes = {"chain_id": "00" * 32}
+            raise build_refusal("NONCE_GAP", 9)
+
+        with pytest.raises(InvalidAnswerError):
+            await desk.sender.send(PAYLOAD, move_and_refuse)
+        assert len(desk.sent) == 1

@@ -79,6 +79,8 @@ class ContractServer:
             lambda public, data: verify(key, public, data),
         )
         self.outcomes: dict[bytes, tuple[int, Outcome]] = {}
+        self.status_changes: dict[str, Any] = {}
+        """What the node says of the chain in place of the truth."""
         self.content: dict[bytes, dict[str, Any]] = {}
         self.terms: dict[bytes, Terms] = {}
         self.completed: dict[bytes, dict[str, Any]] = {}
@@ -211,6 +213,7 @@ class ContractServer:
                 "minimum_fee_rate": self.rules.parameters.minimum_fee_rate,
                 "maximum_validity": self.rules.parameters.maximum_validity,
                 "proof_key_id": self.rules.proof.key_id.hex(),
+                **self.status_changes,
             }
         )
 
