@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aitbc.cli.node_folder import find_database_key
 from coordinator import accounts
 from coordinator.principals import Role
 from genesis.document import dump_genesis
 from node import folder
 from node.database import Database
-from node.folder import TABLES
+from node.folder import TABLES, find_database_key
 from node.server import derive_sealing_key
 from node.settings import load_settings
 from tests.support.node import CLIENT, MINER, NODE, RunningNode, build_genesis, reopened_node
