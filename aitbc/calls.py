@@ -190,11 +190,18 @@ def list_receipts(
     return _list("/v1/receipts", query, "receipts", Receipt)
 
 
-def get_receipt(receipt_id: str, *, bundle: bool = False) -> Call[Receipt]:
-    """Return a receipt by its own or its job's id; a bundle verifies without a network."""
-    query = {"bundle": 1} if bundle else {}
+def get_receipt(receipt_id: str) -> Call[Receipt]:
+    """Return a receipt by its own or its job's id."""
+    return _get(f"/v1/receipts/{_quote(receipt_id)}", Receipt)
+
+
+def get_receipt_bundle(receipt_id: str) -> Call[Any]:
+    """Return the document that verifies a settled receipt without a network, to be kept as it is.
+
+    Raises `JobNotCompletedError` before the settlement is final.
+    """
     path = f"/v1/receipts/{_quote(receipt_id)}"
-    return Call("GET", path, _read(Receipt), query=query, is_repeatable=True)
+    return Call("GET", path, _as_is, query={"bundle": 1}, is_repeatable=True)
 
 
 def verify_receipt(receipt: JSON) -> Call[Verdict]:

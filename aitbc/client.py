@@ -144,6 +144,7 @@ class Receipts(_Calls):
 
     list = _blocking(calls.list_receipts)
     get = _blocking(calls.get_receipt)
+    get_bundle = _blocking(calls.get_receipt_bundle)
     verify = _blocking(calls.verify_receipt)
 
 
@@ -152,6 +153,7 @@ class AsyncReceipts(_AsyncCalls):
 
     list = _awaited(calls.list_receipts)
     get = _awaited(calls.get_receipt)
+    get_bundle = _awaited(calls.get_receipt_bundle)
     verify = _awaited(calls.verify_receipt)
 
 

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client, open_transport
+from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_json, print_record
 from node.exit_codes import ExitCode
@@ -51,8 +50,8 @@ def export_receipt(
     """
     from ledger.keystore import write_private_file
 
-    with open_transport(api_url, api_key_file) as send:
-        bundle = send("GET", f"/v1/receipts/{quote(receipt_id, safe='')}", query={"bundle": 1})
+    with open_client(api_url, api_key_file) as client:
+        bundle = client.receipts.get_bundle(receipt_id)
     write_private_file(output, json.dumps(bundle, indent=1).encode() + b"\n", is_new=False)
     note(f"wrote {output}; next: aitbc receipt verify {output} --genesis GENESIS")
 

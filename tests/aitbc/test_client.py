@@ -96,3 +96,10 @@ async def test_waiting_tells_failure_and_lateness() -> None:
 def test_bytes_are_downloaded_as_they_are() -> None:
     with serve(Prepared(200, b"\x00\xff")) as server, AITBCClient(server.url) as client:
         assert client.jobs.download("job_1") == b"\x00\xff"
+
+
+def test_a_receipts_bundle_comes_as_it_is() -> None:
+    bundle = {"format": "aitbc-receipt-bundle/1", "receipt": {}, "settlement": "…"}
+    with serve(Prepared(200, bundle)) as server, AITBCClient(server.url) as client:
+        assert client.receipts.get_bundle("receipt_1") == bundle
+    assert server.asked[0].path == "/v1/receipts/receipt_1?bundle=1"

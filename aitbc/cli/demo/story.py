@@ -17,7 +17,6 @@ from aitbc.cli.jobs import find_text
 from aitbc.cli.money import format_ait, format_full_ait
 from aitbc.client import AITBCClient
 from aitbc.models import Job
-from aitbc.transport import Call, SyncTransport, TransportSettings
 from ledger.keystore import write_private_file
 from node.exit_codes import ExitCode
 
@@ -210,15 +209,8 @@ class Story:
 
     def _export(self, job: Job) -> Path:
         path = self._plan.folder / "receipt.json"
-        settings = TransportSettings(api_key=self._state["api_keys"]["client"])
-        transport = SyncTransport(self._node["api"], settings)
-        try:
-            call: Call[Any] = Call(
-                "GET", f"/v1/receipts/{job.job_id}", lambda value: value, {"bundle": 1}
-            )
-            write_private_file(path, json.dumps(transport.send(call)).encode(), is_new=False)
-        finally:
-            transport.close()
+        bundle = self._client.receipts.get_bundle(job.job_id)
+        write_private_file(path, json.dumps(bundle).encode(), is_new=False)
         return path
 
     def _check_balances(
