@@ -19,6 +19,7 @@ MAX_AUTHORITIES: Final = 100
 NO_BLOCK: Final = bytes(32)
 """The block hash of a nullify vote."""
 MAX_MESSAGE_BYTES: Final = MAX_BLOCK_BYTES + 1_024
+MAX_FINALITY_BYTES: Final = MAX_BLOCK_BYTES
 MAX_CERTIFICATE_BYTES: Final = 8_192
 MAX_REQUESTED_VIEWS: Final = 64
 MAX_PROOF_HEADERS: Final = 4_096
@@ -144,3 +145,8 @@ def decode_message(data: bytes) -> Message:
     if isinstance(message, Certificate) and len(data) > MAX_CERTIFICATE_BYTES:
         raise Rejected(Rejection.TOO_LARGE, "a certificate has at most one signature a member")
     return message
+
+
+def decode_finality(data: bytes) -> FinalityProof:
+    """Return the finality proof that `data` encodes canonically. Raises `Rejected`."""
+    return codec.decode(data, FinalityProof, MAX_FINALITY_BYTES)

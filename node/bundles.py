@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from consensus.messages import FinalityProof
+from consensus.messages import decode_finality
 from consensus.receipt_bundle import (
     SettlementPart,
     StatePart,
@@ -20,8 +20,6 @@ from ledger.entries import Job, job_key
 from ledger.terms import ReceiptTerms, read_opening
 from node.chain_store import ChainStore
 from node.database import Database
-
-MAX_FINALITY_BYTES = 4 * 1024 * 1024
 
 
 async def build_receipt_bundle(
@@ -61,7 +59,7 @@ async def _build_settlement(store: ChainStore, job: JobRow) -> SettlementPart | 
     outcomes = [codec.encode(outcome) for outcome in block.outcomes]
     return SettlementPart(
         header=block.header,
-        finality=_decode_finality(block.certificate),
+        finality=decode_finality(block.certificate),
         transaction=raws[index],
         transaction_inclusion=merkle.prove_inclusion(raws, index),
         outcome=block.outcomes[due + index],
@@ -78,8 +76,4 @@ async def _build_state(store: ChainStore, job_id: bytes) -> StatePart | None:
     block = await store.read_block(header.height)
     assert block is not None
     entry = codec.decode(value, Job, len(value))
-    return StatePart(header, _decode_finality(block.certificate), entry, proof)
-
-
-def _decode_finality(certificate: bytes) -> FinalityProof:
-    return codec.decode(certificate, FinalityProof, MAX_FINALITY_BYTES)
+    return StatePart(header, decode_finality(block.certificate), entry, proof)

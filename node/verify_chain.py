@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from consensus.messages import CommittedBlock, FinalityProof
+from consensus.messages import CommittedBlock, decode_finality
 from consensus.verification import Committee, verify_committed
 from coordinator.ports import FinalBlock
 from genesis.document import Genesis, compute_chain_id, load_verifying_key
@@ -27,7 +27,6 @@ from zk.backend_arkworks import ARKWORKS
 from zk.verifier import AnyBackend, Item, verify, verify_batch
 from zk.verifying_key import VerifyingKey
 
-MAX_FINALITY_BYTES = 4 * 1024 * 1024
 _ALWAYS = 2**64
 """A clock behind every deadline, and more jobs than there are."""
 
@@ -104,7 +103,7 @@ def _verify_block(
 ) -> int:
     """Check one block on the state before it, and bring the state after it; count its proofs."""
     committee = Committee(rules.chain_id, get_authorities(state).current)
-    proof = codec.decode(final.certificate, FinalityProof, MAX_FINALITY_BYTES)
+    proof = decode_finality(final.certificate)
     block = Block(final.header, final.transactions)
     verify_committed(CommittedBlock(block, proof), committee)
     if final.hash != compute_header_hash(final.header):

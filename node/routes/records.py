@@ -10,9 +10,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
-
-from consensus.messages import FinalityProof
+from consensus.messages import decode_finality
 from coordinator import wire
 from coordinator.http.body import parse_json
 from coordinator.http.problems import Problem
@@ -38,8 +36,6 @@ _ADDRESSES: Final = frozenset({"client", "coordinator", "owner", "payee", "recip
 _TIMES: Final = frozenset({"claimed_at", "epoch_time", "queue_deadline", "total_deadline"})
 _CLOCK_TIMES: Final = frozenset({"ends_at"})
 _LENGTHS: Final = frozenset({"metadata", "proof"})
-
-_finality = msgspec.msgpack.Decoder(FinalityProof)
 
 
 def write_money(name: str, amount: int) -> dict[str, str]:
@@ -197,7 +193,7 @@ def describe_miner(name: str, miner: Miner) -> dict[str, Any]:
 
 
 def _describe_certificate(encoded: bytes) -> models.CertificateSummary:
-    finality = _finality.decode(encoded)
+    finality = decode_finality(encoded)
     ballot = finality.certificate.ballot
     return models.CertificateSummary(
         block_hash=ballot.block_hash.hex(),
