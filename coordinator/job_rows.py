@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
@@ -17,12 +17,18 @@ CONTENTS = tables.get_table(ContentRow)
 RECEIPTS = tables.get_table(ReceiptRow)
 
 
+MAX_PAGE_BYTES: Final = 4 * 2**20
+"""A page of a list carries so much of contents and results; of the jobs behind, none."""
+
+
 class JobRecord(NamedTuple):
     """A job with its content and, once there is one, its receipt."""
 
     job: JobRow
     content: ContentRow
     receipt: ReceiptRow | None
+    is_content_omitted: bool = False
+    """Whether the content was left out of a list for its size."""
 
     def load_content(self) -> dict[str, Any] | None:
         """Return the content, None once it has been erased."""
@@ -72,7 +78,27 @@ def list_jobs(
     if before is not None:
         statement = statement.where(JOBS.c.row_id < before)
     jobs = tables.load(connection, statement.limit(limit).offset(offset))
-    return Page(join_all(connection, jobs), total)
+    count = _count_fitting(connection, jobs)
+    records = join_all(connection, jobs[:count])
+    records += join_all(connection, jobs[count:], has_contents=False)
+    return Page(records, total)
+
+
+def _count_fitting(connection: Connection, jobs: Sequence[JobRow]) -> int:
+    """Return how many jobs' contents one page may carry: at least the first one's."""
+    parts = (CONTENTS.c.content, CONTENTS.c.result)
+    # The length in bytes stands in the row's head: no content is read for it.
+    size = sum((sa.func.coalesce(sa.func.octet_length(part), 0) for part in parts), sa.literal(0))
+    ids = [job.row_id for job in jobs]
+    statement = sa.select(CONTENTS.c.job_row_id, size).where(CONTENTS.c.job_row_id.in_(ids))
+    sizes: dict[int, int] = {row[0]: row[1] for row in connection.execute(statement)}
+    room = MAX_PAGE_BYTES
+    for count, job in enumerate(jobs):
+        assert job.row_id is not None
+        room -= sizes[job.row_id]
+        if room < 0 and count:
+            return count
+    return len(jobs)
 
 
 def list_queued(connection: Connection, after: int, limit: int) -> list[JobRow]:
@@ -146,15 +172,25 @@ def note_failure(
         store_stage(connection, job, cancel_tx=None, cancel_requested_ms=None)
 
 
-def join_all(connection: Connection, jobs: Sequence[JobRow]) -> list[JobRecord]:
-    """Return jobs with their contents and receipts, in the same order."""
+def join_all(
+    connection: Connection, jobs: Sequence[JobRow], has_contents: bool = True
+) -> list[JobRecord]:
+    """Return jobs with their contents and receipts, in the same order.
+
+    Without `has_contents` no content is read, for lists that show none.
+    """
     ids = [job.row_id for job in jobs]
-    contents = tables.load_in(connection, ContentRow, "job_row_id", ids)
+    contents = tables.load_in(connection, ContentRow, "job_row_id", ids if has_contents else [])
     receipts = tables.load_in(connection, ReceiptRow, "job_row_id", ids)
     content_of = {row.job_row_id: row for row in contents}
     receipt_of = {row.job_row_id: row for row in receipts}
     return [
-        JobRecord(job, content_of[job.row_id], receipt_of.get(job.row_id))
+        JobRecord(
+            job,
+            content_of[job.row_id] if has_contents else ContentRow(job_row_id=job.row_id),
+            receipt_of.get(job.row_id),
+            not has_contents,
+        )
         for job in jobs
         if job.row_id is not None
     ]

@@ -163,6 +163,9 @@ class Job(Shown):
     max_units: int
     billing: int
     deadlines: JsonObject
+    content_omitted: Annotated[
+        bool, Field(description="Prompt and result were left out of a list for their size")
+    ] = False
 
 
 class JobList(Shown):

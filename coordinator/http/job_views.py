@@ -60,6 +60,7 @@ def view_job(
             "total_ms": job.total_deadline,
             "lease_ms": job.execution_limit,
         },
+        content_omitted=record.is_content_omitted,
     )
 
 

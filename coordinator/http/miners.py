@@ -233,7 +233,8 @@ async def list_earnings(call: Call) -> Answer:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         statement = statement.order_by(JOBS.c.row_id.desc())
         jobs = tables.load(connection, statement.limit(query.limit + 1).offset(query.offset))
-        return job_rows.join_all(connection, jobs), connection.execute(count).scalar_one()
+        records = job_rows.join_all(connection, jobs, has_contents=False)
+        return records, connection.execute(count).scalar_one()
 
     records, total = await call.coordinator.storage.read(read)
     shown = records[: query.limit]

@@ -75,7 +75,7 @@ async def list_receipts(call: Call) -> Answer:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         newest = statement.order_by(JOBS.c.row_id.desc())
         jobs = tables.load(connection, newest.limit(query.limit + 1).offset(query.offset))
-        return job_rows.join_all(connection, jobs), total
+        return job_rows.join_all(connection, jobs, has_contents=False), total
 
     records, total = await call.coordinator.storage.read(read)
     shown = records[: query.limit]

@@ -191,6 +191,18 @@ async def test_lists(world: World) -> None:
     assert (await world.call("GET", "/v1/jobs", "other")).json["total"] == 0
 
 
+async def test_a_page_carries_no_more_content_than_fits(world: World) -> None:
+    prompt = "x" * 1_000_000
+    for number in range(6):
+        await world.submit(name=f"job {number}", prompt=prompt, max_cost="1")
+    page = (await world.call("GET", "/v1/jobs", "client")).json
+    assert [job["name"] for job in page["jobs"]] == [f"job {n}" for n in reversed(range(6))]
+    assert [job["content_omitted"] for job in page["jobs"]] == [False] * 4 + [True] * 2
+    assert [job["prompt"] == prompt for job in page["jobs"]] == [True] * 4 + [False] * 2
+    oldest = (await world.call("GET", f"/v1/jobs/{page['jobs'][-1]['job_id']}", "client")).json
+    assert (oldest["prompt"], oldest["content_omitted"]) == (prompt, False)
+
+
 async def test_the_content_stays_out_of_the_chain(world: World) -> None:
     job = await world.submit(prompt="a very private question")
     raw = b"".join(repr(block).encode() for block in world.chain.blocks)
