@@ -165,8 +165,14 @@ async def _check(
         and core.chain_id == coordinator.chain.chain_id.hex()
         and (core.miner_id, core.claim_number) == (lease.miner, lease.number)
         and core.client == format_address(entry.client)
+        and (core.receipt_id, core.service) == (wire.format_receipt_id(job_id), entry.service)
+        and core.units * core.price == core.amount
     )
-    is_included = settlement is not None and settlement.receipt_commit.hex() == core.receipt_commit
+    is_included = (
+        settlement is not None
+        and settlement.receipt_commit.hex() == core.receipt_commit
+        and not await _is_contradicted(coordinator, core, job_id)
+    )
     is_proved = False
     if is_signed and is_included and settlement is not None:
         is_proved = await _check_proof(coordinator, core, job_id, entry, settlement.height)
@@ -178,6 +184,18 @@ async def _check(
         "zk_proof_valid": is_proved,
         "included_in_block": is_signed and is_included,
     }
+
+
+async def _is_contradicted(coordinator: Coordinator, core: ReceiptCore, job_id: bytes) -> bool:
+    """Tell whether the receipt whose opening was checked here says something else.
+
+    A miner can sign two receipts around one commitment, and the chain cannot tell them apart.
+    """
+    record = await coordinator.find_job(job_id)
+    if record is None or record.receipt is None or not record.receipt.is_final:
+        return False
+    stored, _ = receipt_documents.read_signed(json.loads(record.receipt.document))
+    return stored != core
 
 
 async def _check_proof(

@@ -3,12 +3,14 @@ import copy
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import codec
 from ledger.entries import Job
+from ledger.receipts import ReceiptCore, sign_receipt
 from ledger.state_tree import StateProof, is_in_state
 from ledger.terms import compute_content_hash
 from tests.support.shapes import find_missing, load_answer
@@ -150,6 +152,16 @@ async def check_verdicts(world: World, exact: dict[str, Any], union: dict[str, A
     ):  # fmt: skip
         verdict = await verify(world, wrong)
         assert verdict["valid"] is False, wrong
+    for lie in (
+        {"units": 24, "price": exact["price"] // 2},
+        {"units": 24},
+        {"model": "llama3.2"},
+        {"result_hash": "00" * 32},
+        {"receipt_id": "receipt_" + "00" * 32},
+    ):
+        core = msgspec.convert({**drop(exact), **lie}, ReceiptCore)
+        second = sign_receipt(world.people["miner"].seed, core)
+        assert (await verify(world, second))["valid"] is False, lie
     forged = tamper(exact, "attestations", value=[*exact["attestations"], {"type": "x"}, 7])
     assert (await verify(world, forged))["coordinator_attestations"] == 2
     moved = copy.deepcopy(exact)
