@@ -11,6 +11,7 @@ from coordinator.catalogue import get_model_name
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?\s*([KMGT]?)(i?)(?:B)?", re.ASCII | re.I)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_MAX_NUMBER: Final = 2**63
 MAX_ANNOUNCED: Final = 256
 """Capabilities, models or prices that are read of one miner."""
 
@@ -52,6 +53,8 @@ def read_announcement(metadata: bytes) -> Announcement:
     """
     try:
         document = json.loads(metadata)
+        # A lone surrogate cannot be sent to anybody who asks for the miner.
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return Announcement()
     if not isinstance(document, dict):
@@ -66,11 +69,11 @@ def read_announcement(metadata: bytes) -> Announcement:
         models=_read_texts(document.get("models")),
         gpu_name=name if isinstance(name, str) else "",
         gpu_memory=_read_memory(gpu.get("memory")),
-        gpu_count=count if type(count) is int and count > 0 else int(bool(gpu)),
+        gpu_count=count if type(count) is int and 0 < count < _MAX_NUMBER else int(bool(gpu)),
         prices={
             service: price
             for service, price in list(prices.items())[:MAX_ANNOUNCED]
-            if type(price) is int and 0 < price < 2**63
+            if type(price) is int and 0 < price < _MAX_NUMBER
         },
     )
 
@@ -113,7 +116,7 @@ def _read_texts(value: Any) -> tuple[str, ...]:
 
 def _read_memory(value: Any) -> int:
     if type(value) is int:
-        return max(0, value)
+        return min(max(0, value), _MAX_NUMBER)
     try:
         return parse_memory(value) if isinstance(value, str) else 0
     except ValueError:

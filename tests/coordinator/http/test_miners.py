@@ -1,6 +1,7 @@
 import asyncio
 
 from ledger.state import get_miner
+from ledger.transactions import MinerRegister
 from tests.support import self_custody
 from tests.support.shapes import find_missing, load_answer
 from tests.support.world import World
@@ -100,3 +101,21 @@ async def test_a_miner_that_keeps_its_key_registers_by_its_own_signature(world: 
     reply = await world.call("POST", "/v1/miners/register", "digger", again)
     assert (reply.status, reply.json["status"]) == (200, "active")
     assert (await world.call("POST", "/v1/miners/poll", "digger", {"miner_id": name})).status == 422
+
+
+async def test_what_a_miner_writes_on_the_chain_breaks_no_answer(world: World) -> None:
+    for number, metadata in enumerate((
+        b'{"capabilities": ["\\ud800"], "gpu_info": {"name": "\\udfff"}}',
+        b'{"gpu_info": {"count": ' + b"9" * 3_900 + b', "memory": ' + b"9" * 60 + b"}}",
+        b"[" * 4_000,
+    )):  # fmt: skip
+        name = f"miner_odd_{number}"
+        bond = world.chain.parameters.minimum_bond
+        payload = MinerRegister(name, bytes(self_custody.BOX_KEY.public_key), metadata, bond)
+        signed = self_custody.sign(world, "digger", payload)
+        await world.chain.submit([bytes.fromhex(signed)])
+        await world.until(f"/v1/miners/{name}/stats", "client", lambda stats: True)
+        shown = await world.call("GET", f"/v1/miners/{name}", "client")
+        assert (shown.status, shown.json["capabilities"]) == (200, [])
+        polled = await world.call("GET", f"/v1/jobs/available?miner_id={name}", "digger")
+        assert polled.status == 200, polled
