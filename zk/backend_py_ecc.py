@@ -1,10 +1,11 @@
 """Decides how pairing arithmetic is done by the independent reference: `py_ecc`, pure Python.
 
 About two hundred times slower than arkworks and sharing no code with it: for differential tests,
-audits and as a fallback. Importing `py_ecc` takes half a second and raises the recursion limit,
-so nothing imports this file but who asks for it.
+audits and as a fallback. Importing `py_ecc` takes half a second, so nothing imports this file but
+who asks for it.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -18,6 +19,11 @@ from py_ecc.optimized_bls12_381 import Z1, add, final_exponentiate, multiply, pa
 from py_ecc.typing import Optimized_Point3D
 
 from zk.points import COORDINATE_BYTES, G1_BYTES, G2_BYTES, check_encoding
+
+RECURSION_LIMIT: Final = 1_000
+# `py_ecc` raises it to 100,000 for the whole process. A deeply nested JSON text would then overflow
+# the C stack instead of raising `RecursionError`; nothing used here recurses deeply.
+sys.setrecursionlimit(RECURSION_LIMIT)
 
 PointG1: TypeAlias = Optimized_Point3D[FQ]
 PointG2: TypeAlias = Optimized_Point3D[FQ2]
