@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Final
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from coordinator import tables, wire
@@ -13,6 +14,8 @@ from coordinator.principals import Principal
 from coordinator.tables import FilePartRow, FileRow
 
 PART_BYTES: Final = 256 * 1024
+FILE_OVERHEAD: Final = 4 * 1024
+"""What a file counts beside its bytes, so that empty ones end as well."""
 MAX_TEXT_BYTES: Final = 2**20
 """The largest file that a job takes as its prompt."""
 
@@ -24,6 +27,10 @@ class FileTooLarge(Exception):
     """An upload went over the limit; nothing of it is kept."""
 
 
+class StorageFull(Exception):
+    """The account's files would come to too much; nothing of the upload is kept."""
+
+
 async def save_file(
     coordinator: Coordinator,
     principal: Principal,
@@ -31,7 +38,7 @@ async def save_file(
     content_type: str,
     chunks: AsyncIterator[bytes],
 ) -> FileRow:
-    """Store an upload piece by piece and return its row. Raises `FileTooLarge`."""
+    """Store an upload piece by piece and return its row. Raises `FileTooLarge`, `StorageFull`."""
     row = FileRow(
         file_id=secrets.token_bytes(32),
         account_id=principal.account_id,
@@ -50,13 +57,13 @@ async def save_file(
             digest.update(chunk)
             waiting += chunk
             while len(waiting) >= PART_BYTES:
-                await _save_part(coordinator, row.row_id, part, bytes(waiting[:PART_BYTES]))
+                await _save_part(coordinator, row, part, bytes(waiting[:PART_BYTES]))
                 del waiting[:PART_BYTES]
                 part += 1
-        await _save_part(coordinator, row.row_id, part, bytes(waiting))
+        await _save_part(coordinator, row, part, bytes(waiting))
         await storage.write(
             lambda connection: tables.update(
-                connection, row, size=size, sha256=digest.digest(), is_complete=True
+                connection, row, sha256=digest.digest(), is_complete=True
             )
         )
     except BaseException:
@@ -65,9 +72,26 @@ async def save_file(
     return row
 
 
-async def _save_part(coordinator: Coordinator, row_id: int, part: int, data: bytes) -> None:
-    piece = FilePartRow(file_row_id=row_id, part=part, data=data)
-    await coordinator.storage.write(lambda connection: tables.insert(connection, piece))
+async def _save_part(coordinator: Coordinator, row: FileRow, part: int, data: bytes) -> None:
+    assert row.row_id is not None
+    piece = FilePartRow(file_row_id=row.row_id, part=part, data=data)
+    limit = coordinator.settings.maximum_stored_bytes
+
+    def write(connection: Connection) -> None:
+        tables.insert(connection, piece)
+        tables.update(connection, row, size=row.size + len(data))
+        if _measure_account(connection, row.account_id) > limit:
+            raise StorageFull
+
+    await coordinator.storage.write(write)
+
+
+def _measure_account(connection: Connection, account_id: int) -> int:
+    """Return the bytes of an account's files, those on their way here included."""
+    statement = sa.select(sa.func.sum(_FILES.c.size) + sa.func.count() * FILE_OVERHEAD)
+    own = statement.where(_FILES.c.account_id == account_id)
+    total: int = connection.execute(own).scalar_one()
+    return total
 
 
 async def find_file(coordinator: Coordinator, principal: Principal, file_id: str) -> FileRow | None:

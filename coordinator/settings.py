@@ -29,6 +29,8 @@ class CoordinatorSettings(BaseModel):
     rate_limits: RateLimits = RateLimits()
     maximum_json_bytes: Annotated[int, Field(ge=1_024, le=64 * 2**20)] = 2**20
     maximum_file_bytes: Annotated[int, Field(ge=1_024)] = 256 * 2**20
+    maximum_stored_bytes: Annotated[int, Field(ge=1_024)] = 4 * 2**30
+    """What one account's files may come to; a full disk would stop the chain beside them."""
     body_deadline: Seconds = 30.0
     file_deadline: Seconds = 600.0
     default_model: str = "smollm2-135m"

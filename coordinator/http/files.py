@@ -45,6 +45,13 @@ async def upload(call: Call) -> Answer:
             408, f"the file did not arrive within {settings.file_deadline:g} s",
             headers={"Connection": "close"},
         ) from None  # fmt: skip
+    except files.StorageFull:
+        raise Problem(
+            413,
+            f"your files come to over {settings.maximum_stored_bytes} bytes: delete some",
+            "STORAGE_FULL",
+            headers={"Connection": "close"},
+        ) from None
     except files.FileTooLarge:
         raise too_large(settings.maximum_file_bytes) from None
     except (web.RequestPayloadError, HttpProcessingError, ValueError, RuntimeError) as error:

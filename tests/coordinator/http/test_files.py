@@ -69,3 +69,17 @@ async def test_uploads_that_are_none(tmp_path: Path) -> None:
             lambda c: c.exec_driver_sql("select count(*) from coordinator_files").scalar()
         )
         assert kept == 1
+
+
+async def test_an_account_keeps_no_more_than_its_share(tmp_path: Path) -> None:
+    async with open_world(tmp_path, maximum_stored_bytes=3 * PART_BYTES) as world:
+        first = await upload(world, bytes(2 * PART_BYTES))
+        assert first.status == 201
+        for size in (PART_BYTES, 3 * PART_BYTES):
+            refused = await upload(world, bytes(size))
+            assert (refused.status, refused.json["error_code"]) == (413, "STORAGE_FULL")
+        assert (await upload(world, bytes(PART_BYTES), "other")).status == 201
+        path = f"/v1/files/{first.json['file_id']}"
+        assert (await world.call("GET", path, "client")).body == bytes(2 * PART_BYTES)
+        assert (await world.call("DELETE", path, "client")).status == 204
+        assert (await upload(world, bytes(PART_BYTES))).status == 201
