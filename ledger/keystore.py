@@ -230,6 +230,10 @@ def sync_folder(path: Path) -> None:
 
 def _decode(data: bytes) -> _KeyFile:
     try:
-        return msgspec.json.decode(data, type=_KeyFile)
+        document = msgspec.json.decode(data, type=_KeyFile)
     except msgspec.MsgspecError as error:
         raise KeystoreError(f"not a key file: {error}") from None
+    address = crypto.compute_address(bytes.fromhex(document.public_key))
+    if document.address != crypto.format_address(address):
+        raise KeystoreError("not a key file: its address is not that of its public key")
+    return document

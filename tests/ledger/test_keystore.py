@@ -66,8 +66,22 @@ def test_a_changed_file_is_refused(keys: Keystore, member: str, value: object) -
     path = keys.get_path("alice")
     document = json.loads(path.read_bytes())
     path.write_text(json.dumps({**document, member: value}))
-    with pytest.raises(keystore.WrongPasswordError):
+    with pytest.raises(keystore.KeystoreError):
         keys.open("alice", PASSWORD)
+
+
+def test_an_address_that_is_not_the_keys_is_never_shown(keys: Keystore) -> None:
+    path = keys.get_path("alice")
+    document = json.loads(path.read_bytes())
+    thief = crypto.format_address(bytes(20))
+    path.write_text(json.dumps({**document, "address": thief}))
+    for use in (
+        keys.get,
+        lambda name: list(keys.iterate()),
+        lambda name: keys.open(name, PASSWORD),
+    ):
+        with pytest.raises(keystore.KeystoreError, match="address"):
+            use("alice")
 
 
 @pytest.mark.parametrize(
