@@ -90,6 +90,11 @@ def check_genesis(genesis: Genesis) -> Genesis:
     shares = genesis.parameters.coordinator_share + genesis.parameters.network_share
     if shares > 10_000:
         raise InvalidGenesis("the shares of coordinator and network exceed the whole")
+    times = genesis.parameters
+    if not times.round_trip_bound or not times.block_interval:
+        raise InvalidGenesis("the timers of consensus must be longer than nothing")
+    if times.outage_gap <= max(times.heartbeat_interval, times.block_interval):
+        raise InvalidGenesis("an idle chain would be an outage, and no deadline would ever come")
     return genesis
 
 

@@ -22,7 +22,8 @@ PATH = "/v1/transactions"
 async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningNode]:
     """A node whose first block is far off, so that what it accepts waits."""
     data = tmp_path_factory.mktemp("node") / "data"
-    async with running_node(data, block_interval=60_000, heartbeat_interval=120_000) as node:
+    times = {"block_interval": 60_000, "heartbeat_interval": 120_000, "outage_gap": 240_000}
+    async with running_node(data, **times) as node:
         yield node
 
 
