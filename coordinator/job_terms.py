@@ -7,10 +7,12 @@ import secrets
 from hashlib import sha256
 from typing import Final
 
+from nacl.exceptions import CryptoError
 from nacl.public import PublicKey, SealedBox
 
 from coordinator.tables import JobRow
 from ledger import terms
+from ledger.rejection import Rejected, Rejection
 from ledger.terms import Terms
 
 IDEMPOTENCY_TAG: Final = b"aitbc/idempotency/1\x00"
@@ -51,9 +53,17 @@ def get_terms(row: JobRow) -> Terms:
 
 
 def seal_terms(opening: Terms, encryption_key: bytes) -> str:
-    """Return the opening as base64 of a box that only the miner's X25519 key opens."""
+    """Return the opening as base64 of a box that only the miner's X25519 key opens.
+
+    Raises `Rejected` for a key of small order, which anybody could open and nothing is sealed to.
+    """
     message = json.dumps(terms.write_opening(opening), sort_keys=True).encode()
-    return base64.b64encode(SealedBox(PublicKey(encryption_key)).encrypt(message)).decode()
+    try:
+        return base64.b64encode(SealedBox(PublicKey(encryption_key)).encrypt(message)).decode()
+    except CryptoError:
+        raise Rejected(
+            Rejection.MALFORMED, "nothing can be sealed to the miner's encryption key"
+        ) from None
 
 
 def choose_price(list_price: int | None, max_price: int) -> int:

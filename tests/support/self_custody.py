@@ -50,7 +50,12 @@ async def sign_job(world: World, body: dict[str, Any], who: str = "holder") -> d
     return {**body, "transaction": sign(world, who, signed), "terms": members}
 
 
-async def register(world: World, name: str = "miner_digger", price: int = 1_000) -> str:
+async def register(
+    world: World,
+    name: str = "miner_digger",
+    price: int = 1_000,
+    encryption_key: bytes = bytes(BOX_KEY.public_key),
+) -> str:
     """Register the miner that keeps its key and wait until it is active."""
     announced = {
         "capabilities": ["llm_inference"], "gpu_info": {}, "models": [],
@@ -58,7 +63,7 @@ async def register(world: World, name: str = "miner_digger", price: int = 1_000)
     }  # fmt: skip
     payload = MinerRegister(
         name,
-        bytes(BOX_KEY.public_key),
+        encryption_key,
         json.dumps(announced).encode(),
         world.chain.parameters.minimum_bond,
     )

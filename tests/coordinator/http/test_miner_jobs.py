@@ -272,3 +272,12 @@ async def test_a_worker_of_the_poll_protocol(world: World, names_miner: bool) ->
     report = {"result": {"text": "Hello."}, "metrics": {"units": 3}}
     done = await world.call("POST", path + "/result", "miner", report)
     assert (done.status, done.json["units"]) == (200, 3)
+
+
+async def test_a_miner_whose_key_seals_nothing_is_told_so(world: World) -> None:
+    name = await register(world, encryption_key=bytes(32))
+    job = await world.submit()
+    signed = sign(world, "digger", build_claim(world, job["job_id"]))
+    body = {"miner_id": name, "transaction": signed}
+    reply = await world.call("POST", f"/v1/jobs/{job['job_id']}/claim", "digger", body)
+    assert (reply.status, reply.json["error_code"]) == (422, "MALFORMED")
