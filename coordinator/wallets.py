@@ -38,6 +38,7 @@ Record = Callable[[Connection, bytes], None]
 """Writes what belongs to a transaction, given its id, in the same commit."""
 
 RESUBMIT_BATCH: Final = 256
+"""Transactions that are sent again at a time; the next time goes on behind them."""
 
 
 class Verdict(NamedTuple):
@@ -98,6 +99,8 @@ class Wallets:
         self._sealing_key = sealing_key
         self._signals = signals
         self._locks = KeyedLocks()
+        self._resubmitted = 0
+        """The row that the last resubmission ended with; 0 when it came to the end."""
 
     async def open_seed(self, address: bytes) -> bytes:
         """Return a custodial account's seed. It is not kept in memory."""
@@ -184,8 +187,10 @@ class Wallets:
         return max(0, get_account(self._chain.get_view(), address).balance - pending)
 
     async def resubmit(self) -> None:
-        """Hand every transaction that is not final to the node again, oldest first."""
-        rows = await self._storage.read(_read_pending)
+        """Hand the next transactions that are not final to the node again, oldest first."""
+        after = self._resubmitted
+        rows = await self._storage.read(lambda connection: _read_pending(connection, after))
+        self._resubmitted = (rows[-1].row_id or 0) if len(rows) == RESUBMIT_BATCH else 0
         if not rows:
             return
         verdicts = await self._chain.submit([row.raw for row in rows])
@@ -286,12 +291,12 @@ def _sum_pending(connection: Connection, address: bytes) -> tuple[int, int | Non
     return int(spend), last
 
 
-def _read_pending(connection: Connection) -> list[TransactionRow]:
+def _read_pending(connection: Connection, after: int) -> list[TransactionRow]:
     table = tables.get_table(TransactionRow)
     statement = (
         sa.select(TransactionRow)
-        .where(table.c.state == "pending")
-        .order_by(table.c.sender, table.c.nonce)
+        .where(table.c.state == "pending", table.c.row_id > after)
+        .order_by(table.c.row_id)
         .limit(RESUBMIT_BATCH)
     )
     return tables.load(connection, statement)

@@ -6,6 +6,7 @@ import pytest
 from coordinator import wallets
 from ledger.rejection import Rejected, Rejection
 from ledger.transactions import Transfer
+from tests.support import self_custody
 from tests.support.world import FUNDED, World, open_world
 
 
@@ -81,3 +82,25 @@ async def test_a_settlement_that_came_too_late_blocks_no_later_nonce(tmp_path: P
         assert reply.status == 200, reply
         await world.until(f"/v1/jobs/{fresh}", "client", lambda job: job["status"] == "completed")
         assert (await world.call("GET", f"/v1/jobs/{late}", "client")).json["status"] == "pending"
+
+
+async def test_transactions_that_cannot_move_hold_up_no_others(world: World) -> None:
+    world.chain.is_automatic = False
+    holder, client = world.people["holder"], world.people["client"]
+    recipient = world.people["other"].address
+    own = world.coordinator.wallets
+    fee = own.compute_fee(Transfer(recipient, 1))
+    everything = self_custody.sign(world, "holder", Transfer(recipient, FUNDED - fee))
+    await world.chain.submit([bytes.fromhex(everything)])
+    for nonce in range(1, wallets.RESUBMIT_BATCH + 2):
+        raw = self_custody.sign(world, "holder", Transfer(recipient, 1), nonce)
+        signed = wallets.decode_signed(raw, world.chain.chain_id)
+        await own.send_signed(holder.address, signed, record_nothing, None)
+    world.chain.produce()
+    # None of the holder's can pay its fee now, for as long as they are valid.
+    lost = await own.send(client.address, Transfer(recipient, 1), record_nothing)
+    world.chain.forget_waiting()
+    for _ in range(3):
+        await own.resubmit()
+    world.chain.produce()
+    assert await own.wait_final(lost, 5) == ("final", 0)
