@@ -140,27 +140,45 @@ async def wait_until(holds: Callable[[], Awaitable[bool]], seconds: float) -> No
 
 
 async def run_job(bench: Bench, key: str) -> float:
-    """Return the seconds from POST to a completed job, less its execution."""
+    """Return the seconds from POST until the receipt is final, less its execution."""
     headers = {"X-Api-Key": key}
     body = {"prompt": f"What is six times seven? {secrets.token_hex(4)}"}
     start = time.perf_counter()
     async with bench.session.post(f"{bench.url}/v1/jobs", json=body, headers=headers) as response:
         assert response.status == 201, await response.text()
         job = (await response.json())["job_id"]
-    url = f"{bench.url}/v1/jobs/{job}"
     async with asyncio.timeout(JOB_SECONDS):
+        # The explorer's view: final state alone, and reading it often is within no key's limit.
+        while (found := await _find_job(bench, job)) != "settled":
+            assert found in (None, "queued", "leased"), found
+            await asyncio.sleep(0.02)
+        # The coordinator follows the chain a few milliseconds behind it.
+        url = f"{bench.url}/v1/jobs/{job}/receipt"
         while True:
-            async with bench.session.get(url, headers=headers) as response:
-                found = await response.json()
-            if found["status"] == "completed":
+            receipt = await _find_receipt(bench, url, headers)
+            if receipt is not None:
                 break
-            assert found["status"] in ("pending", "running"), found
             await asyncio.sleep(0.02)
     taken = time.perf_counter() - start
-    async with bench.session.get(f"{url}/receipt", headers=headers) as response:
-        receipt = await response.json()
     execution: int = receipt["completed_ms"] - receipt["started_ms"]
     return taken - execution / 1000
+
+
+async def _find_job(bench: Bench, job: str) -> str | None:
+    """Return how a job stands on chain, None before its escrow is final."""
+    async with bench.session.get(f"{bench.url}/explorer/jobs/{job}") as response:
+        if response.status == 404:
+            return None
+        status: str = (await response.json())["status"]
+        return status
+
+
+async def _find_receipt(bench: Bench, url: str, headers: dict[str, str]) -> dict[str, Any] | None:
+    """Return the receipt, None while the coordinator has not heard of its settlement."""
+    async with bench.session.get(url, headers=headers) as response:
+        receipt: dict[str, Any] = await response.json()
+        assert response.status in (200, 409), receipt
+        return receipt if response.status == 200 else None
 
 
 def measure_proof(bench: Bench) -> float:
