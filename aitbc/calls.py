@@ -204,6 +204,15 @@ def get_receipt_bundle(receipt_id: str) -> Call[Any]:
     return Call("GET", path, _as_is, query={"bundle": 1}, is_repeatable=True)
 
 
+def get_receipt_opening(receipt_id: str) -> Call[Any]:
+    """Return what a settled receipt's commitments hide, for its owner to show to an auditor.
+
+    Raises `JobNotCompletedError` before the settlement is final.
+    """
+    path = f"/v1/receipts/{_quote(receipt_id)}/opening"
+    return Call("GET", path, _as_is, is_repeatable=True)
+
+
 def verify_receipt(receipt: JSON) -> Call[Verdict]:
     """Have the node check a receipt's signature, proof and inclusion."""
     return _post("/v1/receipts/verify", {"receipt": dict(receipt)}, Verdict, is_repeatable=True)

@@ -145,6 +145,7 @@ class Receipts(_Calls):
     list = _blocking(calls.list_receipts)
     get = _blocking(calls.get_receipt)
     get_bundle = _blocking(calls.get_receipt_bundle)
+    get_opening = _blocking(calls.get_receipt_opening)
     verify = _blocking(calls.verify_receipt)
 
 
@@ -154,6 +155,7 @@ class AsyncReceipts(_AsyncCalls):
     list = _awaited(calls.list_receipts)
     get = _awaited(calls.get_receipt)
     get_bundle = _awaited(calls.get_receipt_bundle)
+    get_opening = _awaited(calls.get_receipt_opening)
     verify = _awaited(calls.verify_receipt)
 
 

@@ -27,6 +27,7 @@ from ledger.transactions import (
     verify_transaction,
 )
 from ledger.types import Record
+from zk.statement import PublicInputs
 from zk.verifier import verify
 from zk.verifying_key import VerifyingKey
 
@@ -87,6 +88,10 @@ class VerifiedReceipt:
     height: int
     block_time: int
     settled: JobSettled
+    job: Job
+    """The job's entry in a final state."""
+    public: PublicInputs
+    """What the settlement's proof was checked for."""
     signers: int
     """How many authorities signed the block's finality."""
 
@@ -125,7 +130,7 @@ def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt
     verified, event = _check_settlement(settled, anchor.chain_id)
     payload = verified.transaction.payload
     assert isinstance(payload, JobSettle)
-    _check_proof(state, payload, anchor)
+    public = _check_proof(state, payload, anchor)
     _check_receipt(core, public_key, verified, event, state.job, anchor.chain_id)
     _check_opening(core, opening, payload, event)
     return VerifiedReceipt(
@@ -136,6 +141,8 @@ def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt
         height=settled.header.height,
         block_time=settled.header.time,
         settled=event,
+        job=state.job,
+        public=public,
         signers=len(settled.finality.certificate.signers),
     )
 
@@ -182,8 +189,8 @@ def _check_settlement(
     return verified, event
 
 
-def _check_proof(part: StatePart, payload: JobSettle, anchor: TrustAnchor) -> None:
-    """Check the proof against the terms that the state holds of the job."""
+def _check_proof(part: StatePart, payload: JobSettle, anchor: TrustAnchor) -> PublicInputs:
+    """Check the proof against the terms that the state holds of the job; return its inputs."""
     job = part.job
     if not is_in_state(job_key(payload.job), codec.encode(job), part.proof, part.header.state_root):
         raise Rejected(Rejection.BAD_ROOT, "the job is not in the state")
@@ -193,6 +200,7 @@ def _check_proof(part: StatePart, payload: JobSettle, anchor: TrustAnchor) -> No
     inputs = settlement.compute_public_inputs(anchor.chain_id, key.key_id, job, job.lease, payload)
     if not verify(key, inputs, payload.proof):
         raise Rejected(Rejection.BAD_PROOF)
+    return PublicInputs(*inputs)
 
 
 def _check_receipt(

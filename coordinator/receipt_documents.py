@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import rfc8785
 
-from coordinator import wire
+from coordinator import job_terms, wire
 from coordinator.catalogue import SERVICES
 from coordinator.tables import JobRow, ReceiptRow
-from ledger import crypto, receipts
+from ledger import crypto, receipts, terms
 from ledger.receipts import UNSIGNED_MEMBERS, ReceiptCore, decode_base64url, encode_base64url
 from ledger.rejection import Rejected, Rejection
-from ledger.terms import ReceiptTerms
+from ledger.terms import PriceTerms, ReceiptTerms
+from zk.opening import encode_opening
+from zk.statement import Witness
 
 TAG_ATTESTATION: Final = b"aitbc/attestation/1\x00"
 MAX_ATTESTATIONS: Final = 32
@@ -117,6 +119,19 @@ def _encode_attestation(receipt_id: str, attestation: Mapping[str, Any]) -> byte
 def build_document(row: ReceiptRow) -> dict[str, Any]:
     """Return exactly core, signature and attestations: what any verifier can check."""
     return {**json.loads(row.document), "attestations": json.loads(row.attestations)}
+
+
+def build_opening(job: JobRow, row: ReceiptRow) -> dict[str, Any]:
+    """Return what the chain's three commitments hide, as an auditor checks it (section P7)."""
+    price = terms.read_opening(json.loads(row.price_opening), PriceTerms)
+    receipt = terms.read_opening(json.loads(row.opening), ReceiptTerms)
+    opening = Witness(
+        terms.build_offer(job_terms.get_terms(job)),
+        terms.build_price(price),
+        terms.build_receipt(receipt),
+    )
+    document: dict[str, Any] = json.loads(encode_opening(opening))
+    return document
 
 
 def encode_signed_payload(document: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from node.exit_codes import ExitCode
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="Account keys: new, list, import, export. Encrypted at rest with Argon2id.",
+    help="Account keys: new, list, show, import, export. Encrypted at rest with Argon2id.",
 )
 
 _SEED_HEX_DIGITS: Final = 64
@@ -60,6 +60,26 @@ def list_keys(folder: KeystoreFolder = DEFAULT_KEYSTORE, as_json: AsJson = False
     store = get_keystore(folder)
     rows = [_describe(store, info) for info in store.iterate()]
     print_table("keys", ("name", "address", "public_key"), rows, as_json=as_json)
+
+
+@app.command("show")
+def show_key(
+    name: KeyName,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a key with the X25519 key that others seal to: `aitbc receipt open --to` takes it.
+
+    Asks for the password, since the encryption key is derived from the seed.
+    """
+    from aitbc.wallet import Wallet
+
+    store = get_keystore(folder)
+    wallet = Wallet(store.open(name, get_password(password_file)))
+    encryption_key = wallet.derive_encryption_key().public_key
+    record = {**_describe(store, store.get(name)), "encryption_key": bytes(encryption_key).hex()}
+    print_record(record, as_json=as_json)
 
 
 @app.command("import")

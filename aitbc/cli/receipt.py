@@ -1,4 +1,4 @@
-"""`aitbc receipt`: get a job's signed receipt, export it whole, and verify it with no network."""
+"""`aitbc receipt`: a job's signed receipt, got, exported and verified, or opened to an auditor."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,19 @@ import typer
 from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_json, print_record
+from aitbc.cli.passwords import PasswordFile, get_password
 from node.exit_codes import ExitCode
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="Signed receipts: get, export, verify (offline)."
+    cls=Commands,
+    no_args_is_help=True,
+    help="Signed receipts: get, export, verify (offline), open to an auditor, audit (offline).",
 )
 
 ReceiptId = Annotated[str, typer.Argument(metavar="RECEIPT", help="receipt_… or its job's job_…")]
+GenesisFile = Annotated[
+    Path, typer.Option("--genesis", envvar="AITBC_GENESIS", help="The chain's genesis.json.")
+]
 
 
 @app.command("get")
@@ -59,10 +65,7 @@ def export_receipt(
 @app.command("verify")
 def verify_receipt(
     bundle: Annotated[Path, typer.Argument(help="A file of `aitbc receipt export`.")],
-    genesis: Annotated[
-        Path,
-        typer.Option("--genesis", envvar="AITBC_GENESIS", help="The chain's genesis.json."),
-    ],
+    genesis: GenesisFile,
     as_json: AsJson = False,
 ) -> None:
     """Verify an exported receipt against the chain's genesis; uses no network.
@@ -71,68 +74,101 @@ def verify_receipt(
     the zero-knowledge proof, the places in block and state, the authorities' signatures.
     """
     from aitbc.cli.genesis_file import load_checked
+    from aitbc.cli.receipt_report import describe_verified
+    from consensus.receipt_bundle import MAX_BUNDLE_BYTES
     from ledger.rejection import Rejected
 
     try:
-        data = read_bundle(bundle)
+        data = _read(bundle, MAX_BUNDLE_BYTES)
         record = describe_verified(data, load_checked(genesis))
     except Rejected as error:
-        if as_json:
-            print_json({"valid": False, "error_code": error.reason.name, "detail": error.detail})
-        raise CommandError(
-            f"the receipt is NOT valid: {error}",
-            ExitCode.VERIFICATION_FAILED,
-            "ask the sender for another export; pay nothing on this one",
-        ) from None
+        raise _explain("receipt", error, as_json, "pay nothing on this one") from None
     print_record(record, as_json=as_json)
     note("valid: miner's signature, opening, proof, block, state and authorities all hold")
 
 
-def read_bundle(path: Path) -> bytes:
-    """Return a bundle file's bytes, not more than a bundle can have."""
-    from consensus.receipt_bundle import MAX_BUNDLE_BYTES
+@app.command("open")
+def open_receipt(
+    receipt_id: ReceiptId,
+    auditor: Annotated[
+        str,
+        typer.Option("--to", help="The auditor's encryption key in hex: aitbc keys show NAME"),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; mode 0600.")],
+    api_url: ApiUrl = DEFAULT_URL,
+    api_key_file: ApiKeyFile = None,
+) -> None:
+    """Show a settled receipt to an auditor: one file that only the auditor's key opens.
 
-    with path.open("rb") as file:
-        return file.read(MAX_BUNDLE_BYTES + 1)
+    In it: all that the chain's commitments hide, and the export that proves it. For the job's
+    client and its miner.
+    """
+    from aitbc.sealed_opening import parse_auditor, seal
+    from ledger.keystore import write_private_file
+
+    try:
+        key = parse_auditor(auditor)
+    except ValueError as error:
+        raise CommandError(
+            f"--to: {error}", ExitCode.USAGE, "aitbc keys show NAME, by the auditor"
+        ) from None
+    with open_client(api_url, api_key_file) as client:
+        opening = client.receipts.get_opening(receipt_id)
+        bundle = client.receipts.get_bundle(receipt_id)
+    write_private_file(output, seal(opening, bundle, key), is_new=False)
+    note(f"wrote {output}; the auditor's next: aitbc receipt audit {output} --genesis GENESIS")
 
 
-def describe_verified(data: bytes, genesis: Any) -> dict[str, object]:
-    """Return what a bundle proves under a genesis. Raises `Rejected`."""
-    from consensus.receipt_bundle import TrustAnchor, decode_bundle, verify_bundle
-    from genesis.document import compute_chain_id, load_verifying_key
-    from ledger.blocks import AuthoritySet
+@app.command("audit")
+def audit_receipt(
+    sealed: Annotated[Path, typer.Argument(help="A file of `aitbc receipt open`.")],
+    genesis: GenesisFile,
+    key_file: Annotated[
+        Path, typer.Option("--key-file", help="The auditor's account key: a keystore file.")
+    ],
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a file sealed to this key and check it against the chain's genesis; uses no network.
 
-    anchor = TrustAnchor(
-        chain_id=compute_chain_id(genesis),
-        authorities=AuthoritySet(0, genesis.authorities),
-        verifying_key=load_verifying_key(genesis),
+    Shows price, units, times and hashes. Exit code 33 when any link does not hold: all that
+    `receipt verify` checks, the openings of all three commitments, and every rule of the proof.
+    """
+    from aitbc.cli.genesis_file import load_checked
+    from aitbc.cli.receipt_report import describe_audited
+    from aitbc.sealed_opening import MAX_SEALED_BYTES, OtherAuditorError, unseal
+    from aitbc.wallet import Wallet
+    from ledger.keystore import open_seed, read_private_file
+    from ledger.rejection import Rejected
+
+    checked = load_checked(genesis)
+    seed = open_seed(read_private_file(key_file), get_password(password_file))
+    try:
+        data = _read(sealed, MAX_SEALED_BYTES)
+        opening, bundle = unseal(data, Wallet(seed).derive_encryption_key())
+        record = describe_audited(opening, bundle, checked)
+    except OtherAuditorError as error:
+        raise CommandError(
+            str(error), ExitCode.CONFIGURATION, "the same command with that key's --key-file"
+        ) from None
+    except Rejected as error:
+        raise _explain("opening", error, as_json, "rely on nothing in this one") from None
+    print_record(record, as_json=as_json)
+    note("valid: all three commitments open to this, and the proof, block and state hold")
+
+
+def _explain(what: str, error: Any, as_json: bool, advice: str) -> CommandError:
+    """Return the failure that a refused file is, having printed it where data is asked for."""
+    if as_json:
+        print_json({"valid": False, "error_code": error.reason.name, "detail": error.detail})
+    return CommandError(
+        f"the {what} is NOT valid: {error}",
+        ExitCode.VERIFICATION_FAILED,
+        f"ask the sender for another file; {advice}",
     )
-    proven = verify_bundle(decode_bundle(data), anchor)
-    core, settled = proven.core, proven.settled
-    return {
-        "valid": True,
-        "chain_id": core.chain_id,
-        "receipt_id": core.receipt_id,
-        "job_id": core.job_id,
-        "client": core.client,
-        "provider": core.provider,
-        "miner_id": core.miner_id,
-        "claim_number": core.claim_number,
-        "service": core.service,
-        "model": core.model,
-        "units": core.units,
-        "unit_type": core.unit_type,
-        "amount_base": str(settled.amount),
-        "payout_base": str(settled.payout),
-        "coordinator_share_base": str(settled.coordinator_share),
-        "network_share_base": str(settled.network_share),
-        "refund_base": str(settled.refund),
-        "result_hash": core.result_hash,
-        "transaction_id": f"tx_{proven.transaction_id.hex()}",
-        "height": proven.height,
-        "block_hash": proven.block_hash.hex(),
-        "block_time_ms": proven.block_time,
-        "authorities_signed": proven.signers,
-        "authorities": len(genesis.authorities),
-        "is_dev_chain": genesis.is_dev,
-    }
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Return a file's bytes; of one over the limit so many that its decoder refuses it."""
+    with path.open("rb") as file:
+        return file.read(limit + 1)

@@ -57,6 +57,42 @@ class ReceiptList(Shown):
     next_cursor: str | None
 
 
+class OfferOpening(Shown):
+    """What the client escrowed for; hashes are field elements in hex, times in milliseconds."""
+
+    job: str
+    client: str
+    max_units: int
+    max_price: int
+    not_before: int
+    deadline: int
+    model: str
+    input_hash: str
+    salt: str
+
+
+class PriceOpening(Shown):
+    price: int
+    salt: str
+
+
+class WorkOpening(Shown):
+    units: int
+    started: int
+    completed: int
+    result_hash: str
+    salt: str
+
+
+class ReceiptOpening(Shown):
+    """The document of section P7: what `job_commit`, `price_commit`, `receipt_commit` hide."""
+
+    format: Literal["aitbc-receipt-opening/1"]
+    offer: OfferOpening
+    price: PriceOpening
+    receipt: WorkOpening
+
+
 class ReceiptsQuery(PageQuery):
     limit: Annotated[QueryNumber, Field(ge=1, le=100)] = 20
     client: Annotated[str, Field(max_length=100)] | None = None

@@ -14,6 +14,7 @@ from coordinator.http.problems import Problem, not_found
 from coordinator.http.receipt_models import (
     Receipt,
     ReceiptList,
+    ReceiptOpening,
     ReceiptQuery,
     ReceiptsQuery,
     Verified,
@@ -39,19 +40,34 @@ def _is_party(record: JobRecord, caller: Principal) -> bool:
     return caller.account_id in (receipt.account_id, record.job.account_id)
 
 
-async def get_receipt(call: Call) -> Answer:
+async def _find_receipt(call: Call) -> JobRecord:
+    """Return the job of a receipt that the caller may see; another's looks like none."""
     job_id = wire.parse_id(call.path["receipt_id"], wire.RECEIPT_PREFIX, wire.JOB_PREFIX)
     record = None
     if job_id is not None:
         record = await call.coordinator.find_job(job_id)
-    if job_id is None or record is None or not _is_party(record, call.caller):
+    if record is None or not _is_party(record, call.caller):
         raise not_found("receipt")
+    return record
+
+
+async def get_receipt(call: Call) -> Answer:
+    record = await _find_receipt(call)
     if call.get_query(ReceiptQuery).bundle == "1":
-        bundle = await call.coordinator.build_bundle(job_id)
+        bundle = await call.coordinator.build_bundle(record.job.job_id)
         if bundle is None:
             raise Problem(409, "a bundle comes with the settlement", "JOB_NOT_COMPLETED")
         return Answer(bundle)
     return Answer(await view_receipt(call.coordinator, record))
+
+
+async def get_opening(call: Call) -> Answer:
+    record = await _find_receipt(call)
+    row = record.receipt
+    assert row is not None
+    if not row.is_final:
+        raise Problem(409, "an opening comes with the settlement", "JOB_NOT_COMPLETED")
+    return Answer(receipt_documents.build_opening(record.job, row))
 
 
 async def list_receipts(call: Call) -> Answer:
@@ -225,6 +241,11 @@ ROUTES = (
     Route(
         "GET", "/v1/receipts/{receipt_id}", get_receipt, "Get a receipt", "Receipts",
         roles=ANY_ROLE, query=ReceiptQuery, answers={200: Receipt}, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "GET", "/v1/receipts/{receipt_id}/opening", get_opening,
+        "Get what a settled receipt's commitments hide, for an auditor", "Receipts",
+        roles=ANY_ROLE, answers={200: ReceiptOpening}, bucket=Bucket.POLLING,
     ),
     Route(
         "POST", "/v1/receipts/verify", verify, "Verify a receipt against the chain", "Receipts",

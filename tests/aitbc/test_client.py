@@ -98,8 +98,11 @@ def test_bytes_are_downloaded_as_they_are() -> None:
         assert client.jobs.download("job_1") == b"\x00\xff"
 
 
-def test_a_receipts_bundle_comes_as_it_is() -> None:
+def test_a_receipts_bundle_and_opening_come_as_they_are() -> None:
     bundle = {"format": "aitbc-receipt-bundle/1", "receipt": {}, "settlement": "…"}
-    with serve(Prepared(200, bundle)) as server, AITBCClient(server.url) as client:
+    answers = (Prepared(200, bundle), Prepared(200, {}))
+    with serve(*answers) as server, AITBCClient(server.url) as client:
         assert client.receipts.get_bundle("receipt_1") == bundle
-    assert server.asked[0].path == "/v1/receipts/receipt_1?bundle=1"
+        client.receipts.get_opening("receipt_1")
+    paths = [asked.path for asked in server.asked]
+    assert paths == ["/v1/receipts/receipt_1?bundle=1", "/v1/receipts/receipt_1/opening"]

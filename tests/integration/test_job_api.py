@@ -1,11 +1,13 @@
 """A custodial client and miner on a true node: submitted, claimed, proved, settled, verified."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aitbc.cli.receipt_report import describe_audited
 from coordinator import accounts
 from coordinator.principals import Role
 from genesis.document import dump_genesis
@@ -80,6 +82,10 @@ async def test_a_job_on_a_true_node(tmp_path: Path) -> None:
         verdict = await post(node, "/v1/receipts/verify", {}, {"receipt": receipt})
         assert verdict["valid"] is True
         bundle = await node.get(f"/v1/receipts/{job['job_id']}", headers=client, bundle=1)
-        assert bundle.status == 200
+        opening = await node.get(f"/v1/receipts/{job['job_id']}/opening", headers=client)
+        audited = describe_audited(
+            json.dumps(opening.body).encode(), json.dumps(bundle.body).encode(), genesis
+        )
+        assert (audited["units"], audited["amount_base"]) == (3, receipt["amount_base"])
         supply = await node.read("/v1/audit/supply")
         assert supply["balanced"] is True

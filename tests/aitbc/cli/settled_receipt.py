@@ -1,5 +1,6 @@
 """A real settled receipt and its bundle, made in memory: real proof, real blocks, one authority."""
 
+import json
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,6 +45,7 @@ from ledger.transactions import (
 from ledger.transition import Execution, get_authorities
 from zk.devkey import load_dev_proving_key, load_dev_verifying_key
 from zk.field import decode_field
+from zk.opening import encode_opening
 from zk.prover import RANDOMNESS_BYTES, prove
 from zk.statement import PublicInputs, Witness, address_to_field, compute_context
 from zk.verifier import verify
@@ -55,10 +57,11 @@ AIT = 10**9
 
 
 class SettledReceipt(NamedTuple):
-    """The two files that an offline verification reads."""
+    """The two files that an offline verification reads, and what an auditor reads besides."""
 
     genesis: bytes
     bundle: dict[str, Any]
+    opening: dict[str, Any]
 
 
 class _Chain:
@@ -185,7 +188,9 @@ def make_settled_receipt() -> SettledReceipt:
     )
     document = _sign(chain, job, claimed.lease.number, receipt, commit)
     return SettledReceipt(
-        dump_genesis(chain.genesis), _bundle(chain, job, verified, outcome, document, receipt)
+        dump_genesis(chain.genesis),
+        _bundle(chain, job, verified, outcome, document, receipt),
+        json.loads(encode_opening(witness)),
     )
 
 

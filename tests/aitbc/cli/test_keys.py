@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from aitbc.cli.main import app
+from aitbc.wallet import Wallet
 from ledger import crypto
 from ledger.keystore import LOW_COST, Keystore
 
@@ -64,6 +65,19 @@ def test_a_list_needs_no_password(run: Run) -> None:
     (key,) = json.loads(result.stdout)["keys"]
     assert (key["name"], key["address"]) == ("alice", ADDRESS)
     assert ADDRESS in run("list", password=None).stdout
+
+
+def test_a_key_is_shown_with_what_others_seal_to(run: Run) -> None:
+    result = run("show", "alice", "--json")
+    assert result.exit_code == 0, result.stderr
+    shown = json.loads(result.stdout)
+    private = Wallet(SEED).derive_encryption_key()
+    assert shown["encryption_key"] == bytes(private.public_key).hex()
+    assert shown["address"] == ADDRESS
+    for secret in (SEED, bytes(private)):
+        assert secret.hex() not in result.stdout
+    assert run("show", "alice", password="wrong").exit_code == 3
+    assert run("show", "nobody").exit_code == 3
 
 
 def test_an_empty_list_says_so_beside_the_data(run: Run, tmp_path: Path) -> None:

@@ -10,14 +10,21 @@ from typer.testing import CliRunner, Result
 
 from aitbc.cli.demo.checks import CheckFailed, verify_offline
 from aitbc.cli.main import app
+from aitbc.sealed_opening import seal
+from aitbc.wallet import Wallet
+from ledger.keystore import LOW_COST, seal_seed
+from ledger.terms import compute_content_hash, compute_model_hash
 from tests.aitbc.cli.settled_receipt import (
     PRICE,
     UNITS,
     SettledReceipt,
     make_settled_receipt,
 )
+from tests.support.scripted_server import Prepared, serve
 
 Bundle = dict[str, Any]
+AUDITOR = Wallet(bytes([7]) * 32)
+AUDITOR_KEY = bytes(AUDITOR.derive_encryption_key().public_key)
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +165,90 @@ def test_what_is_no_bundle_is_refused(genesis: Path, tmp_path: Path, content: st
 def test_a_missing_file_is_not_an_invalid_receipt(genesis: Path, tmp_path: Path) -> None:
     assert verify(tmp_path / "absent.json", genesis).exit_code == 1
     assert verify(genesis, tmp_path / "absent.json").exit_code == 3
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "auditor.key"
+    path.write_bytes(seal_seed(AUDITOR.seed, b"secret", LOW_COST))
+    path.chmod(0o600)
+    return path
+
+
+def audit(sealed: Path, genesis: Path, key_file: Path, *more: str) -> Result:
+    environment = {"AITBC_KEYSTORE_PASSWORD": "secret", "AITBC_KEYSTORE_PASSWORD_FILE": None}
+    command = ["receipt", "audit", str(sealed), "--genesis", str(genesis)]
+    return CliRunner(env=environment).invoke(app, [*command, "--key-file", str(key_file), *more])
+
+
+def test_an_opened_receipt_shows_the_auditor_what_the_chain_hides(
+    settled: SettledReceipt, genesis: Path, key_file: Path, tmp_path: Path
+) -> None:
+    sealed = tmp_path / "sealed.json"
+    command = ["receipt", "open", "job_1", "--to", AUDITOR_KEY.hex(), "-o", str(sealed)]
+    with serve(Prepared(200, settled.opening), Prepared(200, settled.bundle)) as server:
+        environment = {"AITBC_API_URL": server.url, "AITBC_API_KEY": "aitbc_k"}
+        opened = CliRunner(env=environment).invoke(app, command)
+    assert (opened.exit_code, opened.stdout) == (0, ""), opened.stderr
+    assert [asked.path for asked in server.asked] == [
+        "/v1/receipts/job_1/opening",
+        "/v1/receipts/job_1?bundle=1",
+    ]
+    assert sealed.stat().st_mode & 0o777 == 0o600
+    assert settled.opening["price"]["salt"] not in sealed.read_text()
+    result = audit(sealed, genesis, key_file, "--json")
+    assert result.exit_code == 0, result.stderr
+    shown = json.loads(result.stdout)
+    assert (shown["units"], shown["price_base"]) == (UNITS, str(PRICE))
+    assert shown["started_ms"] + 500 == shown["completed_ms"]
+    assert shown["model_hash"] == compute_model_hash("test-model@00").hex()
+    assert shown["input_hash"] == compute_content_hash({"prompt": "hello"}).hex()
+    assert shown["result_hash"] == compute_content_hash({"text": "hi"}).hex()
+    assert "valid:" in result.stderr
+
+
+@pytest.mark.parametrize("part", ["opening", "bundle"])
+def test_an_opening_that_does_not_hold_is_refused(
+    settled: SettledReceipt, genesis: Path, key_file: Path, tmp_path: Path, part: str
+) -> None:
+    opening, bundle = deepcopy(settled.opening), deepcopy(settled.bundle)
+    if part == "opening":
+        opening["offer"]["max_units"] += 1
+    else:
+        bundle["receipt"]["units"] += 1
+    sealed = tmp_path / "sealed.json"
+    sealed.write_bytes(seal(opening, bundle, AUDITOR_KEY))
+    result = audit(sealed, genesis, key_file, "--json")
+    assert result.exit_code == 33
+    assert json.loads(result.stdout)["valid"] is False
+    assert "the opening is NOT valid" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{}"])
+def test_what_is_no_sealed_opening_is_refused(
+    genesis: Path, key_file: Path, tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "sealed.json"
+    path.write_text(content)
+    assert audit(path, genesis, key_file).exit_code == 33
+
+
+def test_another_auditors_file_is_no_invalid_one(
+    settled: SettledReceipt, genesis: Path, key_file: Path, tmp_path: Path
+) -> None:
+    other = bytes(Wallet(bytes([8]) * 32).derive_encryption_key().public_key)
+    sealed = tmp_path / "sealed.json"
+    sealed.write_bytes(seal(settled.opening, settled.bundle, other))
+    result = audit(sealed, genesis, key_file)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert other.hex() in result.stderr
+
+
+@pytest.mark.parametrize("key", ["", "00" * 32, "alice"])
+def test_nothing_is_opened_to_what_is_no_key(tmp_path: Path, key: str) -> None:
+    output = tmp_path / "sealed.json"
+    command = ["receipt", "open", "job_1", "--to", key, "-o", str(output)]
+    with serve(Prepared(500, {})) as server:
+        environment = {"AITBC_API_URL": server.url, "AITBC_API_KEY": "aitbc_k"}
+        assert CliRunner(env=environment).invoke(app, command).exit_code == 2
+    assert (server.asked, output.exists()) == ([], False)

@@ -15,6 +15,7 @@ from ledger.state_tree import StateProof, is_in_state
 from ledger.terms import compute_content_hash
 from tests.support.shapes import find_missing, load_answer
 from tests.support.world import World
+from zk.opening import check_opening, decode_opening
 
 
 async def settle(world: World) -> str:
@@ -68,6 +69,7 @@ async def test_a_receipt_in_every_form(world: World) -> None:
     for who in ("other", "rival", "operator"):
         reply = await world.call("GET", f"/v1/receipts/{receipt_id}", who)
         assert (reply.status, reply.json["error_code"]) == (404, "RECEIPT_NOT_FOUND")
+    await check_opening_route(world, job_id, union)
     bundle = await world.call("GET", f"/v1/receipts/{receipt_id}?bundle=1", "client")
     assert bundle.json == {"job": job_id[4:]}
     history = (await world.call("GET", f"/v1/jobs/{job_id}/receipts", "client")).json
@@ -80,6 +82,24 @@ def drop(receipt: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in receipt.items() if name not in ("signature", "attestations")
     }
+
+
+async def check_opening_route(world: World, job_id: str, union: dict[str, Any]) -> None:
+    """Client and miner get the same opening; it fits what the proof was about; others get none."""
+    receipt_id = job_id.replace("job_", "receipt_")
+    opened = await world.call("GET", f"/v1/receipts/{receipt_id}/opening", "client")
+    assert opened.status == 200
+    again = await world.call("GET", f"/v1/receipts/{job_id}/opening", "miner")
+    assert again.json == opened.json
+    public = {name: int(value) for name, value in union["zk"]["public_inputs"].items()}
+    del public["context"]
+    assert check_opening(decode_opening(opened.body), **public) == []
+    for who in ("other", "rival", "operator"):
+        reply = await world.call("GET", f"/v1/receipts/{receipt_id}/opening", who)
+        assert (reply.status, reply.json["error_code"]) == (404, "RECEIPT_NOT_FOUND")
+    assert (await world.call("GET", f"/v1/receipts/{receipt_id}/opening")).status == 401
+    for name in ("receipt_1", "job_" + "00" * 32):
+        assert (await world.call("GET", f"/v1/receipts/{name}/opening", "client")).status == 404
 
 
 def check_with_other_tools(exact: dict[str, Any]) -> None:
