@@ -136,6 +136,23 @@ class ChainHistory:
 
         return await self._read(collect)
 
+    def find_settlement_positions(self, limit: int) -> tuple[int, list[int]]:
+        """Return how many settlements there are, and the positions of up to `limit` of them.
+
+        Spread evenly, from the newest to the oldest, both among them; for commands, since it reads
+        where it is called.
+        """
+        lookup = self._index.look_up(SETTLEMENTS)
+
+        def find(connection: Connection) -> tuple[int, list[int]]:
+            raw = get_raw(connection)
+            count = sum(1 for _ in lookup.iterate(raw))
+            chosen = set(_spread(count, limit))
+            positions = enumerate(lookup.iterate(raw))
+            return count, [position for number, position in positions if number in chosen]
+
+        return self._database.read_now(find)
+
     async def list_job_steps(self, job: bytes) -> list[JobStep]:
         """Return every outcome that touched a job, from the oldest to the newest."""
         lookup = self._index.look_up(compute_term(Kind.JOB, job))
@@ -168,6 +185,13 @@ class ChainHistory:
 
 def _take(items: Iterable[T], limit: int) -> list[T]:
     return list(islice(items, max(0, min(limit, MAX_LISTED))))
+
+
+def _spread(count: int, limit: int) -> list[int]:
+    """Return up to `limit` of the numbers below `count`, evenly apart, the first and last too."""
+    if limit >= count:
+        return list(range(count))
+    return [number * (count - 1) // max(1, limit - 1) for number in range(limit)]
 
 
 def _place_transactions(

@@ -54,7 +54,7 @@ class ChainStore:
         """
         self.database = database
         self._is_committing = False
-        with _naming_damage(database.path):
+        with naming_damage(database.path):
             self._head, self._head_hash = self._read_head(chain_id)
             database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
             self.state = StoredState(database.connect_reader(CACHE_KIB), chunk_entries)
@@ -200,7 +200,7 @@ class ChainStore:
         return head
 
     def _read_step(self, first: int) -> list[FinalBlock]:
-        with _naming_damage(self.database.path):
+        with naming_damage(self.database.path):
             return self.database.read_now(
                 lambda connection: block_rows.read_blocks(
                     get_raw(connection), first, _BLOCKS_PER_STEP
@@ -226,7 +226,8 @@ def _as_job(changes: Changes, job: bytes) -> Job | None:
 
 
 @contextmanager
-def _naming_damage(path: Path) -> Iterator[None]:
+def naming_damage(path: Path) -> Iterator[None]:
+    """Turn what reading a broken row or page raises into `DatabaseDamaged`."""
     try:
         yield
     except (sqlcipher3.DatabaseError, SQLAlchemyError, msgspec.DecodeError) as error:

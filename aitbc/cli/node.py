@@ -15,7 +15,7 @@ from node.exit_codes import ExitCode
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="A node: init, run, status, verify-chain, backup, rekey, config.",
+    help="A node: init, run, status, verify-chain, audit, backup, rekey, config.",
 )
 
 Data = Annotated[Path, typer.Option("--data", envvar="AITBC_DATA", help="The node's data folder.")]
@@ -113,6 +113,34 @@ def verify_chain(data: Data, as_json: AsJson = False) -> None:
 
     record = verify_database(_load_settings(data, {}), note)
     print_record(record, as_json=as_json)
+
+
+@app.command("audit")
+def audit(
+    data: Data,
+    sample: Annotated[
+        int,
+        typer.Option("--zk-sample", min=1, help="How many settlements, spread over the chain."),
+    ] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Check settlements' proofs again with two libraries that share no code; they must agree.
+
+    The sample is spread evenly from the newest settlement to the oldest, both included. Exit code
+    33 when a proof does not hold or the libraries differ.
+    """
+    from aitbc.cli.node_folder import audit_database
+    from node.verify_chain import ChainDamaged
+
+    try:
+        record = audit_database(_load_settings(data, {}), sample, note)
+    except ChainDamaged as error:
+        raise CommandError(
+            str(error), ExitCode.VERIFICATION_FAILED, f"aitbc node verify-chain --data {data}"
+        ) from None
+    print_record(record, as_json=as_json)
+    if not record["checked"]:
+        note("no settlement is on this chain yet: nothing was checked")
 
 
 @app.command("backup")

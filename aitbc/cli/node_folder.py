@@ -1,4 +1,4 @@
-"""What a command does inside a node's data folder: the first API key, and checking the chain."""
+"""What a command does inside a node's data folder: the first API key, checking chain and proofs."""
 
 import tempfile
 import time
@@ -9,7 +9,7 @@ from typing import Any
 
 from coordinator import accounts
 from coordinator.principals import Role
-from genesis.document import compute_chain_id
+from genesis.document import Genesis, compute_chain_id
 from node.backup import backup
 from node.chain_store import ChainStore
 from node.clock import get_wall_time
@@ -23,6 +23,7 @@ from node.folder import (
     open_database,
     open_genesis,
 )
+from node.proof_audit import audit_proofs
 from node.settings import NodeSettings, load_settings
 from node.verify_chain import verify_chain
 
@@ -51,27 +52,9 @@ def make_operator_key(data: Path, seed: bytes) -> str:
 
 def verify_database(settings: NodeSettings, say: Callable[[str], None]) -> dict[str, object]:
     """Return what checking the whole chain again found. Raises `OperatorError`."""
-    genesis = open_genesis(settings.data)
-    key = find_database_key(settings)
     begin = time.monotonic()
-    last_note = begin
-
-    def on_block(height: int, head: int) -> None:
-        nonlocal last_note
-        if time.monotonic() - last_note >= _SECONDS_BETWEEN_NOTES:
-            last_note = time.monotonic()
-            say(f"  block {height} of {head}")
-
-    with _find_still_database(settings, key, genesis.is_dev, say) as path:
-        database = Database.open(path, key, tables=TABLES, is_dev=genesis.is_dev)
-        try:
-            store = ChainStore(database, compute_chain_id(genesis))
-            try:
-                report = verify_chain(store, genesis, on_block)
-            finally:
-                store.close()
-        finally:
-            database.close_now()
+    with _open_chain(settings, say) as (store, genesis):
+        report = verify_chain(store, genesis, _note_progress("block", say))
     return {
         "valid": True,
         "height": report.height,
@@ -81,6 +64,60 @@ def verify_database(settings: NodeSettings, say: Callable[[str], None]) -> dict[
         "entries": report.entries,
         "seconds": round(time.monotonic() - begin, 2),
     }
+
+
+def audit_database(
+    settings: NodeSettings, sample: int, say: Callable[[str], None]
+) -> dict[str, object]:
+    """Return what checking settlements' proofs with both backends found. Raises `OperatorError`."""
+    from zk.backend_py_ecc import PY_ECC
+
+    begin = time.monotonic()
+    with _open_chain(settings, say) as (store, genesis):
+        report = audit_proofs(
+            store, genesis, sample, PY_ECC, time.monotonic, _note_progress("proof", say)
+        )
+    return {
+        "valid": True,
+        "height": report.height,
+        "settlements": report.settlements,
+        "checked": report.checked,
+        "arkworks_seconds": round(report.seconds, 3),
+        "py_ecc_seconds": round(report.reference_seconds, 2),
+        "seconds": round(time.monotonic() - begin, 2),
+    }
+
+
+def _note_progress(what: str, say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Return what hears the progress of a check, and says it from time to time."""
+    last_note = time.monotonic()
+
+    def on_step(number: int, last: int) -> None:
+        nonlocal last_note
+        if time.monotonic() - last_note >= _SECONDS_BETWEEN_NOTES:
+            last_note = time.monotonic()
+            say(f"  {what} {number} of {last}")
+
+    return on_step
+
+
+@contextmanager
+def _open_chain(
+    settings: NodeSettings, say: Callable[[str], None]
+) -> Iterator[tuple[ChainStore, Genesis]]:
+    """Yield the chain in a data folder, as nobody changes it meanwhile."""
+    genesis = open_genesis(settings.data)
+    key = find_database_key(settings)
+    with _find_still_database(settings, key, genesis.is_dev, say) as path:
+        database = Database.open(path, key, tables=TABLES, is_dev=genesis.is_dev)
+        try:
+            store = ChainStore(database, compute_chain_id(genesis))
+            try:
+                yield store, genesis
+            finally:
+                store.close()
+        finally:
+            database.close_now()
 
 
 @contextmanager

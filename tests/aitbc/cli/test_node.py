@@ -153,6 +153,13 @@ def test_a_folder_that_is_not_as_it_should_be_is_refused(
     assert "next:" in result.stderr
 
 
+def test_an_audit_without_settlements_says_so(run: Run, data: Path) -> None:
+    audited = run("node", "audit", "--data", data, "--json")
+    assert audited.exit_code == 0, audited.stderr
+    assert json.loads(audited.stdout)["checked"] == 0
+    assert "nothing was checked" in audited.stderr
+
+
 def test_a_node_does_not_run_where_there_is_none(run: Run, tmp_path: Path) -> None:
-    for command in ("verify-chain", "rekey"):
+    for command in ("verify-chain", "audit", "rekey"):
         assert run("node", command, "--data", tmp_path / "absent").exit_code == 3
