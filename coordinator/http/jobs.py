@@ -97,6 +97,8 @@ async def find_visible(call: Call) -> tuple[JobRecord, bool]:
     job_id = wire.parse_id(call.path["job_id"], wire.JOB_PREFIX)
     if job_id is None:
         raise not_found()
+    # Whoever saw a block at the explorer finds what it did here.
+    await call.coordinator.wait_followed()
     record = await call.coordinator.find_job(job_id)
     if record is None:
         raise not_found()
