@@ -49,6 +49,20 @@ def tamper(receipt: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
     return changed
 
 
+async def test_nothing_is_opened_before_the_settlement(world: World) -> None:
+    await world.register()
+    job_id = (await world.submit())["job_id"]
+    opening = f"/v1/receipts/{job_id}/opening"
+    assert (await world.call("GET", opening, "client")).status == 404
+    assert (await world.claim(job_id)).status == 200
+    world.chain.is_automatic = False
+    body = {"miner_id": "miner_miner", "result": "Hello.", "units": 12, "engine": "test"}
+    path = f"/v1/jobs/{job_id}/complete"
+    assert (await world.call("POST", path, "miner", body)).status == 200
+    early = await world.call("GET", opening, "client")
+    assert (early.status, early.json["error_code"]) == (409, "JOB_NOT_COMPLETED")
+
+
 @pytest.mark.slow
 async def test_a_receipt_in_every_form(world: World) -> None:
     job_id = await settle(world)
