@@ -19,6 +19,8 @@ from ledger.transactions import (
 )
 
 SALT_PURPOSE: Final = b"aitbc/wallet-salts/1\x00"
+HIGHEST_FEE_RATE: Final = 10_000
+"""Base units per byte that a wallet will sign at most: a thousand times the usual minimum."""
 ENCRYPTION_PURPOSE: Final = b"aitbc/wallet-encryption/1\x00"
 
 
@@ -60,7 +62,13 @@ class Wallet:
     def sign(
         self, payload: Payload, *, chain_id: bytes, nonce: int, fee_rate: int, valid_until: int
     ) -> SignedTransaction:
-        """Return the signed transaction; `fee_rate` in base units per byte."""
+        """Return the signed transaction; `fee_rate` in base units per byte.
+
+        Raises `ValueError` over `HIGHEST_FEE_RATE`: a node names the rate, and one that lies could
+        otherwise take the whole balance as a fee.
+        """
+        if not 0 <= fee_rate <= HIGHEST_FEE_RATE:
+            raise ValueError(f"the node asks for {fee_rate} base units a byte")
         fee = compute_size(payload) * fee_rate
         signed = sign_transaction(self._seed, chain_id, nonce, fee, valid_until, payload)
         raw = codec.encode(signed)

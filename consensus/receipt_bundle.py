@@ -6,7 +6,7 @@ verifying key, which all follow from genesis.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -65,7 +65,7 @@ class ReceiptBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base64url of a `SettlementPart`."""
     state: str
     """Base64url of a `StatePart`."""
-    format: str = "aitbc-receipt-bundle/1"
+    format: Literal["aitbc-receipt-bundle/1"] = "aitbc-receipt-bundle/1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 from aitbc.client import AsyncAITBCClient
 from aitbc.errors import AITBCError, APIError, InvalidAnswerError, NotFoundError
 from aitbc.models import ChainStatus
-from aitbc.wallet import SignedTransaction, Wallet
+from aitbc.wallet import HIGHEST_FEE_RATE, SignedTransaction, Wallet
 from ledger.rejection import Rejection
 from ledger.transactions import Payload
 
@@ -24,9 +24,6 @@ ATTEMPTS: Final = 4
 VALIDITY_HEIGHTS: Final = 2_000
 """For how many heights what we sign may enter a block: over a quarter of an hour at full pace."""
 STATUS_SECONDS: Final = 60.0
-HIGHEST_FEE_RATE: Final = 10_000
-"""Base units per byte, a thousand times the usual rate: a node that asks for more wants the whole
-balance as a fee."""
 
 _NONCE_TAKEN: Final = frozenset({Rejection.NONCE_USED, Rejection.REPLACEMENT_UNDERPRICED})
 _NEVER_ENTERS: Final = frozenset({

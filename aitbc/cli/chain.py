@@ -100,7 +100,7 @@ def transfer(
 ) -> None:
     """Send money: signed here by a key of the keystore, which never leaves this machine."""
     from aitbc.cli.money import format_ait, parse_ait
-    from aitbc.wallet import Wallet
+    from aitbc.wallet import HIGHEST_FEE_RATE, Wallet
     from ledger import crypto
     from ledger.transactions import Transfer
 
@@ -115,6 +115,12 @@ def transfer(
                 f"the node is on chain {status.chain_id}",
                 ExitCode.WRONG_CHAIN,
                 "set AITBC_API_URL to a node of your chain",
+            )
+        if status.minimum_fee_rate > HIGHEST_FEE_RATE:
+            raise CommandError(
+                f"the node asks for a fee of {status.minimum_fee_rate} base units a byte",
+                ExitCode.API_REFUSED,
+                "set AITBC_API_URL to another node of your chain",
             )
         account = client.chain.get_account(wallet.text_address)
         signed = wallet.sign(

@@ -180,6 +180,8 @@ def _require_result(record: JobRecord) -> dict[str, Any]:
         detail = f"the job {'ended as' if is_over else 'is'} {job.status}"
         raise Problem(409, detail, "JOB_NOT_COMPLETED", members={"phase": job.phase})
     result = get_result_object(record)
+    if result is None and not job.is_content_erased:
+        raise Problem(410, "the miner settled without handing its result in", "RESULT_WITHHELD")
     if result is None:
         raise Problem(410, "the result was deleted after its retention time", "RESULT_DELETED")
     return result

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aitbc.wallet import Wallet
+from aitbc.wallet import HIGHEST_FEE_RATE, Wallet
 from ledger import crypto
 from ledger.transactions import Transfer, decode_transaction, verify_transaction
 
@@ -40,3 +40,11 @@ def test_a_wallet_never_shows_its_seed() -> None:
 def test_a_seed_has_32_bytes() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Wallet(bytes(31))
+
+
+def test_a_fee_beyond_all_measure_is_never_signed() -> None:
+    wallet = Wallet(bytes(range(32)))
+    payload = Transfer(bytes(20), 1)
+    for fee_rate in (HIGHEST_FEE_RATE + 1, 2**62, -1):
+        with pytest.raises(ValueError, match="base units a byte"):
+            wallet.sign(payload, chain_id=bytes(32), nonce=0, fee_rate=fee_rate, valid_until=1)
