@@ -70,6 +70,13 @@ class Commands(TyperGroup):
             failure = CommandError(str(error), code, _NEXT_STEPS.get(code, f"{path} --help"))
         except Rejected as error:
             failure = CommandError(str(error), ExitCode.USAGE, f"{path} --help")
+        except ModuleNotFoundError as error:
+            # A bare installation holds every command and what only some of them need is an extra.
+            failure = CommandError(
+                f"this needs the package {error.name}, which is not installed",
+                ExitCode.CONFIGURATION,
+                "pip install 'aitbc[node,miner]', then the same command",
+            )
         except BrokenPipeError:
             raise
         except OSError as error:
