@@ -218,10 +218,15 @@ async def test_killed_at_any_moment_nothing_accepted_is_lost_or_done_twice(
             await node.end(signal.SIGKILL)
     async with run_process(data, key) as node:
         await node.wait_value(f"/v1/accounts/{MINER.text_address}", "nonce", nonce)
+        # The same bytes once more, now that they are final: the same answer, and nothing done.
+        again = await node.call("POST", "/v1/transactions", raws)
+        assert again == verdicts
         await node.wait_value("/explorer/stats", "total_jobs", len(jobs))
         for kill in range(KILLS):
             body, tag = {"prompt": "killed", "max_cost": "1"}, {"Idempotency-Key": f"job-{kill}"}
             assert (await node.call("POST", "/v1/jobs", body, **tag))["job_id"] in jobs
+        account = await node.call("GET", f"/v1/accounts/{MINER.text_address}")
+        assert account["nonce"] == account["pending_nonce"] == nonce
         supply = await node.call("GET", "/v1/audit/supply")
         assert int(supply["escrow_base"]) == len(jobs) * 10**9
         assert await node.end(signal.SIGTERM) == 0
