@@ -1,6 +1,7 @@
 """`aitbc miner`: run a miner, or fetch its model ahead of time."""
 
 import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
@@ -92,6 +93,9 @@ def fetch(
     models_folder: Annotated[
         Path | None, typer.Option("--models", help="Where models rest (default: the user's cache).")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
+    ] = False,
 ) -> None:
     """Fetch a model and check it against its pinned hashes; prints its path."""
     store = ModelStore(models_folder or choose_folder(), load_packaged_lock())
@@ -105,10 +109,11 @@ def fetch(
             typer.echo(f"{step * PERCENT_STEP} %", err=True)
 
     try:
-        typer.echo(store.fetch(model, report))
+        path = store.fetch(model, report)
     except ModelMissingError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(ExitCode.CONFIGURATION) from None
+    typer.echo(json.dumps({"model": model, "path": str(path)}) if as_json else path)
 
 
 def configure_logs(*, is_json: bool) -> None:

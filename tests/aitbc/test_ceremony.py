@@ -1,11 +1,14 @@
 """The commands of a ceremony: what they print, and how they fail."""
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from aitbc import ceremony
 from aitbc.ceremony import app, print_report
+from node.exit_codes import ExitCode
 from tests.zk.ceremony.test_steps import CIRCUIT, POWER
 from zk.ceremony.snarkjs import install_snarkjs
 from zk.ceremony.steps import Report, new_ceremony
@@ -24,7 +27,7 @@ def test_a_ceremony_starts_once(tmp_path: Path) -> None:
     assert code == 0, output
     assert "contribute" in output
     code, output = run("new", folder)
-    assert code == 1
+    assert code == 3
     assert "not empty" in output
 
 
@@ -33,20 +36,21 @@ def test_steps_are_taken_in_order(tmp_path: Path) -> None:
     new_ceremony(tmp_path / "shared", CIRCUIT, install_snarkjs(CACHE), POWER)
     folder = str(tmp_path / "shared")
     code, output = run("beacon", folder, "--value", "5a" * 32)
-    assert code == 1
+    assert code == 3
     assert "no contribution" in output
-    code, output = run("contribute", folder, "--name", "alice", "--entropy", "words")
+    alice = ("contribute", folder, "--name", "alice", "--entropy", "words")
+    code, output = run(*alice, "--json")
     assert code == 0, output
-    assert "phase1-0001.ptau" in output
-    assert "phase 1 is open" in output
+    made = json.loads(output)
+    assert (made["file"], made["open_phase"]) == ("phase1-0001.ptau", 1)
     code, output = run("verify", folder)
-    assert code == 1
+    assert code == 33
     assert "another circuit" in output
 
 
 def test_a_folder_without_a_ceremony_is_told(tmp_path: Path) -> None:
     code, output = run("verify", str(tmp_path))
-    assert code == 1
+    assert code == 33
     assert "holds no ceremony.json" in output
 
 
@@ -63,3 +67,11 @@ def test_a_report_is_told(
     print_report(report)
     output = capsys.readouterr().out
     assert all(words in output for words in said)
+    print_report(report, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["is_finished"] is (report.key_id is not None)
+
+
+@pytest.mark.parametrize("name", ["UNEXPECTED", "CONFIGURATION", "VERIFICATION_FAILED"])
+def test_it_ends_with_the_same_codes(name: str) -> None:
+    assert getattr(ceremony, name) == ExitCode[name]

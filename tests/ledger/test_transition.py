@@ -3,6 +3,7 @@ import pytest
 
 from ledger import codec, crypto, merkle
 from ledger.blocks import MAX_BLOCK_TRANSACTIONS, MAX_BODY_BYTES
+from ledger.context import Rules
 from ledger.entries import AUTHORITIES_KEY, Totals, account_key
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_account, get_totals
@@ -206,6 +207,26 @@ def test_a_block_with_a_false_proof_is_invalid_and_changes_nothing() -> None:
     assert refused.value.reason is Rejection.BAD_PROOF
     assert world.state.entries == before.entries
     assert world.state.nodes == before.nodes
+
+
+def test_a_block_proved_under_another_verifying_key_is_invalid() -> None:
+    """Its author keeps another key: all that it says agrees with itself and with nobody else."""
+    world = make_world()
+    job = start_lease(world)
+    ours = world.rules
+    proof = msgspec.structs.replace(ours.proof, key_id=bytes(32))
+    world.rules = Rules(ours.chain_id, ours.parameters, proof, ours.verify_proof)
+    settled = world.sign(MINER, world.settle_payload(job, 100))
+    execution = world.open()
+    assert execution.apply(settled).code == 0
+    block = world.seal(execution.finish(), [settled], execution.context.time)
+    world.apply(block)
+    world.rules = ours
+    before = copy_state(world.state)
+    with pytest.raises(Rejected) as refused:
+        world.apply(block)
+    assert refused.value.reason is Rejection.BAD_PROOF
+    assert world.state.entries == before.entries
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -31,6 +32,28 @@ def test_a_command_of_another_package_is_loaded_when_it_is_called(name: str) -> 
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0
     assert "Commands" in result.stdout
+
+
+SILENT = {
+    "api-keys revoke", "ceremony new", "keys change-password", "keys export", "miner run",
+    "node rekey", "node run", "receipt export", "receipt open",
+}  # fmt: skip
+"""Commands that print nothing on stdout: what they make is a file, a change or a process."""
+
+
+def test_each_command_that_prints_data_prints_json() -> None:
+    top = get_command(app)
+    for name, (module, _) in ELSEWHERE.items():
+        top.commands[name] = get_command(import_module(module).app)  # type: ignore[attr-defined]
+    without = set()
+    for path in iterate_paths(top):
+        command: Any = top
+        for name in path:
+            command = command.commands[name]
+        options = {option for each in command.params for option in each.opts}
+        if not hasattr(command, "commands") and "--json" not in options:
+            without.add(" ".join(path))
+    assert without == SILENT | {"demo"}
 
 
 def test_the_top_loads_nothing_heavy() -> None:

@@ -110,23 +110,31 @@ async def test_keys_and_roles(world: World) -> None:
 
 
 MAX_COSTS = [
-    "1e3", "+1", "01", "1_000", "１", "-0", "NaN", "9" * 5_000, str(2**63), "", "0", True, 1, 0.5,
-    None, [], {},
+    "1e3", "+1", "01", "1_000", "１２", "-0", "NaN", "9" * 5_000, str(2**63), "", "0", True, 1, 0.5,
+    2**63, None, [], {},
 ]  # fmt: skip
 
 
 async def test_amounts_that_are_none(world: World) -> None:
+    root = world.chain.get_head().state_root
     for amount in MAX_COSTS:
         body = {"prompt": "a", "max_cost": amount}
         reply = await world.call("POST", "/v1/jobs", "client", body)
         if amount is None:
             assert reply.status == 201
+            job = f"/v1/jobs/{reply.json['job_id']}"
+            await world.until(job, "client", lambda each: each["phase"] == "queued")
+            root = world.chain.get_head().state_root
             continue
         assert reply.status == 422, (amount, reply)
         assert reply.json["errors"][0]["pointer"].startswith("/max_cost")
         nested = {"type": "llm_inference", "prompt": "a", "pricing": {"max_cost": amount}}
         reply = await world.call("POST", "/v1/jobs", "client", nested)
         assert reply.status == 422, (amount, reply)
+    digits = b'{"prompt":"a","max_cost":' + b"9" * 5_000 + b"}"
+    assert (await world.call("POST", "/v1/jobs", "client", data=digits)).status == 400
+    world.chain.produce()
+    assert world.chain.get_head().state_root == root
     assert (await world.call("GET", "/v1/jobs", "client")).json["total"] == 1
 
 

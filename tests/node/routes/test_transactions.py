@@ -1,15 +1,19 @@
 """Transactions over HTTP: a verdict for each, and nothing malformed gets beyond the edge."""
 
 import gzip
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from aitbc.wallet import SignedTransaction, Wallet
-from ledger.transactions import Transfer
+from ledger import codec
+from ledger.transactions import Transfer, decode_transaction
 from node.routes.transactions import MAX_BODY_BYTES
+from tests.ledger.edwards import ORDER, encode_small_order
 from tests.support.node import AIT, CLIENT, FUNDS, MINER, NODE, RunningNode, running_node
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -102,6 +106,19 @@ async def test_a_single_refusal_is_a_problem(node: RunningNode) -> None:
         reply = await node.post(PATH, {"raw": raw})
         assert (reply.status, reply.body["error_code"]) == (status, code)
         assert reply.headers["Content-Type"].startswith("application/problem+json")
+
+
+async def test_a_signature_has_one_verdict_over_http_too(node: RunningNode) -> None:
+    """S + L, and the pairs of small order that ZIP 215 accepts: the ledger's verdict on each."""
+    good = decode_transaction(sign(node, NODE, 1).raw)
+    s = int.from_bytes(good.signature[32:], "little") + ORDER
+    forged = [replace(good, signature=good.signature[:32] + s.to_bytes(32, "little"))]
+    for key, commitment in itertools.product(encode_small_order(), repeat=2):
+        forged.append(replace(good, sender=key, nonce=0, signature=commitment + bytes(32)))
+    root = (await node.read("/explorer/blocks"))[0]["state_root"]
+    reply = await node.post(PATH, [codec.encode(each).hex() for each in forged])
+    assert [verdict["error_code"] for verdict in reply.body] == ["BAD_SIGNATURE"] * 197
+    assert (await node.read("/explorer/blocks"))[0]["state_root"] == root
 
 
 @pytest.mark.parametrize(
