@@ -106,3 +106,15 @@ def test_a_receipts_bundle_and_opening_come_as_they_are() -> None:
         client.receipts.get_opening("receipt_1")
     paths = [asked.path for asked in server.asked]
     assert paths == ["/v1/receipts/receipt_1?bundle=1", "/v1/receipts/receipt_1/opening"]
+
+
+def test_address_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(Prepared(200, {"jobs": []})) as server:
+        monkeypatch.setenv("AITBC_API_URL", server.url)
+        monkeypatch.setenv("AITBC_API_KEY", "aitbc_environment")
+        with AITBCClient() as client:
+            client.jobs.list()
+        with AITBCClient(api_key="aitbc_given") as client:
+            client.jobs.list()
+    keys = [asked.headers["x-api-key"] for asked in server.asked]
+    assert keys == ["aitbc_environment", "aitbc_given"]

@@ -118,6 +118,18 @@ def test_it_stops_whole_goes_on_with_its_chain_and_outlives_a_killed_validator(
         assert left == set()
 
 
+@pytest.mark.slow
+def test_a_ready_network_has_a_final_miner_which_ends_with_it(tmp_path: Path) -> None:
+    with running_devnet(tmp_path / "network", find_free_port()) as devnet:
+        (miner,) = devnet.state["miners"]
+        assert miner["pid"] in devnet.find_pids()
+        (listed,) = devnet.get("/explorer/miners")
+        assert (listed["miner_id"], listed["is_active"]) == (miner["id"], True)
+        seconds, left = devnet.stop()
+        assert seconds < STOP_SECONDS
+        assert left == set()
+
+
 def test_several_validators_are_refused_for_what_they_need(tmp_path: Path) -> None:
     result = run_command("devnet", "--validators", "4", "--data", str(tmp_path / "network"))
     assert (result.exit_code, result.stdout) == (2, "")

@@ -60,6 +60,13 @@ def change_genesis(data: Path, **members: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **members}))
 
 
+def damage_page(database: Path, number: int) -> None:
+    """Flip a byte of one page, counted from 0."""
+    content = bytearray(database.read_bytes())
+    content[number * 4096 + 100] ^= 1
+    database.write_bytes(content)
+
+
 REFUSALS: dict[str, tuple[Callable[[Path], object], ExitCode]] = {
     "no key file": (
         lambda data: (data / "database.key").unlink(),
@@ -76,6 +83,10 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], ExitCode]] = {
     "a plain-text database": (
         lambda data: make_plain(data / "node.db"),
         ExitCode.DATABASE_PLAIN_TEXT,
+    ),
+    "a damaged database": (
+        lambda data: damage_page(data / "node.db", 1),
+        ExitCode.DATABASE_DAMAGED,
     ),
     "another chain's genesis": (
         lambda data: change_genesis(data, name="another-chain"),
