@@ -80,13 +80,20 @@ class Admission:
                 verdicts[index] = rejected
         checked = await self._check_signatures([(t, raws[i]) for i, t in decoded])
         await self._check_settlements(checked)
-        reserved: list[Waiting] = []
-        for (index, _), result in zip(decoded, checked, strict=True):
-            verdicts[index] = await self._reserve(result, reserved)
-        # Also with nothing of its own: a repeated one may be another call's, not durable yet.
-        # A caller that gives up undoes nothing: later ones of the account may be accepted by now.
-        await asyncio.shield(self._make_durable(reserved))
+        # A caller that gives up from here on undoes nothing: what has a place in line and is never
+        # made durable would hold up its account, and later ones of it may be accepted by now.
+        entered = await asyncio.shield(self._enter(checked))
+        for (index, _), verdict in zip(decoded, entered, strict=True):
+            verdicts[index] = verdict
         return [verdict for verdict in verdicts if verdict is not None]
+
+    async def _enter(self, checked: Sequence[Checked]) -> list[Verdict]:
+        """Give each transaction its place in line and make all of them durable."""
+        reserved: list[Waiting] = []
+        verdicts = [await self._reserve(result, reserved) for result in checked]
+        # Also with nothing of its own: a repeated one may be another call's, not durable yet.
+        await self._make_durable(reserved)
+        return verdicts
 
     def _precheck(self, raw: bytes) -> Transaction:
         """Decode, and refuse what no block after the head could take. Raises `Rejected`."""
