@@ -90,6 +90,8 @@ class ChainPort:
             time_ms=head.time,
             finality="immediate",
             validators=len(get_authorities(self._chain.view).current.members),
+            # A fact, not a default: a node of this version is its chain's one authority
+            # (`open_consensus` refuses any other), so there is nobody to talk to or be behind.
             peers=0,
             behind_by=0,
             mempool=MempoolStatus(len(mempool), mempool.total_bytes),

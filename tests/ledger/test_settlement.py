@@ -237,6 +237,17 @@ def test_a_proof_of_a_lapsed_lease_does_not_serve_the_next_one() -> None:
     assert world.refuse(MINER, old) is Rejection.BAD_PROOF
 
 
+def test_another_owner_with_a_lease_of_its_own_cannot_use_the_first_one_s_proof() -> None:
+    world = make_world()
+    job = start_lease(world)
+    start_miner(world, "beta", RIVAL)
+    old = world.settle_payload(job, 100)
+    world.produce(gap=9_000)
+    world.run(RIVAL, JobClaim(job, "beta", COMMIT))
+    assert world.get_job(job).status is JobStatus.LEASED
+    assert world.refuse(RIVAL, old) is Rejection.BAD_PROOF
+
+
 def test_a_chain_with_another_key_refuses_the_proof() -> None:
     world = make_world()
     job = start_lease(world)
