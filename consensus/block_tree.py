@@ -6,8 +6,9 @@ certificate makes final.
 
 from msgspec import Struct
 
-from consensus.messages import Certificate, CommittedBlock, FinalityProof, Proposal, VoteKind
+from consensus.messages import Certificate, CommittedBlock, FinalityProof, Proposal
 from consensus.verification import VerifiedProposal
+from ledger.ballots import VoteKind
 from ledger.blocks import Block, compute_header_hash
 
 

@@ -13,9 +13,9 @@ from consensus.effects import (
     SignProposal,
     StopReason,
 )
-from consensus.messages import NO_BLOCK, Ballot, VoteKind
 from consensus.repetition import Repetition
 from consensus.vote_keeper import VIEW_WINDOW
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from ledger.blocks import Block
 
 

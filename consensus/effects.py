@@ -9,7 +9,8 @@ from enum import Enum
 from msgspec import Struct
 
 from consensus.evidence import Evidence
-from consensus.messages import Ballot, Certificate, CommittedBlock, Message, Proposal
+from consensus.messages import Certificate, CommittedBlock, Message, Proposal
+from ledger.ballots import Ballot
 from ledger.blocks import Block
 
 

@@ -8,8 +8,9 @@ a finalize of another, are what honest authorities do.
 from msgspec import Struct
 
 from consensus.leader import get_leader
-from consensus.messages import Ballot, Proposal, Vote, VoteKind, compute_proposal_bytes
+from consensus.messages import Proposal, Vote
 from consensus.verification import Committee, verify_vote
+from ledger.ballots import compute_proposal_bytes, is_conflict
 from ledger.blocks import Header, compute_header_hash
 from ledger.rejection import Rejected, Rejection
 from ledger.types import Counter, Record, Signature
@@ -47,15 +48,6 @@ class Offence(Struct, frozen=True):
     view: int
     offender: bytes
     """The consensus key."""
-
-
-def is_conflict(first: Ballot, second: Ballot) -> bool:
-    """Tell whether no honest authority casts both ballots."""
-    if (first.epoch, first.view) != (second.epoch, second.view):
-        return False
-    if first.kind is second.kind:
-        return first.block_hash != second.block_hash
-    return {first.kind, second.kind} == {VoteKind.NULLIFY, VoteKind.FINALIZE}
 
 
 def make_proposal_evidence(first: Proposal, second: Proposal) -> ProposalEvidence:

@@ -26,10 +26,10 @@ from consensus.messages import (
     Message,
     Proposal,
     Vote,
-    VoteKind,
 )
 from consensus.pacing import Listening, Pacing
 from consensus.verification import Committee, VerifiedProposal
+from ledger.ballots import VoteKind
 from ledger.blocks import AuthoritySet, Block, compute_header_hash
 
 PROPOSAL_WINDOW = 8

@@ -18,20 +18,13 @@ from consensus.effects import (
     ValidateBlock,
 )
 from consensus.leader import SilentLeaders, get_leader
-from consensus.messages import (
-    MAX_REQUESTED_VIEWS,
-    Ballot,
-    Certificate,
-    CertificateRequest,
-    Proposal,
-    Vote,
-    VoteKind,
-)
+from consensus.messages import MAX_REQUESTED_VIEWS, Certificate, CertificateRequest, Proposal, Vote
 from consensus.pacing import Listening, Pacing
 from consensus.restored import Restored
 from consensus.timing import Timing
 from consensus.verification import Committee
 from consensus.vote_keeper import VoteKeeper
+from ledger.ballots import Ballot, VoteKind
 from ledger.blocks import Block
 
 CATCH_UP_DISTANCE = 16

@@ -4,20 +4,16 @@ A ballot is what a signature is over; chain id and protocol version are signed b
 a message of another chain or version fails its signature.
 """
 
-from enum import IntEnum
 from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ledger import codec, crypto
-from ledger.blocks import MAX_BLOCK_BYTES, Block, Header
+from ledger import codec
+from ledger.ballots import Ballot
+from ledger.blocks import MAX_AUTHORITIES, MAX_BLOCK_BYTES, Block, Header
 from ledger.rejection import Rejected, Rejection
-from ledger.types import Counter, Hash, Record, Signature
+from ledger.types import Counter, Record, Signature
 
-PROTOCOL_VERSION: Final = 1
-MAX_AUTHORITIES: Final = 100
-NO_BLOCK: Final = bytes(32)
-"""The block hash of a nullify vote."""
 MAX_MESSAGE_BYTES: Final = MAX_BLOCK_BYTES + 1_024
 MAX_FINALITY_BYTES: Final = MAX_BLOCK_BYTES
 MAX_CERTIFICATE_BYTES: Final = 8_192
@@ -26,23 +22,6 @@ MAX_PROOF_HEADERS: Final = 4_096
 
 SignerIndex = Annotated[int, Meta(ge=0, lt=MAX_AUTHORITIES)]
 """Position of an authority in the set of its epoch."""
-
-
-class VoteKind(IntEnum):
-    """The three statements of Simplex about a view."""
-
-    NOTARIZE = 1
-    NULLIFY = 2
-    FINALIZE = 3
-
-
-class Ballot(Record, frozen=True):
-    """What a vote says: its kind, epoch, view and block (`NO_BLOCK` for nullify)."""
-
-    kind: VoteKind
-    epoch: Counter
-    view: Counter
-    block_hash: Hash
 
 
 class Vote(Record, frozen=True, tag=1):
@@ -103,35 +82,6 @@ class CommittedBlock(Record, frozen=True):
 
     block: Block
     finality: FinalityProof
-
-
-class _SignedBallot(Record, frozen=True):
-    version: int
-    kind: int
-    epoch: int
-    view: int
-    block_hash: bytes
-
-
-class _SignedProposal(Record, frozen=True):
-    version: int
-    epoch: int
-    view: int
-    block_hash: bytes
-
-
-def compute_vote_bytes(chain_id: bytes, ballot: Ballot) -> bytes:
-    """Return the bytes that an authority signs to cast a ballot (rule C2)."""
-    signed = _SignedBallot(
-        PROTOCOL_VERSION, int(ballot.kind), ballot.epoch, ballot.view, ballot.block_hash
-    )
-    return crypto.TAG_VOTE + chain_id + codec.encode(signed)
-
-
-def compute_proposal_bytes(chain_id: bytes, epoch: int, view: int, block_hash: bytes) -> bytes:
-    """Return the bytes that a leader signs to propose a block (rule C2)."""
-    signed = _SignedProposal(PROTOCOL_VERSION, epoch, view, block_hash)
-    return crypto.TAG_PROPOSAL + chain_id + codec.encode(signed)
 
 
 def encode_message(message: Message) -> bytes:

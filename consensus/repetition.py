@@ -2,7 +2,8 @@
 
 from consensus.effects import Broadcast, FetchBlock, Send, SetTimer, Timer
 from consensus.memory import Memory
-from consensus.messages import Ballot, Message, VoteKind
+from consensus.messages import Message
+from ledger.ballots import Ballot, VoteKind
 
 STUCK_AFTER = 6
 """So many deltas in one view with something open, and a node also asks for final blocks."""

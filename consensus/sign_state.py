@@ -7,7 +7,6 @@ is read from the disk, and no signature passes without it.
 from collections.abc import Iterable
 
 from consensus.block_tree import FinalHead
-from consensus.evidence import is_conflict
 from consensus.journal import (
     JOURNAL_VERSION,
     DecodedJournal,
@@ -18,7 +17,7 @@ from consensus.journal import (
     SignedProposal,
     SignedVote,
 )
-from consensus.messages import Ballot, Certificate, Proposal, Vote, VoteKind
+from consensus.messages import Certificate, Proposal, Vote
 from consensus.restored import Restored
 from consensus.verification import (
     Committee,
@@ -27,6 +26,7 @@ from consensus.verification import (
     verify_proposal,
     verify_vote,
 )
+from ledger.ballots import Ballot, VoteKind, is_conflict
 from ledger.blocks import compute_header_hash
 
 

@@ -15,20 +15,21 @@ from msgspec import Struct
 
 from consensus.leader import get_leader
 from consensus.messages import (
-    NO_BLOCK,
-    Ballot,
     Certificate,
     CertificateRequest,
     CommittedBlock,
     FinalityProof,
     Proposal,
     Vote,
+)
+from ledger import crypto
+from ledger.ballots import (
+    Ballot,
     VoteKind,
     compute_proposal_bytes,
     compute_vote_bytes,
+    is_well_formed,
 )
-from consensus.quorum import compute_quorum
-from ledger import crypto
 from ledger.blocks import (
     AuthoritySet,
     Block,
@@ -37,6 +38,7 @@ from ledger.blocks import (
     compute_header_hash,
     compute_transactions_root,
 )
+from ledger.quorum import compute_quorum
 from ledger.rejection import Rejected, Rejection
 
 SignatureCheck = Callable[[bytes, bytes, bytes], bool]
@@ -257,7 +259,7 @@ def verify_committed(committed: CommittedBlock, committee: Committee) -> Verifie
 def _check_ballot(ballot: Ballot, committee: Committee, reason: Rejection) -> None:
     if ballot.epoch != committee.epoch:
         raise Rejected(reason, f"epoch {ballot.epoch}, this set is of {committee.epoch}")
-    if (ballot.kind is VoteKind.NULLIFY) != (ballot.block_hash == NO_BLOCK):
+    if not is_well_formed(ballot):
         raise Rejected(reason, "a nullify names no block, every other vote names one")
 
 

@@ -6,9 +6,10 @@ views around the current one; for views beyond it only each signer's highest vie
 
 from msgspec import Struct
 
-from consensus.evidence import VoteEvidence, is_conflict
-from consensus.messages import Ballot, Certificate, Vote, VoteKind
-from consensus.quorum import compute_fault_bound, compute_quorum
+from consensus.evidence import VoteEvidence
+from consensus.messages import Certificate, Vote
+from ledger.ballots import Ballot, VoteKind, is_conflict
+from ledger.quorum import compute_fault_bound, compute_quorum
 
 VIEW_WINDOW = 32
 """Views below and above the current one whose votes are kept."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger import codec, crypto
-from ledger.blocks import Authority
+from ledger.blocks import MAX_AUTHORITIES, Authority
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected
 from ledger.types import MAX_AMOUNT, Address, Amount, Record, Time
@@ -47,7 +47,7 @@ class Genesis(Record, frozen=True):
     parameters: Parameters
     proof: ProofParameters
     verifying_key: Annotated[bytes, Meta(max_length=4096)]
-    authorities: Annotated[tuple[Authority, ...], Meta(min_length=1, max_length=100)]
+    authorities: Annotated[tuple[Authority, ...], Meta(min_length=1, max_length=MAX_AUTHORITIES)]
     allocations: Annotated[tuple[Allocation, ...], Meta(min_length=1, max_length=100_000)]
 
 

@@ -9,6 +9,7 @@ from ledger.transactions import MAX_TRANSACTION_BYTES, Transaction
 from ledger.types import Address, Counter, Hash, PublicKey, Record, Time
 
 BLOCK_VERSION: Final = 1
+MAX_AUTHORITIES: Final = 100
 MAX_BLOCK_TRANSACTIONS: Final = 4_096
 MAX_HEADER_BYTES: Final = 512
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
@@ -59,7 +60,7 @@ class AuthoritySet(Record, frozen=True):
     """The authorities of one epoch, in the order that proposers take turns."""
 
     epoch: Counter
-    members: Annotated[tuple[Authority, ...], Meta(min_length=1, max_length=100)]
+    members: Annotated[tuple[Authority, ...], Meta(min_length=1, max_length=MAX_AUTHORITIES)]
 
 
 def compute_header_hash(header: Header) -> bytes:

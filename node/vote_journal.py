@@ -9,14 +9,7 @@ from pathlib import Path
 
 from consensus.block_tree import FinalHead
 from consensus.journal import Entry, JournalDamaged, decode_journal, encode_frame
-from consensus.messages import (
-    Ballot,
-    Certificate,
-    Proposal,
-    Vote,
-    compute_proposal_bytes,
-    compute_vote_bytes,
-)
+from consensus.messages import Certificate, Proposal, Vote
 from consensus.restored import Restored
 from consensus.sign_state import (
     ConflictingSignature,
@@ -26,6 +19,7 @@ from consensus.sign_state import (
 )
 from consensus.verification import Committee
 from ledger import crypto
+from ledger.ballots import Ballot, compute_proposal_bytes, compute_vote_bytes
 from ledger.blocks import Block, compute_header_hash
 from ledger.keystore import sync_folder
 from ledger.rejection import Rejected

@@ -5,12 +5,12 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from consensus.quorum import compute_fault_bound, compute_quorum
 from coordinator import wire
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from genesis.document import dump_genesis
 from ledger import crypto
 from ledger.blocks import AuthoritySet
+from ledger.quorum import compute_fault_bound, compute_quorum
 from ledger.state import get_totals
 from ledger.transition import get_authorities
 from node.routes import models

@@ -3,7 +3,7 @@
 from consensus import effects, inputs
 from consensus.block_tree import FinalHead
 from consensus.machine import Consensus
-from consensus.messages import Ballot, Certificate, CommittedBlock, Proposal, Vote, VoteKind
+from consensus.messages import Certificate, CommittedBlock, Proposal, Vote
 from consensus.restored import Restored
 from consensus.timing import Timing
 from consensus.verification import (
@@ -13,6 +13,7 @@ from consensus.verification import (
     verify_proposal,
     verify_vote,
 )
+from ledger.ballots import Ballot, VoteKind
 from ledger.blocks import Block, compute_header_hash
 from tests.consensus.network import (
     GENESIS,

@@ -4,19 +4,10 @@ from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 
-from consensus.messages import (
-    NO_BLOCK,
-    Ballot,
-    Certificate,
-    Proposal,
-    Vote,
-    VoteKind,
-    compute_proposal_bytes,
-    compute_vote_bytes,
-)
-from consensus.quorum import compute_quorum
+from consensus.messages import Certificate, Proposal, Vote
 from consensus.verification import Committee
 from ledger import crypto
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind, compute_proposal_bytes, compute_vote_bytes
 from ledger.blocks import (
     BLOCK_VERSION,
     Authority,
@@ -26,6 +17,7 @@ from ledger.blocks import (
     compute_header_hash,
     compute_transactions_root,
 )
+from ledger.quorum import compute_quorum
 
 CHAIN_ID = sha256(b"chain of the tests").digest()
 GENESIS = sha256(b"genesis of the tests").digest()

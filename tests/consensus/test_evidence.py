@@ -5,12 +5,11 @@ from consensus.evidence import (
     Evidence,
     ProposalEvidence,
     VoteEvidence,
-    is_conflict,
     make_proposal_evidence,
     verify_evidence,
 )
-from consensus.messages import VoteKind
 from ledger import codec
+from ledger.ballots import VoteKind, is_conflict
 from ledger.rejection import Rejected
 from tests.consensus.network import (
     get_key,

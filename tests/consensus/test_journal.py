@@ -12,7 +12,7 @@ from consensus.journal import (
     decode_journal,
     encode_frame,
 )
-from consensus.messages import VoteKind
+from ledger.ballots import VoteKind
 from tests.consensus.network import (
     CHAIN_ID,
     get_key,

@@ -2,20 +2,14 @@ import msgspec
 
 from consensus import effects, inputs
 from consensus.block_tree import FinalHead
-from consensus.messages import (
-    NO_BLOCK,
-    Ballot,
-    Certificate,
-    CertificateRequest,
-    Vote,
-    VoteKind,
-)
+from consensus.messages import Certificate, CertificateRequest, Vote
 from consensus.restored import Restored
 from consensus.verification import (
     check_request,
     verify_committed,
     verify_proposal,
 )
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from ledger.blocks import Block, compute_header_hash
 from tests.consensus.driver import TIMING, Driver, certify, find
 from tests.consensus.network import (

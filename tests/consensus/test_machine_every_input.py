@@ -13,15 +13,7 @@ from consensus import inputs
 from consensus.block_tree import FinalHead
 from consensus.effects import Effect, Stop, Timer
 from consensus.machine import Consensus
-from consensus.messages import (
-    NO_BLOCK,
-    Ballot,
-    Certificate,
-    CertificateRequest,
-    Proposal,
-    Vote,
-    VoteKind,
-)
+from consensus.messages import Certificate, CertificateRequest, Proposal, Vote
 from consensus.restored import Restored
 from consensus.timing import Timing
 from consensus.verification import (
@@ -31,6 +23,7 @@ from consensus.verification import (
     VerifiedProposal,
     VerifiedVote,
 )
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from ledger.blocks import Block, compute_header_hash
 from tests.consensus.network import GENESIS, get_key, make_block, make_child, make_committee
 

@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.messages import (
-    NO_BLOCK,
-    VoteKind,
-    compute_vote_bytes,
-    decode_message,
-    encode_message,
-)
+from consensus.messages import decode_message, encode_message
+from ledger.ballots import NO_BLOCK, VoteKind, compute_vote_bytes
 from ledger.rejection import Rejected, Rejection
 from tests.consensus.network import CHAIN_ID, make_ballot, make_quorum, make_vote
 from tests.consensus.vectors import PATH, compute_vectors

@@ -2,7 +2,6 @@ import pytest
 
 from consensus.block_tree import FinalHead
 from consensus.journal import decode_journal, encode_frame
-from consensus.messages import Ballot, VoteKind
 from consensus.sign_state import (
     ConflictingSignature,
     SignState,
@@ -10,6 +9,7 @@ from consensus.sign_state import (
     SignStateOlder,
     check_sign_state,
 )
+from ledger.ballots import Ballot, VoteKind
 from ledger.blocks import compute_header_hash
 from tests.consensus.network import (
     CHAIN_ID,

@@ -1,14 +1,7 @@
 import msgspec
 import pytest
 
-from consensus.messages import (
-    NO_BLOCK,
-    Certificate,
-    CertificateRequest,
-    CommittedBlock,
-    FinalityProof,
-    VoteKind,
-)
+from consensus.messages import Certificate, CertificateRequest, CommittedBlock, FinalityProof
 from consensus.verification import (
     check_request,
     verify_block,
@@ -19,6 +12,7 @@ from consensus.verification import (
     verify_succession,
     verify_vote,
 )
+from ledger.ballots import NO_BLOCK, VoteKind
 from ledger.blocks import Block, compute_authorities_hash, compute_header_hash
 from ledger.rejection import Rejected, Rejection
 from ledger.transactions import Transfer, sign_transaction

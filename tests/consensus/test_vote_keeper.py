@@ -1,6 +1,6 @@
-from consensus.messages import VoteKind
 from consensus.verification import verify_certificate
 from consensus.vote_keeper import VIEW_WINDOW, VoteKeeper
+from ledger.ballots import VoteKind
 from tests.consensus.network import make_ballot, make_committee, make_vote
 
 NOTARIZE = make_ballot(VoteKind.NOTARIZE, 3, b"\x01" * 32)

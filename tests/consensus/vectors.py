@@ -8,16 +8,9 @@ from pathlib import Path
 
 from consensus.evidence import make_proposal_evidence
 from consensus.journal import JOURNAL_VERSION, JournalHead, SignedVote, encode_frame
-from consensus.messages import (
-    CertificateRequest,
-    CommittedBlock,
-    FinalityProof,
-    VoteKind,
-    compute_proposal_bytes,
-    compute_vote_bytes,
-    encode_message,
-)
+from consensus.messages import CertificateRequest, CommittedBlock, FinalityProof, encode_message
 from ledger import codec
+from ledger.ballots import VoteKind, compute_proposal_bytes, compute_vote_bytes
 from ledger.blocks import compute_header_hash
 from tests.consensus.network import (
     CHAIN_ID,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.messages import NO_BLOCK, Ballot, VoteKind
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from node.exit_codes import ExitCode
 from node.vote_journal import ConflictRefused, JournalRefused, VoteJournal
 from tests.ledger.world import CHAIN, MINER, OTHER_CHAIN, PROPOSER

@@ -11,18 +11,11 @@ from functools import partial
 from random import Random
 
 from consensus import effects
-from consensus.messages import (
-    Ballot,
-    CommittedBlock,
-    Message,
-    Vote,
-    VoteKind,
-    decode_message,
-    encode_message,
-)
-from consensus.quorum import compute_fault_bound
+from consensus.messages import CommittedBlock, Message, Vote, decode_message, encode_message
 from consensus.sign_state import ConflictingSignature
+from ledger.ballots import Ballot, VoteKind
 from ledger.blocks import Block
+from ledger.quorum import compute_fault_bound
 from tests.simulation.byzantine.boaster import Boaster
 from tests.simulation.byzantine.equivocator import Equivocator
 from tests.simulation.byzantine.forker import Forker

@@ -13,15 +13,7 @@ from consensus import effects, inputs
 from consensus.block_tree import FinalHead, closes_epoch
 from consensus.journal import decode_journal, encode_frame
 from consensus.machine import Consensus
-from consensus.messages import (
-    Ballot,
-    CommittedBlock,
-    Message,
-    Proposal,
-    Vote,
-    compute_proposal_bytes,
-    compute_vote_bytes,
-)
+from consensus.messages import CommittedBlock, Message, Proposal, Vote
 from consensus.restored import Restored
 from consensus.sign_state import SignState, check_sign_state
 from consensus.timing import Timing
@@ -34,6 +26,7 @@ from consensus.verification import (
     verify_block,
     verify_committed,
 )
+from ledger.ballots import Ballot, compute_proposal_bytes, compute_vote_bytes
 from ledger.blocks import Block, compute_header_hash
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.world import CHAIN_ID, GENESIS_HASH, World, get_done

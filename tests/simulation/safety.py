@@ -3,16 +3,11 @@
 It sees the wire, the disks and the commits, and knows nothing of how nodes decide.
 """
 
-from consensus.evidence import (
-    Evidence,
-    ProposalEvidence,
-    VoteEvidence,
-    is_conflict,
-    verify_evidence,
-)
+from consensus.evidence import Evidence, ProposalEvidence, VoteEvidence, verify_evidence
 from consensus.journal import SignedVote, decode_journal
-from consensus.messages import Ballot, CommittedBlock, Message, Proposal, Vote
+from consensus.messages import CommittedBlock, Message, Proposal, Vote
 from consensus.verification import verify_committed
+from ledger.ballots import Ballot, is_conflict
 from ledger.blocks import Block, compute_header_hash
 from ledger.rejection import Rejected
 from tests.simulation.node import SimulatedNode

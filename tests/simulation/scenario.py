@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
-from consensus.quorum import compute_fault_bound
 from consensus.timing import Timing
+from ledger.quorum import compute_fault_bound
 from tests.simulation.network import Weather
 from tests.simulation.signing import ED25519, STAND_IN, Scheme
 

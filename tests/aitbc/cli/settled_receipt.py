@@ -5,13 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consensus.messages import (
-    Ballot,
-    Certificate,
-    FinalityProof,
-    VoteKind,
-    compute_vote_bytes,
-)
+from consensus.messages import Certificate, FinalityProof
 from consensus.receipt_bundle import SettlementPart, StatePart, encode_bundle
 from genesis.document import (
     Allocation,
@@ -22,6 +16,7 @@ from genesis.document import (
 )
 from genesis.state import build_genesis_state
 from ledger import codec, crypto, merkle, terms
+from ledger.ballots import Ballot, VoteKind, compute_vote_bytes
 from ledger.blocks import Authority, Header, compute_authorities_hash, compute_header_hash
 from ledger.context import Rules
 from ledger.entries import job_key

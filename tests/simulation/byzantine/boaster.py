@@ -1,6 +1,7 @@
 """An authority whose votes speak of views that nobody has reached."""
 
-from consensus.messages import NO_BLOCK, Ballot, Proposal, VoteKind
+from consensus.messages import Proposal
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from tests.simulation.byzantine.dishonest import DishonestNode
 
 

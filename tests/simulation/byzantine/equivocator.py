@@ -1,6 +1,7 @@
 """An authority that votes and proposes both ways: one half hears this, the other half that."""
 
-from consensus.messages import NO_BLOCK, Ballot, Proposal, VoteKind
+from consensus.messages import Proposal
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from ledger.blocks import Block, compute_header_hash
 from tests.simulation.byzantine.dishonest import DishonestNode
 

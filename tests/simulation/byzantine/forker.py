@@ -1,8 +1,9 @@
 """A leader that builds on an older certified block, as if what came after it had been nullified."""
 
 from consensus import effects
-from consensus.messages import Ballot, Proposal, VoteKind
+from consensus.messages import Proposal
 from consensus.timing import Timing
+from ledger.ballots import Ballot, VoteKind
 from ledger.blocks import Block, compute_header_hash
 from tests.simulation.byzantine.dishonest import DishonestNode
 

@@ -1,7 +1,8 @@
 """An authority that speaks to one node at a time, so that certificates form at one place only."""
 
 from consensus import effects
-from consensus.messages import Ballot, Proposal
+from consensus.messages import Proposal
+from ledger.ballots import Ballot
 from tests.simulation.byzantine.dishonest import DishonestNode
 
 

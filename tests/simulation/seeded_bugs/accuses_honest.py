@@ -2,9 +2,10 @@
 
 from consensus.evidence import VoteEvidence
 from consensus.machine import Consensus
-from consensus.messages import Vote, VoteKind
+from consensus.messages import Vote
 from consensus.verification import Committee
 from consensus.vote_keeper import VoteKeeper
+from ledger.ballots import VoteKind
 from tests.simulation.node import Variant
 
 

@@ -1,7 +1,7 @@
 """A notarization that comes late is voted final although the view was nullified."""
 
 from consensus.machine import Consensus
-from consensus.messages import VoteKind
+from ledger.ballots import VoteKind
 from tests.simulation.node import Variant
 
 

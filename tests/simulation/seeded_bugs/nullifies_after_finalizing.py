@@ -1,7 +1,7 @@
 """A view's timer does not look whether the view was voted final."""
 
 from consensus.machine import Consensus
-from consensus.messages import NO_BLOCK, VoteKind
+from ledger.ballots import NO_BLOCK, VoteKind
 from tests.simulation.node import Variant
 
 

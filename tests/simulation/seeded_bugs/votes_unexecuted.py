@@ -1,7 +1,7 @@
 """A block is notarized on its certificates alone, before it is executed."""
 
 from consensus.machine import Consensus
-from consensus.messages import VoteKind
+from ledger.ballots import VoteKind
 from ledger.blocks import Block
 from tests.simulation.node import Variant
 
