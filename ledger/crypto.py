@@ -21,6 +21,8 @@ TAG_AUTHORITIES = b"aitbc/authorities/1\x00"
 TAG_JOB = b"aitbc/job/1\x00"
 TAG_VOTE = b"aitbc/vote/1\x00"
 TAG_PROPOSAL = b"aitbc/proposal/1\x00"
+TAG_PEER_BINDING = b"aitbc/peer-binding/1\x00"
+TAG_AUTHORITY_CHANGE = b"aitbc/authority-change/1\x00"
 
 ADDRESS_PREFIX = "ait"
 
