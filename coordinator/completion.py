@@ -3,67 +3,40 @@
 Each step goes on from rows, so after a crash the same receipt is proved and settled again.
 """
 
-import asyncio
 import json
 from collections.abc import Callable
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import rfc8785
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import job_rows, job_terms, leasing, pricing, receipt_documents, tables
+from coordinator import job_rows, job_terms, leasing, tables
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.principals import Principal
+from coordinator.receipt_rows import (
+    BadCompletion,
+    Completion,
+    Hashes,
+    build_custodial,
+    check_receipt,
+    hash_completion,
+)
 from coordinator.signals import job_topic
 from coordinator.tables import AccountRow, ContentRow, JobRow, ReceiptRow
-from ledger import receipts, terms
+from ledger import terms
 from ledger.entries import LEASE_STATES, Job, JobStatus
 from ledger.rejection import Rejected, Rejection
 from ledger.settlement import compute_public_inputs
-from ledger.state import get_job, get_miner
-from ledger.terms import PriceTerms, ReceiptTerms
+from ledger.state import get_job
+from ledger.terms import PriceTerms, ReceiptTerms, Terms
 from ledger.transactions import JobSettle, VerifiedTransaction
 from zk.process import ProverBusyError, ProverCrashedError
 from zk.prover import UnsatisfiedStatement
-from zk.statement import PER_SECOND, PublicInputs, Witness
+from zk.statement import PublicInputs, Witness
 
 log = structlog.get_logger(__name__)
-
-UNNAMED_ENGINE = "unnamed"
-
-
-class BadCompletion(Exception):
-    """What a miner hands in contradicts itself or the job: the member, and a sentence."""
-
-    def __init__(self, pointer: str, sentence: str) -> None:
-        super().__init__(f"{pointer}: {sentence}")
-        self.pointer = pointer
-        self.sentence = sentence
-
-
-class Completion(NamedTuple):
-    """What a miner hands in. Times in milliseconds; the last four only from one that signs."""
-
-    result: Any
-    units: int | None
-    started_ms: int | None
-    completed_ms: int | None
-    engine: str
-    receipt: dict[str, Any] | None = None
-    receipt_opening: dict[str, Any] | None = None
-    price_opening: dict[str, Any] | None = None
-    signed: VerifiedTransaction | None = None
-
-
-class Hashes(NamedTuple):
-    """Names of a completion, to tell a repetition by, and of its result, as the receipt has it."""
-
-    request: bytes
-    result: bytes
 
 
 async def complete_job(
@@ -79,31 +52,25 @@ async def complete_job(
     """
     job_id = record.job.job_id
     await coordinator.wait_followed()
-    try:
-        # In a thread: the canonical form of a long result takes longer than a block may wait.
-        hashes = await asyncio.to_thread(_hash_completion, name, completion)
-    except rfc8785.CanonicalizationError as error:
-        raise BadCompletion("/result", f"has no canonical form: {error}") from None
+    hashes = await hash_completion(name, completion)
     async with coordinator.job_locks.get(job_id):
         current = await _read(coordinator, job_id)
         receipt = current.receipt
-        if receipt is not None and receipt.account_id == principal.account_id:
-            if receipt.request_hash != hashes.request:
-                raise Rejected(Rejection.JOB_TERMINAL, "the job has another result already")
+        if _is_repeated(current, principal, hashes):
+            assert receipt is not None
             if receipt.is_final or _is_sent(current.job, completion):
                 return current
         entry = leasing.require_lease(coordinator, principal, job_id, name)
         if receipt is None:
-            build = _build_custodial if principal.is_custodial else _check_signed
-            row = await build(coordinator, principal, current, entry, completion, hashes.result)
-            row.request_hash = hashes.request
-            await _store(coordinator, current.job, row, completion.result)
+            build = build_custodial if principal.is_custodial else _check_signed
+            receipt = await build(coordinator, principal, current, entry, completion, hashes)
+            await _store(coordinator, current.job, receipt, completion.result)
         if principal.is_custodial:
             await settle(coordinator, job_id)
         else:
             if completion.signed is None:
                 raise BadCompletion("/transaction", "the account signs by itself")
-            _require_same_receipt(completion.signed, job_id, row if receipt is None else receipt)
+            _require_same_receipt(completion.signed, job_id, receipt)
             # A renewed settlement does not take the place of the first before it is accepted.
             first = current.job.settle_tx is None
             note = _note_settlement(job_id) if first else leasing.record_nothing
@@ -112,6 +79,40 @@ async def complete_job(
             )
             coordinator.signals.announce(job_topic(job_id))
     return await _read(coordinator, job_id)
+
+
+async def take_result(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    name: str,
+    completion: Completion,
+) -> ReceiptRow:
+    """Make a result durable whose miner has its settlement sent elsewhere; return its receipt.
+
+    Raises as `complete_job` does.
+    """
+    job_id = record.job.job_id
+    await coordinator.wait_followed()
+    hashes = await hash_completion(name, completion)
+    async with coordinator.job_locks.get(job_id):
+        current = await _read(coordinator, job_id)
+        if _is_repeated(current, principal, hashes):
+            assert current.receipt is not None
+            return current.receipt
+        entry = leasing.require_lease(coordinator, principal, job_id, name)
+        receipt = await check_receipt(coordinator, principal, current, entry, completion, hashes)
+        await _store(coordinator, current.job, receipt, completion.result)
+    return receipt
+
+
+def _is_repeated(record: JobRecord, principal: Principal, hashes: Hashes) -> bool:
+    receipt = record.receipt
+    if receipt is None or receipt.account_id != principal.account_id:
+        return False
+    if receipt.request_hash != hashes.request:
+        raise Rejected(Rejection.JOB_TERMINAL, "the job has another result already")
+    return True
 
 
 def _is_sent(job: JobRow, completion: Completion) -> bool:
@@ -136,13 +137,32 @@ async def settle(coordinator: Coordinator, job_id: bytes) -> None:
         return
     if entry.status not in LEASE_STATES or entry.lease is None:
         return
-    opening = terms.read_opening(json.loads(receipt.opening), ReceiptTerms)
-    price = terms.read_opening(json.loads(receipt.price_opening), PriceTerms)
+    try:
+        payload = await prove_settlement(
+            coordinator, entry, job_terms.get_terms(job), receipt.opening, receipt.price_opening
+        )
+    except Rejected:
+        await coordinator.storage.write(lambda connection: _forget_receipt(connection, job_id))
+        raise
+    await coordinator.wallets.send(receipt.provider, payload, _note_settlement(job_id), job_id)
+    coordinator.signals.announce(job_topic(job_id))
+
+
+async def prove_settlement(
+    coordinator: Coordinator, entry: Job, offer: Terms, opening: str, price_opening: str
+) -> JobSettle:
+    """Return the proved settlement of a leased job. The last two are openings as JSON.
+
+    Raises `Rejected(BAD_PROOF)` where the receipt does not keep to the terms, and the prover's own.
+    """
+    assert entry.lease is not None
+    receipt = terms.read_opening(json.loads(opening), ReceiptTerms)
+    price = terms.read_opening(json.loads(price_opening), PriceTerms)
     payload = JobSettle(
-        job=job_id,
-        receipt_commit=terms.commit_receipt_terms(opening, job_id, entry.lease.payee),
-        amount=opening.units * price.price,
-        epoch_time=opening.completed,
+        job=offer.job,
+        receipt_commit=terms.commit_receipt_terms(receipt, offer.job, entry.lease.payee),
+        amount=receipt.units * price.price,
+        epoch_time=receipt.completed,
         proof=bytes(192),
     )
     public = PublicInputs(
@@ -151,18 +171,15 @@ async def settle(coordinator: Coordinator, job_id: bytes) -> None:
         )
     )
     witness = Witness(
-        offer=terms.build_offer(job_terms.get_terms(job)),
+        offer=terms.build_offer(offer),
         price=terms.build_price(price),
-        receipt=terms.build_receipt(opening),
+        receipt=terms.build_receipt(receipt),
     )
     try:
         proof = await coordinator.prover.prove(public, witness)
     except UnsatisfiedStatement as error:
-        await coordinator.storage.write(lambda connection: _forget_receipt(connection, job_id))
         raise Rejected(Rejection.BAD_PROOF, str(error)) from None
-    proved = msgspec.structs.replace(payload, proof=proof)
-    await coordinator.wallets.send(receipt.provider, proved, _note_settlement(job_id), job_id)
-    coordinator.signals.announce(job_topic(job_id))
+    return msgspec.structs.replace(payload, proof=proof)
 
 
 async def resume(coordinator: Coordinator) -> None:
@@ -192,139 +209,23 @@ async def resume(coordinator: Coordinator) -> None:
             log.warning("settlement not resumed", job=job_id.hex(), error=type(error).__name__)
 
 
-async def _build_custodial(
-    coordinator: Coordinator,
-    principal: Principal,
-    record: JobRecord,
-    entry: Job,
-    completion: Completion,
-    result_hash: bytes,
-) -> ReceiptRow:
-    """Make and sign the receipt of a miner whose key is kept here."""
-    job, lease = record.job, entry.lease
-    assert lease is not None
-    miner = get_miner(coordinator.chain.get_view(), lease.miner)
-    assert miner is not None
-    seed = await coordinator.wallets.open_seed(principal.address)
-    now = coordinator.get_now()
-    started = max(lease.claimed_at, min(completion.started_ms or lease.claimed_at, now - 1))
-    completed = min(completion.completed_ms or now, now, job.total_deadline)
-    if completed <= started:
-        # A header's time may be ahead of this clock; the settlement waits until it is due.
-        completed = started + 1
-    units = completion.units
-    if units is None:
-        content = record.load_content() or {"input": {}, "params": {}}
-        seconds = (completed - started) // 1000
-        estimate = pricing.estimate_units(job.service, content, completion.result, seconds)
-        units = min(estimate, job.max_units)
-    _check_units(job, units, completed - started)
-    price = leasing.derive_price_opening(seed, job, miner)
-    if terms.commit_price_terms(price) != lease.price_commit:
-        raise Rejected(
-            Rejection.MINER_NOT_OWNED, "the claim was not signed here: complete it where it was"
-        )
-    secret = job_terms.derive_salt_secret(seed)
-    opening = ReceiptTerms(
-        units=units,
-        started=started,
-        completed=completed,
-        result_hash=result_hash,
-        salt=terms.derive_salt(secret, terms.RECEIPT_SALT, job.job_id),
-    )
-    commitment = terms.commit_receipt_terms(opening, job.job_id, lease.payee)
-    core = receipt_documents.build_core(
-        job, coordinator.chain.chain_id, lease.payee, opening, price.price, completion.engine,
-        commitment,
-    )  # fmt: skip
-    document = receipts.sign_receipt(seed, core)
-    return _build_row(coordinator, principal, job, entry, document, opening, price)
-
-
 async def _check_signed(
     coordinator: Coordinator,
     principal: Principal,
     record: JobRecord,
     entry: Job,
     completion: Completion,
-    result_hash: bytes,
+    hashes: Hashes,
 ) -> ReceiptRow:
     """Check the receipt, openings and settlement of a miner that signs by itself."""
-    job, lease, signed = record.job, entry.lease, completion.signed
-    assert lease is not None
-    if signed is None or completion.receipt is None:
+    if completion.signed is None or completion.receipt is None:
         raise BadCompletion("/transaction", "the account signs by itself: receipt and transaction")
-    payload = leasing.require_payload(signed, JobSettle)
-    try:
-        opening = terms.read_opening(completion.receipt_opening or {}, ReceiptTerms)
-        price = terms.read_opening(completion.price_opening or {}, PriceTerms)
-    except ValueError as error:
-        raise BadCompletion("/receipt_opening", f"not an opening: {error}") from None
-    if terms.commit_price_terms(price) != lease.price_commit:
-        raise BadCompletion("/price_opening", "does not open the claim's price_commit")
-    commitment = terms.commit_receipt_terms(opening, job.job_id, lease.payee)
-    if opening.result_hash != result_hash:
-        raise BadCompletion("/receipt_opening/result_hash", "is not the result's")
-    if (payload.job, payload.receipt_commit) != (job.job_id, commitment):
-        raise BadCompletion("/transaction", "settles another job or receipt")
-    if payload.amount != opening.units * price.price:
+    payload = leasing.require_payload(completion.signed, JobSettle)
+    row = await check_receipt(coordinator, principal, record, entry, completion, hashes)
+    _require_same_receipt(completion.signed, record.job.job_id, row)
+    if payload.amount != json.loads(row.document)["amount"]:
         raise BadCompletion("/transaction", "its amount is not units times price")
-    _check_units(job, opening.units, opening.completed - opening.started)
-    core, public_key = receipts.parse_receipt(completion.receipt)
-    expected = receipt_documents.build_core(
-        job, coordinator.chain.chain_id, lease.payee, opening, price.price, core.engine, commitment
-    )
-    mismatch = receipt_documents.find_core_mismatch(core, expected)
-    if mismatch is not None:
-        raise BadCompletion(f"/receipt/{mismatch}", "is not the job's, lease's or opening's")
-    if public_key != signed.transaction.sender:
-        raise BadCompletion("/receipt/signature", "is not by the miner's registered key")
-    document = {
-        **msgspec.to_builtins(core),
-        "signature": completion.receipt["signature"],
-    }
-    return _build_row(coordinator, principal, job, entry, document, opening, price)
-
-
-def _check_units(job: JobRow, units: int, duration_ms: int) -> None:
-    if not 1 <= units <= job.max_units:
-        raise BadCompletion("/units", f"must be from 1 to {job.max_units}")
-    if job.billing == PER_SECOND and units * 1000 > duration_ms:
-        raise BadCompletion("/units", "more seconds than between started and completed")
-
-
-def _build_row(
-    coordinator: Coordinator,
-    principal: Principal,
-    job: JobRow,
-    entry: Job,
-    document: dict[str, Any],
-    opening: ReceiptTerms,
-    price: PriceTerms,
-) -> ReceiptRow:
-    assert entry.lease is not None and job.row_id is not None
-    now = coordinator.get_now()
-    attestation = receipt_documents.sign_attestation(
-        coordinator.seed,
-        "completion",
-        job.job_id,
-        now,
-        {"result_hash": opening.result_hash.hex(), "claim_number": entry.lease.number},
-    )
-    core = {name: value for name, value in document.items() if name != "attestations"}
-    return ReceiptRow(
-        job_row_id=job.row_id,
-        account_id=principal.account_id,
-        miner=entry.lease.miner,
-        provider=entry.lease.payee,
-        client=job.client,
-        document=json.dumps(core),
-        attestations=json.dumps([attestation]),
-        opening=json.dumps(terms.write_opening(opening)),
-        price_opening=json.dumps(terms.write_opening(price)),
-        request_hash=b"",
-        created_ms=now,
-    )
+    return row
 
 
 async def _store(coordinator: Coordinator, job: JobRow, receipt: ReceiptRow, result: Any) -> None:
@@ -360,23 +261,7 @@ def _note_settlement(job_id: bytes) -> Callable[[Connection, bytes], None]:
     return note
 
 
-def as_result(result: Any) -> dict[str, Any]:
-    """Return a result as the JSON object that its hash is of: a bare text is `{"text": …}`."""
-    return result if isinstance(result, dict) else {"text": result}
-
-
 async def _read(coordinator: Coordinator, job_id: bytes) -> JobRecord:
     record = await coordinator.find_job(job_id)
     assert record is not None
     return record
-
-
-def _hash_completion(name: str, completion: Completion) -> Hashes:
-    members = {
-        "miner": name,
-        "result": completion.result,
-        "units": completion.units,
-        "receipt": completion.receipt,
-    }
-    request = sha256(rfc8785.dumps(members)).digest()
-    return Hashes(request, terms.compute_content_hash(as_result(completion.result)))

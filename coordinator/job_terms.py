@@ -7,16 +7,14 @@ import secrets
 from hashlib import sha256
 from typing import Final
 
-from nacl.exceptions import CryptoError
-from nacl.public import PublicKey, SealedBox
-
+from coordinator.sealing import seal
 from coordinator.tables import JobRow
 from ledger import terms
-from ledger.rejection import Rejected, Rejection
 from ledger.terms import Terms
 
 IDEMPOTENCY_TAG: Final = b"aitbc/idempotency/1\x00"
 SALT_SECRET_TAG: Final = b"aitbc/salts/1\x00"
+REPORT_TOKEN_TAG: Final = b"aitbc/report-token/1\x00"
 OUTAGE_ALLOWANCE: Final = 30 * 86_400_000
 """Milliseconds by which the offer's own deadline lies behind the chain's.
 
@@ -58,12 +56,13 @@ def seal_terms(opening: Terms, encryption_key: bytes) -> str:
     Raises `Rejected` for a key of small order, which anybody could open and nothing is sealed to.
     """
     message = json.dumps(terms.write_opening(opening), sort_keys=True).encode()
-    try:
-        return base64.b64encode(SealedBox(PublicKey(encryption_key)).encrypt(message)).decode()
-    except CryptoError:
-        raise Rejected(
-            Rejection.MALFORMED, "nothing can be sealed to the miner's encryption key"
-        ) from None
+    return base64.b64encode(seal(message, encryption_key)).decode()
+
+
+def derive_report_token(seed: bytes, job: bytes, number: int) -> bytes:
+    """Return the 16 bytes that a coordinator's holder of lease `number` reports progress with."""
+    message = REPORT_TOKEN_TAG + job + number.to_bytes(8, "big")
+    return hmac.new(seed, message, sha256).digest()[:16]
 
 
 def choose_price(list_price: int | None, max_price: int) -> int:

@@ -1,4 +1,5 @@
-"""What the job API needs from the node it runs in: final chain state and durable storage.
+"""What the job API needs from the node it runs in: final chain state, durable storage, a way to
+other coordinators.
 
 The node implements these; so does the in-process chain that the tests run on. Nothing else of the
 node is known here.
@@ -116,3 +117,17 @@ class Storage(Protocol):
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returned, once everything it wrote is durable."""
+
+
+class Unreachable(Exception):
+    """A coordinator gave no answer: nobody here is connected to it, or it was too slow."""
+
+
+class Relay(Protocol):
+    """The way to other coordinators: authenticated, and never to another than the one named."""
+
+    async def ask(self, coordinator: bytes, data: bytes, timeout: float) -> bytes:
+        """Return what the coordinator of this 20-byte address answers to at most 2 MiB.
+
+        An answer has at most 8 MiB and comes within `timeout` seconds. Raises `Unreachable`.
+        """

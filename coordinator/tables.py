@@ -165,6 +165,35 @@ class TransactionRow(CoordinatorTable, table=True):
     code: int = 0
 
 
+class ForeignLeaseRow(CoordinatorTable, table=True):
+    """A lease on another coordinator's job, claimed for a miner whose key is kept here."""
+
+    __tablename__ = "coordinator_foreign_leases"
+
+    job_id: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    account_id: int = Field(foreign_key="coordinator_accounts.account_id")
+    """The miner's."""
+    miner: str
+    claim_tx: bytes = Field(sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger)
+    content: str | None = Field(default=None, sa_type=Text)
+    terms: str | None = Field(default=None, sa_type=Text)
+    token: bytes | None = Field(default=None, sa_type=LargeBinary)
+    is_delivered: bool = False
+    request_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    document: str | None = Field(default=None, sa_type=Text)
+    """The receipt, as it was signed here."""
+    opening: str | None = Field(default=None, sa_type=Text)
+    price_opening: str | None = Field(default=None, sa_type=Text)
+    result: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """What is owed to the job's coordinator, until it has taken it."""
+    attestations: str | None = Field(default=None, sa_type=Text)
+    """The coordinator's word that it has."""
+    proof: bytes | None = Field(default=None, sa_type=LargeBinary)
+    settle_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    is_settled: bool = False
+
+
 class WorkerRow(CoordinatorTable, table=True):
     """A miner name that an account registered here, and when it was last heard of."""
 

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
-from coordinator import completion, wire
+from coordinator import wire
 from coordinator.coordinator import Coordinator
 from coordinator.http.job_models import Job, Settlement
 from coordinator.job_rows import JobRecord
 from coordinator.phases import ENDED, Phase, Status, describe_reason
+from coordinator.receipt_rows import as_result
 from coordinator.tables import JobRow
 from ledger.crypto import format_address
 from ledger.entries import Job as ChainJob
@@ -109,7 +110,7 @@ def _read_content(record: JobRecord) -> tuple[str | None, Any]:
 def get_result_object(record: JobRecord) -> dict[str, Any] | None:
     """Return a result as a JSON object, None when it is not there (any more)."""
     text = record.content.result
-    return None if text is None else completion.as_result(json.loads(text))
+    return None if text is None else as_result(json.loads(text))
 
 
 def view_chain_job(job_id: bytes, job: ChainJob) -> dict[str, Any]:

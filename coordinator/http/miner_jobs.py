@@ -3,7 +3,6 @@
 from typing import Any
 
 from coordinator import completion, job_terms, leasing, matching, wallets, wire
-from coordinator.completion import BadCompletion, Completion
 from coordinator.http.job_models import Job
 from coordinator.http.job_views import view_job
 from coordinator.http.miner_models import (
@@ -23,6 +22,7 @@ from coordinator.http.receipt_views import view_receipt
 from coordinator.http.routing import MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JobRecord
 from coordinator.leasing import Lease
+from coordinator.receipt_rows import UNNAMED_ENGINE, BadCompletion, Completion
 from coordinator.tables import WorkerRow, get_table
 from ledger import terms
 from ledger.faults import Reason
@@ -161,7 +161,7 @@ async def complete(call: Call) -> Answer:
         units=body.units,
         started_ms=body.started_ms,
         completed_ms=completed_ms,
-        engine=body.engine or completion.UNNAMED_ENGINE,
+        engine=body.engine or UNNAMED_ENGINE,
         receipt=body.receipt,
         receipt_opening=body.receipt_opening,
         price_opening=body.price_opening,

@@ -8,8 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from coordinator import completion, job_rows, leasing, registration, tables, wire
-from coordinator.completion import Completion
+from coordinator import job_rows, leasing, registration, tables, wire
 from coordinator.http.listing import build_page
 from coordinator.http.miner_jobs import (
     claim_lease,
@@ -39,6 +38,7 @@ from coordinator.http.receipt_models import Receipt
 from coordinator.http.routing import ANY_ROLE, MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JOBS, RECEIPTS, JobRecord
 from coordinator.matching import read_announcement
+from coordinator.receipt_rows import UNNAMED_ENGINE, Completion
 from coordinator.statistics import compute_figures
 from coordinator.tables import JobRow, WorkerRow
 from ledger.crypto import format_address
@@ -206,7 +206,7 @@ async def take_result(call: Call) -> Answer:
         units=units if type(units) is int and units > 0 else None,
         started_ms=None,
         completed_ms=None,
-        engine=completion.UNNAMED_ENGINE,
+        engine=UNNAMED_ENGINE,
     )
     return await hand_in(call, await find_any_job(call), name, given)
 

@@ -3,8 +3,9 @@ import time
 
 import pytest
 
-from coordinator.http.body import MAX_CONTAINERS, MAX_DEPTH, parse_json
+from coordinator.http.body import parse_json
 from coordinator.http.problems import Problem
+from coordinator.strict_json import MAX_CONTAINERS, MAX_DEPTH
 
 
 def refuse(data: bytes) -> str:
