@@ -5,7 +5,7 @@ updating k of n leaves touches at most k log16 n nodes, and a store keeps one ro
 binds the number of leaves (CVE-2012-2459).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Annotated, Final
 
@@ -54,22 +54,58 @@ def update_tree(
             # The old root becomes the first child of a level that did not exist before.
             top = read_node(level - 1, 0)
             assert top is not None
-            grouped.setdefault(0, []).append((0, _hash_node(top)))
+            grouped.setdefault(0, []).append((0, hash_node(top)))
         changed = {}
         for index, children in grouped.items():
             node = bytearray(read_node(level, index) or b"")
             for slot, child in sorted(children):
                 node[slot * _HASH : (slot + 1) * _HASH] = child
             written[level, index] = bytes(node)
-            changed[index] = _hash_node(node)
+            changed[index] = hash_node(node)
         level += 1
         old_width = -(-old_width // ARITY)
         if _width(new_count, level) <= 1:
             break
     if 0 in changed:
-        return _seal(new_count, changed[0]), written
+        return seal_root(new_count, changed[0]), written
     unchanged = read_node(level - 1, 0)
-    return _seal(new_count, _hash_node(unchanged) if unchanged else bytes(_HASH)), written
+    return seal_root(new_count, hash_node(unchanged) if unchanged else bytes(_HASH)), written
+
+
+def count_levels(count: int) -> int:
+    """Return how many levels of nodes the tree over so many leaves has."""
+    level = 1
+    while _width(count, level) > 1:
+        level += 1
+    return level
+
+
+def join_levels(
+    hashes: Sequence[bytes], level: int, first: int, levels: int
+) -> tuple[list[bytes], dict[NodeKey, bytes]]:
+    """Join hashes that stand side by side, so many levels up; return the last hashes and the nodes.
+
+    `hashes` are those under the nodes of `level`, leaf hashes for level 0, from the one with the
+    number `first` on, which has no left neighbour in its last node: a tree is built piece by piece.
+    """
+    assert first % ARITY**levels == 0
+    nodes: dict[NodeKey, bytes] = {}
+    for each in range(level, level + levels):
+        first //= ARITY
+        joined = [b"".join(hashes[at : at + ARITY]) for at in range(0, len(hashes), ARITY)]
+        nodes.update(((each, first + place), node) for place, node in enumerate(joined))
+        hashes = [hash_node(node) for node in joined]
+    return list(hashes), nodes
+
+
+def seal_root(count: int, top: bytes) -> bytes:
+    """Return the root over so many leaves from the hash of the last node (rule S5)."""
+    return sha256(b"\x12" + count.to_bytes(8, "big") + top).digest()
+
+
+def hash_node(node: bytes | bytearray) -> bytes:
+    """Return the hash by which the next level knows a node."""
+    return sha256(b"\x11" + node).digest()
 
 
 def prove_leaf(read_node: ReadNode, count: int, leaf: int) -> StateProof:
@@ -99,9 +135,9 @@ def is_in_state(key: bytes, value: bytes, proof: StateProof, root: bytes) -> boo
         children = min(ARITY, _width(proof.count, level) - index * ARITY)
         if len(node) != children * _HASH or node[slot * _HASH : (slot + 1) * _HASH] != child:
             return False
-        child = _hash_node(node)
+        child = hash_node(node)
         if _width(proof.count, level + 1) <= 1:
-            return level + 1 == len(proof.nodes) and _seal(proof.count, child) == root
+            return level + 1 == len(proof.nodes) and seal_root(proof.count, child) == root
     return False
 
 
@@ -110,11 +146,3 @@ def _width(count: int, level: int) -> int:
     for _ in range(level):
         count = -(-count // ARITY)
     return count
-
-
-def _hash_node(node: bytes | bytearray) -> bytes:
-    return sha256(b"\x11" + node).digest()
-
-
-def _seal(count: int, top: bytes) -> bytes:
-    return sha256(b"\x12" + count.to_bytes(8, "big") + top).digest()

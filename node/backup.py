@@ -1,13 +1,12 @@
 """A copy of the database, made while the node runs: one moment, same key, whole or not there."""
 
-import os
 from pathlib import Path
 
 import sqlcipher3
 
-from ledger.keystore import sync_folder
 from node import sqlcipher
-from node.database_errors import DatabaseError, DatabaseExists
+from node.database_errors import DatabaseError
+from node.new_file import new_file
 
 
 def backup(path: Path, key: bytes | None, destination: Path, *, is_dev: bool = False) -> None:
@@ -18,24 +17,9 @@ def backup(path: Path, key: bytes | None, destination: Path, *, is_dev: bool = F
     """
     sqlcipher.check_bundled_engine()
     sqlcipher.check_files(path, key, is_dev=is_dev)
-    if os.path.lexists(destination):
-        raise DatabaseExists(f"there is a file at {destination} already")
-    partial = destination.with_name(destination.name + ".partial")
-    partial.unlink(missing_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(partial, flags, 0o600)
-    try:
+    with new_file(destination) as partial:
         _copy(path, key, partial)
-        os.fsync(descriptor)
         sqlcipher.check_files(partial, key, is_dev=is_dev)
-        # Unlike a rename, a link never replaces a file that appeared meanwhile.
-        os.link(partial, destination)
-    except FileExistsError:
-        raise DatabaseExists(f"there is a file at {destination} already") from None
-    finally:
-        os.close(descriptor)
-        partial.unlink(missing_ok=True)
-    sync_folder(destination.parent)
 
 
 def _copy(path: Path, key: bytes | None, partial: Path) -> None:

@@ -20,9 +20,11 @@ from ledger import codec, state_tree
 from ledger.blocks import Block, Header, compute_header_hash
 from ledger.entries import Job, job_key
 from ledger.outcomes import Outcome
-from ledger.state import Changes
+from ledger.rejection import Rejected
+from ledger.state import Changes, get_authorities
 from ledger.state_tree import StateProof
-from node import block_rows, mempool_rows, stored_state
+from node import block_rows, chain_base, mempool_rows, stored_state
+from node.chain_base import Succession
 from node.chain_history import ChainHistory
 from node.database import Database
 from node.database_errors import DatabaseDamaged, DatabaseExists, WrongChain
@@ -56,6 +58,10 @@ class ChainStore:
         self._is_committing = False
         with naming_damage(database.path):
             self._head, self._head_hash = self._read_head(chain_id)
+            self.base_height = database.read_now(
+                lambda connection: chain_base.read_base_height(get_raw(connection))
+            )
+            """Height of the first block that is here; above 0 the store began with a snapshot."""
             database.write_now(lambda connection: drop_unfinished(get_raw(connection)))
             self.state = StoredState(database.connect_reader(CACHE_KIB), chunk_entries)
             if self.state.recovered_root not in (None, self._head.state_root):
@@ -95,6 +101,13 @@ class ChainStore:
             lambda connection: block_rows.read_sign_sequence(get_raw(connection))
         )
 
+    def read_successions(self) -> list[Succession]:
+        """Return how each authority set since genesis came into force. Raises `DatabaseDamaged`."""
+        with naming_damage(self.database.path):
+            return self.database.read_now(
+                lambda connection: chain_base.read_successions(get_raw(connection))
+            )
+
     def get_head_hash(self) -> bytes:
         """Return the hash of the last final block."""
         return self._head_hash
@@ -130,11 +143,16 @@ class ChainStore:
         )
         state_commit = self.state.plan(block.header.height, changes)
         history_batch = self._index.plan(len(outcomes) * _PAIRS_PER_OUTCOME)
+        successions = []
+        if chain_base.is_closing(block.header):
+            following = get_authorities(changes).current
+            successions.append(Succession(block.header, certificate, following))
         self._is_committing = True
 
         def write(connection: Connection) -> list[tuple[int, int]]:
             raw = get_raw(connection)
             block_rows.write_block(raw, final)
+            chain_base.write_successions(raw, successions)
             state_commit.write(raw)
             mempool_rows.delete_batches(raw, mempool_batches)
             block_rows.write_sign_sequence(raw, sign_sequence)
@@ -170,16 +188,22 @@ class ChainStore:
         return next(iter(await self.read_blocks(height, 1)), None)
 
     async def read_blocks(self, first: int, limit: int) -> list[FinalBlock]:
-        """Return up to `limit` (at most 256) final blocks from a height on."""
+        """Return up to `limit` (at most 256) final blocks from a height on.
+
+        There are none where the first is below `base_height`: an answer never skips any.
+        """
+        if first < self.base_height:
+            return []
         return await self.database.read(
             lambda connection: block_rows.read_blocks(get_raw(connection), first, limit)
         )
 
     def iterate_blocks(self, first: int = 0) -> Iterator[FinalBlock]:
-        """Yield the final blocks from a height on; for start-up and verification.
+        """Yield the final blocks from a height on, or from `base_height`; for start-up and checks.
 
         Raises `DatabaseDamaged`.
         """
+        first = max(first, self.base_height)
         while blocks := self._read_step(first):
             yield from blocks
             first = blocks[-1].header.height + 1
@@ -230,5 +254,5 @@ def naming_damage(path: Path) -> Iterator[None]:
     """Turn what reading a broken row or page raises into `DatabaseDamaged`."""
     try:
         yield
-    except (sqlcipher3.DatabaseError, SQLAlchemyError, msgspec.DecodeError) as error:
+    except (sqlcipher3.DatabaseError, SQLAlchemyError, msgspec.DecodeError, Rejected) as error:
         raise DatabaseDamaged(f"the database {path} is damaged: {error}") from error

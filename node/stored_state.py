@@ -34,7 +34,8 @@ CHUNK_ENTRIES: Final = 32_768
 KEYS_MARK: Final = "state_keys"
 """Every leaf below this number is in the table of keys."""
 
-_KEY_KIND: Final = 0
+KEY_KIND: Final = 0
+"""The kind of a state key among the terms (`compute_term`)."""
 _entries = msgspec.msgpack.Decoder(Entry)
 
 
@@ -51,12 +52,12 @@ class StateCommit:
     def write(self, raw: RawConnection) -> None:
         """Write it, inside the caller's transaction and in the writer thread."""
         state_tail.write_log(raw, self.height, self.changes, self.leaves)
-        _write_due_jobs(raw, self.changes, self.leaves)
+        write_due_jobs(raw, _list_due_jobs(self.changes, self.leaves))
         if self.state_batch is not None:
             self.state_batch.write(raw)
         if self.key_batch is not None:
             batch = self.key_batch
-            _write_keys(raw, batch.sort_pairs(), batch.chunk.mark if batch.is_last else None)
+            write_keys(raw, batch.sort_pairs(), batch.chunk.mark if batch.is_last else None)
 
 
 class StoredState:
@@ -73,7 +74,7 @@ class StoredState:
         self._keys = SortedTail(chunk_entries)
         row = connection.execute("select number from marks where name = ?", (KEYS_MARK,)).fetchone()
         for leaf, key, _ in self.iterate_entries(row[0] if row else 0):
-            self._keys.add([(compute_term(_KEY_KIND, key), leaf)], leaf + 1)
+            self._keys.add([(compute_term(KEY_KIND, key), leaf)], leaf + 1)
         self._due: list[tuple[int, bytes]] = sorted(
             connection.execute("select due, job from due_jobs").fetchall()
         )
@@ -155,7 +156,7 @@ class StoredState:
             self._leaf_count += len(changes.new_keys)
             self._tail.add(placed, changes.nodes, commit.height + 1, self._leaf_count)
             self._keys.add(
-                [(compute_term(_KEY_KIND, key), leaves[key]) for key in changes.new_keys],
+                [(compute_term(KEY_KIND, key), leaves[key]) for key in changes.new_keys],
                 self._leaf_count,
             )
             for key, item in placed.items():
@@ -179,7 +180,7 @@ class StoredState:
             return placed
 
     def _find(self, key: bytes) -> Placed | None:
-        term = compute_term(_KEY_KIND, key)
+        term = compute_term(KEY_KIND, key)
         for leaf in self._keys.find(term):
             row = self._connection.execute(
                 "select key, value from state_entries where leaf = ?", (leaf,)
@@ -211,17 +212,14 @@ def initialise(raw: RawConnection, changes: Changes) -> None:
     )
     state_tail.write_nodes(raw, iter(sorted(changes.nodes.items())))
     state_tail.write_marks(raw, 1, len(changes.new_keys))
-    _write_due_jobs(raw, changes, {key: leaf for leaf, key in enumerate(changes.new_keys)})
-    terms = [(compute_term(_KEY_KIND, key), leaf) for leaf, key in enumerate(changes.new_keys)]
-    _write_keys(raw, sorted(terms), len(terms))
+    leaves = {key: leaf for leaf, key in enumerate(changes.new_keys)}
+    write_due_jobs(raw, _list_due_jobs(changes, leaves))
+    terms = [(compute_term(KEY_KIND, key), leaf) for leaf, key in enumerate(changes.new_keys)]
+    write_keys(raw, sorted(terms), len(terms))
 
 
-def _write_due_jobs(raw: RawConnection, changes: Changes, leaves: dict[bytes, int]) -> None:
-    jobs = [
-        (leaves[key], key[1:], compute_due_time(entry))
-        for key, entry in changes.entries.items()
-        if isinstance(entry, Job)
-    ]
+def write_due_jobs(raw: RawConnection, jobs: list[tuple[int, bytes, int | None]]) -> None:
+    """Write when the stage of each (leaf, job) is over; None takes the job off the list."""
     raw.executemany(
         "insert or replace into due_jobs (leaf, job, due) values (?, ?, ?)",
         [job for job in jobs if job[2] is not None],
@@ -231,7 +229,18 @@ def _write_due_jobs(raw: RawConnection, changes: Changes, leaves: dict[bytes, in
     )
 
 
-def _write_keys(raw: RawConnection, pairs: list[tuple[int, int]], mark: int | None) -> None:
+def write_keys(raw: RawConnection, pairs: list[tuple[int, int]], mark: int | None) -> None:
+    """Write sorted (term, leaf) pairs; every leaf below `mark` is then in the table."""
     raw.executemany("insert or ignore into state_keys (term, leaf) values (?, ?)", pairs)
     if mark is not None:
         raw.execute("insert or replace into marks (name, number) values (?, ?)", (KEYS_MARK, mark))
+
+
+def _list_due_jobs(
+    changes: Changes, leaves: dict[bytes, int]
+) -> list[tuple[int, bytes, int | None]]:
+    return [
+        (leaves[key], key[1:], compute_due_time(entry))
+        for key, entry in changes.entries.items()
+        if isinstance(entry, Job)
+    ]

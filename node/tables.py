@@ -113,6 +113,19 @@ class MempoolRow(ChainTable, table=True):
     entries: bytes = Field(sa_type=LargeBinary)
 
 
+class SuccessionRow(ChainTable, table=True):
+    """How an authority set came into force: the block that closed the epoch before it."""
+
+    __tablename__ = "successions"
+
+    epoch: int = Field(primary_key=True, sa_type=Integer)
+    """The number of the set."""
+    header: bytes = Field(sa_type=LargeBinary)
+    certificate: bytes = Field(sa_type=LargeBinary)
+    following: bytes = Field(sa_type=LargeBinary)
+    """The set itself."""
+
+
 class MarkRow(ChainTable, table=True):
     """A number that the store keeps of itself, such as how far an index goes."""
 
