@@ -10,9 +10,18 @@ from msgspec import Struct
 from consensus.leader import get_leader
 from consensus.messages import Proposal, Vote
 from consensus.verification import Committee, verify_vote
-from ledger.ballots import compute_proposal_bytes, is_conflict
+from ledger.ballots import (
+    Conflict,
+    ConflictingBallots,
+    ConflictingProposals,
+    ProposedBlock,
+    SignedBallot,
+    compute_proposal_bytes,
+    is_conflict,
+)
 from ledger.blocks import Header, compute_header_hash
 from ledger.rejection import Rejected, Rejection
+from ledger.transactions import EquivocationEvidence
 from ledger.types import Counter, Record, Signature
 
 
@@ -70,6 +79,29 @@ def verify_evidence(evidence: Evidence, committee: Committee) -> Offence:
             return Offence(first.ballot.epoch, first.ballot.view, key)
         case ProposalEvidence(first, second):
             return _verify_proposals(first, second, committee)
+
+
+def build_evidence_payload(evidence: Evidence, committee: Committee) -> EquivocationEvidence:
+    """Return the payload of a transaction that convicts the offender on chain (rule A6).
+
+    The committee is that of the offence's epoch. Raises `Rejected` for what proves none.
+    """
+    offence = verify_evidence(evidence, committee)
+    match evidence:
+        case VoteEvidence(first, second):
+            conflict: Conflict = ConflictingBallots(
+                SignedBallot(first.ballot, first.signature),
+                SignedBallot(second.ballot, second.signature),
+            )
+        case ProposalEvidence(one, other):
+            conflict = ConflictingProposals(
+                offence.epoch, offence.view, _name_block(one), _name_block(other)
+            )
+    return EquivocationEvidence(offence.offender, conflict)
+
+
+def _name_block(signed: SignedHeader) -> ProposedBlock:
+    return ProposedBlock(compute_header_hash(signed.header), signed.signature)
 
 
 def _verify_proposals(first: SignedHeader, second: SignedHeader, committee: Committee) -> Offence:

@@ -22,12 +22,13 @@ from coordinator.wire import format_transaction_id
 from ledger.entries import JobStatus
 from ledger.outcomes import (
     CancelStarted,
-    Event,
     JobEnded,
+    JobEvent,
     JobQueued,
     JobSettled,
     LeaseEnded,
     LeaseGranted,
+    iterate_job_events,
 )
 
 log = structlog.get_logger(__name__)
@@ -101,12 +102,12 @@ class Follower:
 def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[str]:
     """Write what a block did to jobs and transactions of this coordinator; return the topics."""
     topics = _note_transactions(connection, block)
-    touched = {event.job for outcome in block.outcomes for event in outcome.events}
+    touched = {event.job for outcome in block.outcomes for event in iterate_job_events(outcome)}
     jobs = {job.job_id: job for job in tables.load_in(connection, JobRow, "job_id", touched)}
     own = set(block.transaction_ids)
     for outcome in block.outcomes:
         transaction = outcome.subject if outcome.subject in own else None
-        for event in outcome.events:
+        for event in iterate_job_events(outcome):
             job = jobs.get(event.job)
             if job is None:
                 continue
@@ -139,7 +140,7 @@ def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:
 def _apply_event(
     connection: Connection,
     job: JobRow,
-    event: Event,
+    event: JobEvent,
     block: FinalBlock,
     transaction: bytes | None,
     seed: bytes,

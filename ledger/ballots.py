@@ -1,6 +1,6 @@
 """What an authority signs to agree on blocks, and which two of its signatures prove a fault.
 
-Rules C2 and C18. It stands below consensus because the ledger itself judges evidence (rule A5):
+Rules C2 and C18. It stands below consensus because the ledger itself judges evidence (rule A6):
 what convicts an authority on chain is what every node means by a conflict, in the same lines.
 """
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Final
 
 from ledger import codec, crypto
-from ledger.types import Counter, Hash, Record
+from ledger.types import Counter, Hash, Record, Signature
 
 PROTOCOL_VERSION: Final = 1
 NO_BLOCK: Final = bytes(32)
@@ -30,6 +30,39 @@ class Ballot(Record, frozen=True):
     epoch: Counter
     view: Counter
     block_hash: Hash
+
+
+class SignedBallot(Record, frozen=True):
+    """A ballot, signed; whoever carries it says by whom."""
+
+    ballot: Ballot
+    signature: Signature
+
+
+class ProposedBlock(Record, frozen=True):
+    """The block that a proposal names, and the signature over it, its epoch and its view."""
+
+    block_hash: Hash
+    signature: Signature
+
+
+class ConflictingBallots(Record, frozen=True, tag=1):
+    """Two ballots of one signer of which an honest authority casts only one."""
+
+    first: SignedBallot
+    second: SignedBallot
+
+
+class ConflictingProposals(Record, frozen=True, tag=2):
+    """Two blocks that one signer proposed in one view."""
+
+    epoch: Counter
+    view: Counter
+    first: ProposedBlock
+    second: ProposedBlock
+
+
+Conflict = ConflictingBallots | ConflictingProposals
 
 
 class _SignedBallot(Record, frozen=True):
@@ -73,3 +106,33 @@ def is_conflict(first: Ballot, second: Ballot) -> bool:
     if first.kind is second.kind:
         return first.block_hash != second.block_hash
     return {first.kind, second.kind} == {VoteKind.NULLIFY, VoteKind.FINALIZE}
+
+
+def find_fault(conflict: Conflict, key: bytes, chain_id: bytes) -> tuple[int, int] | None:
+    """Return the epoch and view in which a conflict proves the key's fault; None: it proves none.
+
+    Exactly what rule C18 says: both statements signed by the key, and no honest authority signs
+    both.
+    """
+    match conflict:
+        case ConflictingBallots(first, second):
+            place = (first.ballot.epoch, first.ballot.view)
+            is_fault = (
+                is_well_formed(first.ballot)
+                and is_well_formed(second.ballot)
+                and is_conflict(first.ballot, second.ballot)
+            )
+            messages = [compute_vote_bytes(chain_id, each.ballot) for each in (first, second)]
+        case ConflictingProposals(epoch, view, first, second):
+            place = (epoch, view)
+            is_fault = first.block_hash != second.block_hash
+            messages = [
+                compute_proposal_bytes(chain_id, epoch, view, each.block_hash)
+                for each in (first, second)
+            ]
+    signatures = (first.signature, second.signature)
+    is_proved = is_fault and all(
+        crypto.is_valid_signature(key, message, signature)
+        for message, signature in zip(messages, signatures, strict=True)
+    )
+    return place if is_proved else None

@@ -73,6 +73,11 @@ def compute_authorities_hash(authorities: AuthoritySet) -> bytes:
     return crypto.hash_tagged(crypto.TAG_AUTHORITIES, codec.encode(authorities))
 
 
+def find_authority(authorities: AuthoritySet, key: bytes) -> Authority | None:
+    """Return the member of a set with a consensus key."""
+    return next((member for member in authorities.members if member.key == key), None)
+
+
 def compute_transactions_root(transactions: tuple[Transaction, ...]) -> bytes:
     """Return the Merkle root over the canonical bytes of the transactions, signatures included."""
     return merkle.compute_root([codec.encode(transaction) for transaction in transactions])

@@ -157,10 +157,37 @@ class Authorities(Record, frozen=True, tag=5):
     following: AuthoritySet
 
 
-Entry = Account | Miner | Job | Totals | Authorities
+class OpenProposal(Record, frozen=True):
+    """A change of the authority set that some members have voted for."""
+
+    is_add: bool
+    key: PublicKey
+    account: Address
+    valid_until: Counter
+    """The last height at which it can pass."""
+    voters: tuple[PublicKey, ...]
+    """Consensus keys in the order of their votes; the first one's proposal it is (rule A4)."""
+
+
+class OpenProposals(Record, frozen=True, tag=6):
+    """Every change that is voted on, in the order in which they were opened."""
+
+    proposals: tuple[OpenProposal, ...]
+
+
+class Conviction(Record, frozen=True, tag=7):
+    """Where an authority was proved to have broken the rules, and the height of the evidence."""
+
+    epoch: Counter
+    view: Counter
+    height: Counter
+
+
+Entry = Account | Miner | Job | Totals | Authorities | OpenProposals | Conviction
 
 TOTALS_KEY: Final = b"t"
 AUTHORITIES_KEY: Final = b"v"
+PROPOSALS_KEY: Final = b"p"
 
 
 def account_key(address: bytes) -> bytes:
@@ -176,6 +203,11 @@ def miner_key(name: str) -> bytes:
 def job_key(job: bytes) -> bytes:
     """Return the state key of a job."""
     return b"j" + job
+
+
+def conviction_key(public_key: bytes) -> bytes:
+    """Return the state key under which a consensus key's conviction is."""
+    return b"c" + public_key
 
 
 def compute_due_time(job: Job) -> int | None:

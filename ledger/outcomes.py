@@ -3,8 +3,10 @@
 The header's receipts root commits to them in order, so every event has an inclusion proof.
 """
 
+from collections.abc import Iterator
+
 from ledger.entries import AttemptOutcome, JobStatus
-from ledger.types import Address, Amount, Counter, Hash, Name, Record, Time
+from ledger.types import Address, Amount, Counter, Hash, Name, PublicKey, Record, Time
 
 
 class JobQueued(Record, frozen=True, tag=1):
@@ -67,7 +69,36 @@ class CancelStarted(Record, frozen=True, tag=6):
     ends_at: Counter
 
 
-Event = JobQueued | LeaseGranted | LeaseEnded | JobSettled | JobEnded | CancelStarted
+class AuthorityVoted(Record, frozen=True, tag=7):
+    """An authority voted for a change of the set; `votes` of `quorum` are there."""
+
+    is_add: bool
+    key: PublicKey
+    account: Address
+    votes: Counter
+    quorum: Counter
+
+
+class AuthoritiesChanged(Record, frozen=True, tag=8):
+    """One authority joins or leaves with the set of `epoch`."""
+
+    epoch: Counter
+    is_add: bool
+    key: PublicKey
+    account: Address
+
+
+class AuthorityConvicted(Record, frozen=True, tag=9):
+    """An authority was proved to have broken the rules in a view; its key never votes again."""
+
+    key: PublicKey
+    epoch: Counter
+    view: Counter
+
+
+JobEvent = JobQueued | LeaseGranted | LeaseEnded | JobSettled | JobEnded | CancelStarted
+AuthorityEvent = AuthorityVoted | AuthoritiesChanged | AuthorityConvicted
+Event = JobEvent | AuthorityEvent
 
 
 class Outcome(Record, frozen=True):
@@ -78,3 +109,10 @@ class Outcome(Record, frozen=True):
     """0, or the `Rejection` of a transaction that failed."""
     fee: Amount
     events: tuple[Event, ...]
+
+
+def iterate_job_events(outcome: Outcome) -> Iterator[JobEvent]:
+    """Yield what an outcome did to jobs."""
+    for event in outcome.events:
+        if isinstance(event, JobEvent):
+            yield event

@@ -36,6 +36,8 @@ class Parameters(Record, frozen=True):
     heartbeat_interval: Time = 10_000
     round_trip_bound: Time = 250
     """Delta of the consensus timers."""
+    vote_validity: Annotated[int, Meta(ge=1, le=10**9)] = 1_000_000
+    """For how many heights votes on the authority set are gathered (rule A4)."""
 
 
 class ProofParameters(Record, frozen=True):

@@ -67,6 +67,16 @@ class Rejection(IntEnum):
     BAD_REASON_CODE = 141, "The reason code is not one that a miner may report."
     BAD_FIELD_ELEMENT = 142, "A commitment is not a canonical element of the proof's field."
     ALREADY_CANCELLING = 143, "The job is being cancelled already."
+    NOT_AN_AUTHORITY = 160, "The sender is not an authority that has a vote."
+    AUTHORITY_UNKNOWN = 161, "No authority with this key and account is in the set."
+    AUTHORITY_EXISTS = 162, "An authority with this key is in the set already."
+    AUTHORITY_IS_LAST = 163, "The last authority cannot leave the set."
+    AUTHORITY_CONVICTED = 164, "The key has been convicted and is out of the set for ever."
+    AUTHORITY_SET_FULL = 165, "The set has as many authorities as it may."
+    BAD_AUTHORITY_KEY = 166, "The key is not an Ed25519 key of prime order."
+    VOTED_BEFORE = 167, "This authority has voted for this change already."
+    TOO_MANY_PROPOSALS = 168, "This authority has as many proposals open as it may."
+    BAD_EVIDENCE = 169, "The two statements do not prove that the key broke a rule."
 
 
 FIRST_EXECUTION_CODE = 100

@@ -9,8 +9,10 @@ from typing import Protocol
 
 from ledger import codec, state_tree
 from ledger.entries import (
+    AUTHORITIES_KEY,
     TOTALS_KEY,
     Account,
+    Authorities,
     Entry,
     Job,
     Miner,
@@ -190,4 +192,11 @@ def get_totals(view: StateView) -> Totals:
     """Return the sums over the whole state."""
     entry = view.get(TOTALS_KEY)
     assert isinstance(entry, Totals)
+    return entry
+
+
+def get_authorities(view: StateView) -> Authorities:
+    """Return the authority sets of the next block and of the one after it."""
+    entry = view.get(AUTHORITIES_KEY)
+    assert isinstance(entry, Authorities)
     return entry

@@ -1,7 +1,6 @@
 """What a transaction is: its kinds, canonical bytes, id and signature (rules T1 to T6).
 
-A payload's tag is the transaction's kind. Tags 10 to 14 belong to offers, authority votes and
-evidence.
+A payload's tag is the transaction's kind. Tags 10 to 12 belong to offers.
 """
 
 from typing import Annotated, Final, NamedTuple
@@ -9,6 +8,7 @@ from typing import Annotated, Final, NamedTuple
 from msgspec import Meta
 
 from ledger import codec, crypto
+from ledger.ballots import Conflict
 from ledger.rejection import Rejected, Rejection
 from ledger.types import (
     Address,
@@ -112,6 +112,24 @@ class JobCancel(Record, frozen=True, tag=9):
     job: Hash
 
 
+class AuthorityVote(Record, frozen=True, tag=13):
+    """Vote for a change of the authority set; the sender's key is a member's (rule A3)."""
+
+    is_add: bool
+    key: PublicKey
+    """Consensus key of who is to join or leave."""
+    account: Address
+    """The account that it is paid to; of one who leaves, that in the set."""
+
+
+class EquivocationEvidence(Record, frozen=True, tag=14):
+    """Prove that an authority signed what no honest one signs (rule A6)."""
+
+    offender: PublicKey
+    """Consensus key."""
+    conflict: Conflict
+
+
 Payload = (
     Transfer
     | MinerRegister
@@ -122,6 +140,8 @@ Payload = (
     | JobSettle
     | JobFail
     | JobCancel
+    | AuthorityVote
+    | EquivocationEvidence
 )
 
 

@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger import blocks, codec, crypto, jobs, merkle, miners, settlement
+from ledger import authorities, blocks, codec, crypto, jobs, merkle, miners, settlement
 from ledger.blocks import Block, Header
 from ledger.context import Context, Rules, credit, debit
-from ledger.entries import AUTHORITIES_KEY, TOTALS_KEY, Account, Authorities, account_key
+from ledger.entries import TOTALS_KEY, Account, account_key
 from ledger.outcomes import Event, JobSettled, Outcome
 from ledger.rejection import FIRST_EXECUTION_CODE, Rejected, Rejection
-from ledger.state import Changes, StateView, get_account, get_totals
+from ledger.state import Changes, StateView, get_account, get_authorities, get_totals
 from ledger.supply import compute_totals
 from ledger.transactions import (
+    AuthorityVote,
+    EquivocationEvidence,
     JobCancel,
     JobClaim,
     JobFail,
@@ -26,7 +28,7 @@ from ledger.transactions import (
     MinerExit,
     MinerRegister,
     MinerUpdate,
-    Payload,
+    Transaction,
     Transfer,
     VerifiedTransaction,
 )
@@ -52,6 +54,7 @@ class Execution:
         self._proposer_account = proposer_account
         self._income = 0
         self._outcomes: list[Outcome] = []
+        authorities.open_epoch(self.changes)
         outage = self._apply_outage(parent, time, rules)
         self.context = Context(self.changes, rules, parent.height + 1, time, time - outage)
         self._apply_deadlines()
@@ -73,7 +76,7 @@ class Execution:
         code = 0
         events: tuple[Event, ...] = ()
         try:
-            events = _apply_payload(self.context, sender, transaction.payload)
+            events = _apply_payload(self.context, sender, transaction)
         except Rejected as rejected:
             if rejected.reason < FIRST_EXECUTION_CODE:
                 self.changes.revert(start)
@@ -146,26 +149,26 @@ def apply_block(
 
 def check_header(view: StateView, parent: Header, header: Header, rules: Rules) -> bytes:
     """Return the proposer's account if the header may follow its parent. Raises `Rejected`."""
-    authorities = get_authorities(view)
+    sets = get_authorities(view)
     expected = msgspec.structs.replace(
         header,
         version=blocks.BLOCK_VERSION,
         chain_id=rules.chain_id,
-        epoch=authorities.current.epoch,
+        epoch=sets.current.epoch,
         height=parent.height + 1,
         parent_view=parent.view,
         parent=blocks.compute_header_hash(parent),
-        authorities=blocks.compute_authorities_hash(authorities.current),
-        next_authorities=blocks.compute_authorities_hash(authorities.following),
+        authorities=blocks.compute_authorities_hash(sets.current),
+        next_authorities=blocks.compute_authorities_hash(sets.following),
     )
     if header != expected or header.view <= parent.view:
         raise Rejected(Rejection.BAD_HEADER)
     if header.time <= parent.time:
         raise Rejected(Rejection.BAD_BLOCK_TIME)
-    for authority in authorities.current.members:
-        if authority.key == header.proposer:
-            return authority.account
-    raise Rejected(Rejection.BAD_PROPOSER)
+    proposer = blocks.find_authority(sets.current, header.proposer)
+    if proposer is None:
+        raise Rejected(Rejection.BAD_PROPOSER)
+    return proposer.account
 
 
 def check_fitness(context: Context, sender: bytes, verified: VerifiedTransaction) -> None:
@@ -194,13 +197,6 @@ def check_fitness(context: Context, sender: bytes, verified: VerifiedTransaction
         raise Rejected(Rejection.NOT_YET_DUE)
 
 
-def get_authorities(view: StateView) -> Authorities:
-    """Return the authority sets of the next block and of the one after it."""
-    entry = view.get(AUTHORITIES_KEY)
-    assert isinstance(entry, Authorities)
-    return entry
-
-
 def _apply_transfer(context: Context, sender: bytes, payload: Transfer) -> tuple[Event, ...]:
     if payload.amount == 0:
         raise Rejected(Rejection.AMOUNT_IS_ZERO)
@@ -209,7 +205,8 @@ def _apply_transfer(context: Context, sender: bytes, payload: Transfer) -> tuple
     return ()
 
 
-def _apply_payload(context: Context, sender: bytes, payload: Payload) -> tuple[Event, ...]:
+def _apply_payload(context: Context, sender: bytes, transaction: Transaction) -> tuple[Event, ...]:
+    payload = transaction.payload
     match payload:
         case Transfer():
             return _apply_transfer(context, sender, payload)
@@ -229,3 +226,7 @@ def _apply_payload(context: Context, sender: bytes, payload: Payload) -> tuple[E
             return miners.apply_update(context, sender, payload)
         case MinerExit():
             return miners.apply_exit(context, sender, payload)
+        case AuthorityVote():
+            return authorities.apply_vote(context, transaction.sender, payload)
+        case EquivocationEvidence():
+            return authorities.apply_evidence(context, payload)

@@ -18,9 +18,9 @@ from ledger.blocks import (
 from ledger.context import Rules
 from ledger.merkle import compute_root
 from ledger.rejection import Rejected, Rejection
-from ledger.state import StateView
+from ledger.state import StateView, get_authorities
 from ledger.transactions import VerifiedTransaction
-from ledger.transition import Executed, Execution, get_authorities
+from ledger.transition import Executed, Execution
 from node.mempool import Mempool, Waiting
 
 PASSING = frozenset({Rejection.NOT_YET_DUE, Rejection.NONCE_GAP})

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from coordinator.ports import FinalBlock, Located
 from ledger.entries import AttemptOutcome
-from ledger.outcomes import JobSettled, LeaseEnded, LeaseGranted, Outcome
+from ledger.outcomes import JobSettled, LeaseEnded, LeaseGranted, Outcome, iterate_job_events
 from ledger.state import StateView, get_miner
 from node import block_rows
 from node.database import Database
@@ -214,7 +214,7 @@ def _iterate_steps(raw: RawConnection, lookup: Lookup, before: int | None) -> It
 
 
 def _touches(outcome: Outcome, job: bytes) -> bool:
-    return any(event.job == job for event in outcome.events)
+    return any(event.job == job for event in iterate_job_events(outcome))
 
 
 def _read_claim(raw: RawConnection, lookup: Lookup, miner: str, number: int) -> Claim | None:

@@ -7,9 +7,8 @@ from genesis.document import Genesis
 from ledger.blocks import Header
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected
-from ledger.state import StateView, get_account
+from ledger.state import StateView, get_account, get_authorities
 from ledger.state_tree import StateProof
-from ledger.transition import get_authorities
 from node.admission import Admission
 from node.chain import Chain
 from node.consensus_driver import ConsensusDriver

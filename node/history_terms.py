@@ -6,14 +6,19 @@ from enum import IntEnum
 from ledger import crypto
 from ledger.entries import Job
 from ledger.outcomes import (
+    AuthoritiesChanged,
+    AuthorityConvicted,
+    AuthorityVoted,
     CancelStarted,
     Event,
     JobEnded,
+    JobEvent,
     JobQueued,
     JobSettled,
     LeaseEnded,
     LeaseGranted,
     Outcome,
+    iterate_job_events,
 )
 from ledger.transactions import Transaction, Transfer
 from node.sorted_tail import compute_term
@@ -64,8 +69,8 @@ def compute_terms(
             for event in outcome.events:
                 accounts |= _get_accounts(event, get_job)
             terms |= {compute_term(Kind.ACCOUNT, account) for account in accounts}
-        for event in outcome.events:
-            terms |= _get_event_terms(event)
+        for job_event in iterate_job_events(outcome):
+            terms |= _get_event_terms(job_event)
         pairs += [(term, base + slot) for term in terms]
     return pairs
 
@@ -79,6 +84,8 @@ def _get_accounts(event: Event, get_job: GetJob) -> set[bytes]:
             return _get_client(event.job, get_job)
         case JobQueued() | LeaseGranted() | CancelStarted():
             return set()
+        case AuthorityVoted() | AuthoritiesChanged() | AuthorityConvicted():
+            return set()
 
 
 def _get_client(job: bytes, get_job: GetJob) -> set[bytes]:
@@ -86,7 +93,7 @@ def _get_client(job: bytes, get_job: GetJob) -> set[bytes]:
     return {entry.client} if entry else set()
 
 
-def _get_event_terms(event: Event) -> set[int]:
+def _get_event_terms(event: JobEvent) -> set[int]:
     terms = {compute_term(Kind.JOB, event.job)}
     match event:
         case JobSettled():

@@ -24,7 +24,7 @@ from consensus.verification import Committee
 from genesis.document import Genesis, compute_chain_id, load_verifying_key
 from ledger import codec
 from ledger.context import Rules
-from ledger.transition import get_authorities
+from ledger.state import get_authorities
 from node import folder
 from node.admission import Admission
 from node.chain import Chain

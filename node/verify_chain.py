@@ -17,9 +17,9 @@ from ledger import codec
 from ledger.blocks import Block, Header, compute_header_hash
 from ledger.context import Rules
 from ledger.rejection import Rejected
-from ledger.state import MemoryState
+from ledger.state import MemoryState, get_authorities
 from ledger.transactions import verify_transaction
-from ledger.transition import apply_block, get_authorities
+from ledger.transition import apply_block
 from node.chain_store import ChainStore
 from node.exit_codes import ExitCode, OperatorError
 from node.proofs import list_proofs

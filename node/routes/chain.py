@@ -11,8 +11,7 @@ from genesis.document import dump_genesis
 from ledger import crypto
 from ledger.blocks import AuthoritySet
 from ledger.quorum import compute_fault_bound, compute_quorum
-from ledger.state import get_totals
-from ledger.transition import get_authorities
+from ledger.state import get_authorities, get_totals
 from node.routes import models
 from node.routes.answers import answer_final
 from node.routes.reader import ChainReader

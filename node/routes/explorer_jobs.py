@@ -8,7 +8,7 @@ from coordinator.http.problems import not_found
 from coordinator.http.routing import Answer, Call, Route
 from ledger import crypto
 from ledger.entries import job_key
-from ledger.outcomes import JobSettled
+from ledger.outcomes import JobSettled, iterate_job_events
 from ledger.state import StateView, get_job
 from node.chain_history import JobStep, SettledJob
 from node.routes import models, records
@@ -129,7 +129,7 @@ def _describe_step(step: JobStep, job: bytes) -> dict[str, Any]:
     subject = step.outcome.subject
     events = [
         {"type": records.name_kind(event), **records.describe_record(event)}
-        for event in step.outcome.events
+        for event in iterate_job_events(step.outcome)
         if event.job == job
     ]
     return {

@@ -32,7 +32,9 @@ _MONEY: Final = frozenset({
     "amount", "bond", "added_bond", "escrow", "payout", "coordinator_share", "network_share",
     "refund", "penalty",
 })  # fmt: skip
-_ADDRESSES: Final = frozenset({"client", "coordinator", "owner", "payee", "recipient"})
+_ADDRESSES: Final = frozenset({
+    "account", "client", "coordinator", "owner", "payee", "recipient",
+})  # fmt: skip
 _TIMES: Final = frozenset({"claimed_at", "epoch_time", "queue_deadline", "total_deadline"})
 _CLOCK_TIMES: Final = frozenset({"ends_at"})
 _LENGTHS: Final = frozenset({"metadata", "proof"})
@@ -227,6 +229,9 @@ def _describe_field(name: str, value: Any, outage: int | None) -> dict[str, Any]
         return {name: value, "reason": describe_reason(value)}
     if isinstance(value, IntEnum):
         return {name: value.name.lower()}
+    if isinstance(value, Record):
+        kind = {} if value.__struct_config__.tag is None else {"type": name_kind(value)}
+        return {name: {**kind, **describe_record(value, outage)}}
     return {name: value.hex() if isinstance(value, bytes) else value}
 
 

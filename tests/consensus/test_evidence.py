@@ -9,7 +9,7 @@ from consensus.evidence import (
     verify_evidence,
 )
 from ledger import codec
-from ledger.ballots import VoteKind, is_conflict
+from ledger.ballots import VoteKind
 from ledger.rejection import Rejected
 from tests.consensus.network import (
     get_key,
@@ -23,30 +23,6 @@ from tests.consensus.network import (
 COMMITTEE = make_committee(4)
 A, B = b"\x0a" * 32, b"\x0b" * 32
 NOTARIZE, NULLIFY, FINALIZE = VoteKind
-
-
-def test_every_pair_of_ballots_of_a_view() -> None:
-    ballots = {
-        "notarize A": make_ballot(NOTARIZE, 1, A),
-        "notarize B": make_ballot(NOTARIZE, 1, B),
-        "nullify": make_ballot(NULLIFY, 1),
-        "finalize A": make_ballot(FINALIZE, 1, A),
-        "finalize B": make_ballot(FINALIZE, 1, B),
-    }
-    guilty = {
-        frozenset({"notarize A", "notarize B"}),
-        frozenset({"finalize A", "finalize B"}),
-        frozenset({"nullify", "finalize A"}),
-        frozenset({"nullify", "finalize B"}),
-    }
-    for first, one in ballots.items():
-        for second, other in ballots.items():
-            assert is_conflict(one, other) == (frozenset({first, second}) in guilty)
-
-
-def test_other_views_and_epochs_never_conflict() -> None:
-    for other in (make_ballot(NOTARIZE, 2, B), make_ballot(NOTARIZE, 1, B, epoch=1)):
-        assert not is_conflict(make_ballot(NOTARIZE, 1, A), other)
 
 
 def test_two_votes_convict_their_signer() -> None:

@@ -85,6 +85,7 @@ def test_a_changed_verifying_key_is_refused() -> None:
         {"parameters": Parameters(block_interval=60_000)},
         {"parameters": Parameters(block_interval=0)},
         {"parameters": Parameters(round_trip_bound=0)},
+        {"parameters": Parameters(vote_validity=0)},
         {"authorities": (Authority(bytes(32), bytes(20)),)},
         {"name": "Upper"},
         {"name": "line\n"},

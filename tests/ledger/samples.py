@@ -2,7 +2,8 @@
 
 from hashlib import sha256
 
-from ledger import entries, outcomes, transactions
+from ledger import ballots, entries, outcomes, transactions
+from ledger.ballots import Ballot, ProposedBlock, SignedBallot, VoteKind
 from ledger.blocks import Authority, AuthoritySet, Block, Header
 from ledger.entries import AttemptOutcome, JobStatus
 from ledger.faults import Reason
@@ -19,6 +20,16 @@ def fill(name: str, length: int = 32) -> bytes:
 
 
 JOB = fill("job")
+BALLOTS = ballots.ConflictingBallots(
+    SignedBallot(Ballot(VoteKind.NULLIFY, 3, 70_001, bytes(32)), fill("first", 64)),
+    SignedBallot(Ballot(VoteKind.FINALIZE, 3, 70_001, fill("block")), fill("second", 64)),
+)
+PROPOSALS = ballots.ConflictingProposals(
+    3,
+    70_001,
+    ProposedBlock(fill("block"), fill("first", 64)),
+    ProposedBlock(fill("other block"), fill("second", 64)),
+)
 PAYLOADS: tuple[Payload, ...] = (
     transactions.Transfer(fill("recipient", 20), 2**63 - 1),
     transactions.MinerRegister("miner_alpha-1", fill("encryption key"), b'{"a":1}', 10**10),
@@ -32,6 +43,8 @@ PAYLOADS: tuple[Payload, ...] = (
     transactions.JobSettle(JOB, b"\x03" + bytes(31), 12_345, 1_800_000_003_000, fill("proof", 192)),
     transactions.JobFail(JOB, Reason.ENGINE_FAILED),
     transactions.JobCancel(JOB),
+    transactions.AuthorityVote(True, fill("authority"), fill("account", 20)),
+    transactions.EquivocationEvidence(fill("authority"), BALLOTS),
 )  # fmt: skip
 TRANSACTIONS = tuple(
     sign_transaction(CLIENT.seed, CHAIN, number, 10_000 + number, 100_000, payload)
@@ -85,6 +98,9 @@ MINER_ENTRY = entries.Miner(
     MINER.address, fill("encryption key"), b"{}", 10**10, True, 1_800_000_000_000,
     10, 1, 4, 2, 1, 1, 1, 12_345, 60_000,
 )  # fmt: skip
+OPEN_PROPOSAL = entries.OpenProposal(
+    False, fill("authority"), fill("account", 20), 1_070_000, (CLIENT.public, MINER.public)
+)
 EVENTS = (
     outcomes.JobQueued(JOB, CLIENT.address, 10**9),
     outcomes.LeaseGranted(JOB, "m", 1, 1_800_000_001_000, 1_800_000_011_000),
@@ -92,6 +108,9 @@ EVENTS = (
     outcomes.JobSettled(JOB, "m", 1, MINER.address, fill("receipt"), 100, 93, 5, 2, 900),
     outcomes.JobEnded(JOB, JobStatus.FAILED, Reason.NO_MINER_IN_TIME, 10**9),
     outcomes.CancelStarted(JOB, 1_800_000_011_000),
+    outcomes.AuthorityVoted(True, fill("authority"), fill("account", 20), 2, 3),
+    outcomes.AuthoritiesChanged(4, False, fill("authority"), fill("account", 20)),
+    outcomes.AuthorityConvicted(fill("authority"), 3, 70_001),
 )
 RECORDS: dict[str, Record] = {
     **{f"transaction: {type(item.payload).__name__}": item for item in TRANSACTIONS},
@@ -105,6 +124,10 @@ RECORDS: dict[str, Record] = {
     "queued job": QUEUED_JOB,
     "totals": entries.Totals(10**18, 10**17, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
     "authorities": entries.Authorities(AUTHORITY_SET, AUTHORITY_SET),
+    "open proposals": entries.OpenProposals((OPEN_PROPOSAL,)),
+    "no open proposals": entries.OpenProposals(()),
+    "conviction": entries.Conviction(3, 70_001, 70_004),
+    "evidence of proposals": transactions.EquivocationEvidence(fill("authority"), PROPOSALS),
     "failed outcome": outcomes.Outcome(fill("subject"), 131, 5_000, ()),
     "outcome": outcomes.Outcome(fill("subject"), 0, 5_000, EVENTS),
     "parameters": Parameters(),

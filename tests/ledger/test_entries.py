@@ -4,12 +4,14 @@ import pytest
 from ledger.entries import (
     AUTHORITIES_KEY,
     LIVE,
+    PROPOSALS_KEY,
     TOTALS_KEY,
     Account,
     JobStatus,
     account_key,
     compute_due_time,
     compute_money,
+    conviction_key,
     job_key,
     miner_key,
 )
@@ -20,12 +22,12 @@ from tests.ledger.world import make_world
 
 def test_keys_of_different_kinds_never_meet() -> None:
     """The first byte is the kind; every key of one kind has one meaning, whatever a name holds."""
-    keys = {TOTALS_KEY, AUTHORITIES_KEY, account_key(b"j" * 20), job_key(b"a" * 32)}
+    keys = {TOTALS_KEY, AUTHORITIES_KEY, PROPOSALS_KEY, account_key(b"j" * 20)}
+    keys |= {job_key(b"a" * 32), conviction_key(b"a" * 32)}
     keys |= {miner_key(name) for name in ("t", "v", "a" * 20, "j" * 32, "m", "a", "j")}
-    assert len(keys) == 11
-    assert [len({key for key in keys if key[:1] == kind}) for kind in (b"t", b"v", b"a", b"j")] == [
-        1
-    ] * 4
+    assert len(keys) == 13
+    kinds = (b"t", b"v", b"p", b"a", b"j", b"c")
+    assert [len({key for key in keys if key[:1] == kind}) for kind in kinds] == [1] * 6
 
 
 @pytest.mark.parametrize("status", JobStatus)

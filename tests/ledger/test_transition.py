@@ -6,9 +6,9 @@ from ledger.blocks import MAX_BLOCK_TRANSACTIONS, MAX_BODY_BYTES
 from ledger.context import Rules
 from ledger.entries import AUTHORITIES_KEY, Totals, account_key
 from ledger.rejection import Rejected, Rejection
-from ledger.state import get_account, get_totals
+from ledger.state import get_account, get_authorities, get_totals
 from ledger.transactions import JobSettle, Transfer, VerifiedTransaction, decode_transaction
-from ledger.transition import apply_block, check_header, get_authorities
+from ledger.transition import apply_block, check_header
 from tests.ledger.world import (
     AIT,
     CLIENT,

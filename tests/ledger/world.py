@@ -1,10 +1,10 @@
-"""A chain of one authority in memory, under the real rules, with a proof that any test can make.
+"""A chain in memory, of one authority if not told otherwise, with a proof that any test can make.
 
 Every block is built by an `Execution` and then applied from its bytes by `apply_block`, as another
 node would; the two must agree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
@@ -28,7 +28,15 @@ from ledger.entries import (
 from ledger.outcomes import Outcome
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected, Rejection
-from ledger.state import Changes, MemoryState, get_account, get_job, get_miner, get_totals
+from ledger.state import (
+    Changes,
+    MemoryState,
+    get_account,
+    get_authorities,
+    get_job,
+    get_miner,
+    get_totals,
+)
 from ledger.transactions import (
     JobCancel,
     JobClaim,
@@ -96,6 +104,10 @@ def copy_state(state: MemoryState) -> MemoryState:
     return copied
 
 
+def make_set(epoch: int, members: Iterable[Key]) -> AuthoritySet:
+    return AuthoritySet(epoch, tuple(Authority(key.public, key.address) for key in members))
+
+
 @dataclass
 class World:
     """The head of a chain, its state, and the calls that a test makes on it."""
@@ -103,6 +115,8 @@ class World:
     balances: Mapping[Key, int]
     rules: Rules = field(default_factory=make_rules)
     proposer: Key = PROPOSER
+    """The one authority at the start, where `members` names none."""
+    members: tuple[Key, ...] = ()
     state: MemoryState = field(default_factory=MemoryState)
     raw_blocks: list[bytes] = field(default_factory=list)
     executed: list[Executed] = field(default_factory=list)
@@ -111,7 +125,7 @@ class World:
         changes = Changes(self.state)
         supply = sum(self.balances.values())
         changes.put(TOTALS_KEY, Totals(supply, supply, 0, 0, accounts=len(self.balances)))
-        members = AuthoritySet(0, (Authority(self.proposer.public, self.proposer.address),))
+        members = make_set(0, self.members or (self.proposer,))
         changes.put(AUTHORITIES_KEY, Authorities(members, members))
         for key, balance in self.balances.items():
             changes.put(account_key(key.address), Account(balance))
@@ -139,6 +153,16 @@ class World:
         entry = get_miner(self.state, name)
         assert entry is not None
         return entry
+
+    @property
+    def sets(self) -> Authorities:
+        """The authority sets of the next block and of the one after it."""
+        return get_authorities(self.state)
+
+    def get_leader(self) -> Authority:
+        """Return the proposer of the next block: members take turns by height."""
+        members = self.sets.current.members
+        return members[(self.head.height + 1) % len(members)]
 
     @property
     def clock(self) -> int:
@@ -171,23 +195,26 @@ class World:
 
     def open(self, gap: int = 1_000) -> Execution:
         """Return the execution of a next block, `gap` milliseconds after the head."""
-        return Execution(
-            self.state, self.head, self.head.time + gap, self.proposer.address, self.rules
-        )
+        account = self.get_leader().account
+        return Execution(self.state, self.head, self.head.time + gap, account, self.rules)
 
     def seal(self, executed: Executed, transactions: list[VerifiedTransaction], time: int) -> Block:
         """Return the block with a header that tells the truth about what was executed."""
+        sets = self.sets
         header = msgspec.structs.replace(
             self.head,
+            epoch=sets.current.epoch,
             height=self.head.height + 1,
             view=self.head.view + 1,
             parent_view=self.head.view,
             time=time,
             parent=blocks.compute_header_hash(self.head),
-            proposer=self.proposer.public,
+            proposer=self.get_leader().key,
             transactions_root=merkle.compute_root([verified.raw for verified in transactions]),
             receipts_root=executed.receipts_root,
             state_root=executed.state_root,
+            authorities=blocks.compute_authorities_hash(sets.current),
+            next_authorities=blocks.compute_authorities_hash(sets.following),
         )
         return Block(header, tuple(verified.transaction for verified in transactions))
 

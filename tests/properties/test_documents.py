@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ledger import blocks, entries, merkle, outcomes, state_tree, transactions
+from ledger import ballots, blocks, entries, merkle, outcomes, state_tree, transactions
 from ledger.faults import FAULT_TABLE, Reason
 from ledger.life_cycle import LIFE_CYCLE
 from ledger.types import Record
@@ -108,7 +108,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def iterate_records() -> Iterator[type[Record]]:
-    for module in (transactions, blocks, entries, outcomes, merkle, state_tree):
+    for module in (ballots, transactions, blocks, entries, outcomes, merkle, state_tree):
         for value in vars(module).values():
             is_record = isinstance(value, type) and issubclass(value, Record)
             if is_record and value.__module__ == module.__name__ and value.__name__[0] != "_":

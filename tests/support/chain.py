@@ -16,7 +16,7 @@ from ledger.blocks import Authority, Block, Header
 from ledger.context import Context, Rules
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected, Rejection
-from ledger.state import Changes, MemoryState, StateView, get_account, get_totals
+from ledger.state import Changes, MemoryState, StateView, get_account, get_authorities, get_totals
 from ledger.state_tree import StateProof
 from ledger.transactions import (
     JobSettle,
@@ -24,7 +24,7 @@ from ledger.transactions import (
     decode_transaction,
     verify_transaction,
 )
-from ledger.transition import Execution, get_authorities
+from ledger.transition import Execution
 from zk.devkey import load_dev_verifying_key
 from zk.verifier import verify
 

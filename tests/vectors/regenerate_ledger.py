@@ -24,12 +24,14 @@ from ledger.transactions import (
     compute_transaction_id,
 )
 from tests.ledger import samples, test_receipts, test_terms
+from tests.ledger.authorities import add, prove_proposals, prove_votes
 from tests.ledger.world import (
     AIT,
     CHAIN,
     CLIENT,
     COMMIT,
     MINER,
+    PROPOSER,
     RIVAL,
     STRANGER,
     World,
@@ -138,7 +140,18 @@ def run_chain() -> World:
     world.run(STRANGER, JobCancel(lapsing))
     world.produce(gap=11_000)
     world.run(RIVAL, MinerExit("beta"))
+    run_epochs(world)
     return world
+
+
+def run_epochs(world: World) -> None:
+    """Let an authority join, vote and be convicted, each in an epoch of its own."""
+    world.run(PROPOSER, add(MINER))
+    world.produce()
+    world.produce(world.sign(MINER, add(RIVAL)), world.sign(MINER, add(RIVAL)))
+    world.run(STRANGER, prove_votes(MINER, epoch=1))
+    world.produce(world.sign(PROPOSER, add(MINER)), world.sign(CLIENT, prove_proposals(RIVAL)))
+    world.produce()
 
 
 def build_chain() -> Vectors:

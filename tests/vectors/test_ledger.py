@@ -51,9 +51,11 @@ def test_the_chain_shows_successes_and_failures() -> None:
         for item in blocks
         for raw in item["outcomes"]
     ]
-    assert len({type(event).__name__ for o in outcomes for event in o.events}) == 6
+    assert len({type(event).__name__ for o in outcomes for event in o.events}) == 9
     assert len({outcome.code for outcome in outcomes}) >= 5
     assert any(outcome.fee == 0 for outcome in outcomes)
+    epochs = [decode_block(bytes.fromhex(item["encoded"])).header.epoch for item in blocks]
+    assert sorted(set(epochs)) == [0, 1, 2]
 
 
 def test_transactions_verify_from_their_bytes() -> None:

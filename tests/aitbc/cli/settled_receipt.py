@@ -23,7 +23,7 @@ from ledger.entries import job_key
 from ledger.outcomes import Outcome
 from ledger.parameters import Parameters
 from ledger.receipts import ReceiptCore, sign_receipt
-from ledger.state import MemoryState, get_account, get_job
+from ledger.state import MemoryState, get_account, get_authorities, get_job
 from ledger.state_tree import prove_leaf
 from ledger.terms import PriceTerms, ReceiptTerms, Terms
 from ledger.transactions import (
@@ -37,7 +37,7 @@ from ledger.transactions import (
     sign_transaction,
     verify_transaction,
 )
-from ledger.transition import Execution, get_authorities
+from ledger.transition import Execution
 from zk.devkey import load_dev_proving_key, load_dev_verifying_key
 from zk.field import decode_field
 from zk.opening import encode_opening

@@ -14,6 +14,7 @@ from ledger.outcomes import Event
 from ledger.transactions import Payload
 from ledger.types import MAX_AMOUNT, MAX_TIME, Record
 from node.routes import models, records
+from tests.ledger import samples
 
 KINDS: list[type[Record]] = [*get_args(Payload), *get_args(Event), Attempt, Lease, Settlement]
 
@@ -35,6 +36,13 @@ def make_bound(annotation: Any, is_high: bool) -> Any:
         case inspect.EnumType():
             members: list[IntEnum] = list(found.cls)
             return members[-1 if is_high else 0]
+        case inspect.BoolType():
+            return is_high
+        case inspect.StructType():
+            assert issubclass(found.cls, Record)
+            return make_extreme(found.cls, is_high)
+        case inspect.UnionType():
+            return make_bound(get_args(annotation)[-1 if is_high else 0], is_high)
         case _:
             raise AssertionError(f"no bound for {annotation}")
 
@@ -55,6 +63,14 @@ def test_a_record_at_its_bounds_is_written(kind: type[Record], is_high: bool) ->
 def test_kinds_are_named_as_in_the_protocol() -> None:
     names = {records.name_kind(make_extreme(kind, False)) for kind in get_args(Payload)}
     assert names >= {"transfer", "miner_register", "job_submit", "job_settle"}
+
+
+def test_evidence_shows_what_was_signed() -> None:
+    described = records.describe_record(samples.PAYLOADS[-1])
+    assert described["conflict"]["type"] == "conflicting_ballots"
+    ballot = described["conflict"]["first"]["ballot"]
+    assert (ballot["kind"], ballot["epoch"], ballot["view"]) == ("nullify", 3, 70_001)
+    assert ballot["block_hash"] == bytes(32).hex()
 
 
 def test_an_outcome_is_named() -> None:
