@@ -1,0 +1,145 @@
+"""Four validators under load and under faults, beside neo-go's in the same run.
+
+Both are four nodes on loopback with one client protocol each: HTTP and a signed transfer a request.
+Both make blocks of at most 500 ms pace. The peer keeps plain files and syncs no block to the disk;
+ours is encrypted, with indexes, and an accepted transfer and a vote are on the disk before they are
+told. First the rows of load for the peer and for us, then the rows of faults.
+
+Usage: python -m bench.cluster [--rows throughput,visible,…] [--without-peer] [--validators 4]
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import uvloop
+
+from bench import cluster_rows as rows
+from bench.cluster_devnet import run_devnet
+from bench.cluster_network import VALIDATORS, Network
+from bench.neo_go import PeerMissingError, fetch, run_neo_go
+
+INTERVAL_MS: Final = 500
+PEER_FOLDER: Final = Path.home() / ".cache" / "aitbc-bench"
+
+Measure = Callable[[Network], Awaitable[rows.Figures]]
+Start = Callable[[Path], AbstractAsyncContextManager[Network]]
+
+LOAD: Final[dict[str, Measure]] = {
+    "throughput": rows.measure_throughput,
+    "visible": rows.measure_visible,
+    "final": rows.measure_final_loop,
+    "idle": rows.measure_idle,
+}
+FAULTS: Final[dict[str, Measure]] = {
+    "killed": rows.measure_killed,
+    "restart": rows.measure_restart,
+    "quorum": rows.measure_no_quorum,
+}
+
+
+class Row(NamedTuple):
+    """A line of the table: a figure, how it is written, and what it must be."""
+
+    figure: str
+    label: str
+    decimals: int
+    bound: float | None = None
+    is_ratio: bool = False
+    """Whether the bound is on the ratio to the peer, which ours must reach."""
+
+
+TABLE: Final = (
+    Row("rate", "transfers/s, closed loop, next when accepted", 0, 1.2, is_ratio=True),
+    Row("cpu_ms", "CPU-ms per transfer, all nodes together", 3, 0.7),
+    Row("disk_bytes", "bytes per transfer per node on disk", 0, 400),
+    Row("memory_mb", "memory of one node, MB", 0, 220),
+    Row("loop_seconds", "  of the loop: seconds of sending", 1),
+    Row("drain_seconds", "  … seconds until the last was final everywhere", 1),
+    Row("largest_block", "  … transfers in the largest block", 0),
+    Row("refused", "  … transfers refused and sent again", 0),
+    Row("generator_ms", "  … CPU-ms of the generator per transfer", 3),
+    Row("visible_p50", "submit to final on another node at 300/s, p50 s", 2, 0.35),
+    Row("visible_p99", "submit to final on another node at 300/s, p99 s", 2, 0.7),
+    Row("final_rate", "transfers/s, closed loop, next when final", 0),
+    Row("idle_cores", "idle CPU of all nodes, cores", 3, 0.05),
+    Row("gap_mean", "1 of 4 killed: mean block gap, s", 2, 0.9),
+    Row("gap_max", "1 of 4 killed: longest block gap, s", 2, 2.0),
+    Row("rejoin", "it rejoins to tip, s from the start of its process", 2, 1.0),
+    Row("rejoin_answers", "  … seconds until it answers at all", 2),
+    Row("restart", "all killed, started again: next block, s", 2, 2.0),
+    Row("restart_answers", "  … seconds until all answer", 2),
+    Row("no_quorum", "25 s without quorum, two started again: next block, s", 2, 2.0),
+)
+
+
+async def measure(start: Start, wanted: Sequence[Measure]) -> rows.Figures:
+    """Return the figures of a fresh network."""
+    figures: rows.Figures = {}
+    with tempfile.TemporaryDirectory() as data:
+        async with start(Path(data)) as network:
+            for each in wanted:
+                figures |= await each(network)
+    return figures
+
+
+async def run(names: Sequence[str], peer: Path | None, validators: int) -> None:
+    """Measure both networks and print the table."""
+    ours: rows.Figures = {}
+    theirs: rows.Figures = {}
+    for group in (LOAD, FAULTS):
+        wanted = [each for name, each in group.items() if name in names]
+        if not wanted:
+            continue
+        if peer is not None:
+            theirs |= await measure(partial(run_neo_go, peer, interval_ms=INTERVAL_MS), wanted)
+        ours |= await measure(partial(run_devnet, validators=validators), wanted)
+    print(f"{validators} validators; neo-go on {VALIDATORS}; the peer syncs no block to the disk")
+    print(f"{'':<56}{'ours':>9}{'neo-go':>9}{'ratio':>8}  bound")
+    for row in TABLE:
+        if row.figure in ours:
+            print(write_row(row, ours[row.figure], theirs.get(row.figure)))
+
+
+def write_row(row: Row, ours: float, theirs: float | None) -> str:
+    """Return a line of the table."""
+    ratio = None if not theirs else ours / theirs
+    text = f"{row.label:<56}{ours:>9.{row.decimals}f}"
+    text += f"{'–':>9}" if theirs is None else f"{theirs:>9.{row.decimals}f}"
+    text += f"{'–':>8}" if ratio is None else f"{ratio:>8.2f}"
+    if row.bound is None:
+        return text
+    if not row.is_ratio:
+        is_met = ours <= row.bound
+        return f"{text}  <= {row.bound:g}{'' if is_met else ', NOT MET'}"
+    verdict = "" if ratio is None or ratio >= row.bound else ", NOT MET"
+    return f"{text}  >= {row.bound:g} x neo-go{verdict}"
+
+
+def main() -> None:
+    """Run from the command line."""
+    names = [*LOAD, *FAULTS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", default=",".join(names), help=f"of {', '.join(names)}")
+    parser.add_argument("--without-peer", action="store_true", help="measure ours alone")
+    parser.add_argument("--validators", type=int, default=VALIDATORS)
+    options = parser.parse_args()
+    chosen = options.rows.split(",")
+    if unknown := set(chosen) - set(names):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}")
+    peer = None
+    if not options.without_peer:
+        try:
+            peer = fetch(PEER_FOLDER)
+        except PeerMissingError as missing:
+            print(f"THE PEER IS MISSING, only ours is measured: {missing}", file=sys.stderr)
+    uvloop.run(run(chosen, peer, options.validators))
+
+
+if __name__ == "__main__":
+    main()
