@@ -21,13 +21,14 @@ from ledger.entries import (
 )
 from ledger.outcomes import (
     CancelStarted,
-    Event,
     JobEnded,
+    JobEvent,
     JobQueued,
     JobSettled,
     LeaseEnded,
     LeaseGranted,
     Outcome,
+    iterate_job_events,
 )
 from ledger.types import MAX_AMOUNT
 
@@ -140,7 +141,7 @@ class History:
         self, outcomes: Iterable[Outcome], entries: Mapping[bytes, Entry]
     ) -> list[str]:
         """Take in a block's outcomes and the state after it."""
-        events = [event for outcome in outcomes for event in outcome.events]
+        events = [event for outcome in outcomes for event in iterate_job_events(outcome)]
         found = [violation for event in events for violation in self._check_event(event)]
         for key, entry in entries.items():
             if isinstance(entry, Job) and entry.status not in LIVE:
@@ -151,7 +152,7 @@ class History:
                     found.append("an ended job whose escrow did not return")
         return found
 
-    def _check_event(self, event: Event) -> Iterator[str]:
+    def _check_event(self, event: JobEvent) -> Iterator[str]:
         match event:
             case JobQueued():
                 if self._escrows.setdefault(event.job, event.escrow) != event.escrow:

@@ -23,7 +23,7 @@ from ledger.entries import (
 )
 from ledger.faults import FAULT_TABLE
 from ledger.life_cycle import Step
-from ledger.outcomes import JobEnded, LeaseEnded, Outcome
+from ledger.outcomes import JobEnded, LeaseEnded, Outcome, iterate_job_events
 from ledger.parameters import Parameters
 from ledger.rejection import Rejected
 from ledger.state import Changes, MemoryState, get_account, get_job, get_miner
@@ -129,7 +129,7 @@ class Economy:
             return
         assert (outcome.code == 0) == expected, (payload, outcome)
         if outcome.code == 0 and isinstance(payload, JobSubmit):
-            self.jobs.append(outcome.events[0].job)
+            self.jobs += [event.job for event in iterate_job_events(outcome)]
 
     def refuse(self, verified: VerifiedTransaction) -> None:
         """Try a transaction that no block may carry."""
@@ -249,8 +249,10 @@ class Economy:
                 return self._is_miner_step_right(sender, payload, money)
             case JobSubmit():
                 return self._is_submission_right(sender, payload, money)
-            case _:
+            case JobClaim() | JobSettle() | JobFail() | JobCancel():
                 return all(self._iterate_job_conditions(sender, payload))
+            case _:
+                raise AssertionError("the authority set has an oracle of its own")
 
     def _is_miner_step_right(
         self, sender: bytes, payload: MinerRegister | MinerUpdate | MinerExit, money: int
