@@ -113,6 +113,22 @@ def iterate_transaction_positions(raw: RawConnection, before: int | None) -> Ite
         yield position
 
 
+def iterate_bodies(raw: RawConnection, first: int) -> Iterator[bytes]:
+    """Yield every transaction from a height on as it is stored, in the order of the chain."""
+    for (body,) in raw.execute(
+        'select "transaction" from outcomes where position >= ? and "transaction" is not null'
+        " order by position",
+        (first << SLOT_BITS,),
+    ):
+        yield body
+
+
+def drop_above(raw: RawConnection, height: int) -> int:
+    """Remove every block above a height, inside the caller's transaction; return how many."""
+    raw.execute("delete from outcomes where position >= ?", ((height + 1) << SLOT_BITS,))
+    return int(raw.execute("delete from blocks where height > ?", (height,)).rowcount)
+
+
 def _read_block(raw: RawConnection, row: Sequence[Any]) -> FinalBlock:
     height, block_hash, header, certificate = row
     bodies, outcomes = [], []

@@ -10,6 +10,7 @@ from typing import Final
 
 from node.sorted_tail import Batch, SortedTail
 from node.sqlcipher import RawConnection
+from node.tables import SLOT_BITS
 
 SEGMENT_PAIRS: Final = 65_536
 SEGMENTS_MARK: Final = "history_segments"
@@ -87,3 +88,12 @@ def drop_unfinished(raw: RawConnection) -> None:
     """Remove what a process that ended early wrote of a segment; its pairs are added again."""
     row = raw.execute("select number from marks where name = ?", (SEGMENTS_MARK,)).fetchone()
     raw.execute("delete from history_index where segment >= ?", (row[0] if row else 0,))
+
+
+def drop_above(raw: RawConnection, height: int) -> None:
+    """Remove every pair above a height, inside the caller's transaction."""
+    drop_unfinished(raw)
+    raw.execute("delete from history_index where position >= ?", ((height + 1) << SLOT_BITS,))
+    raw.execute(
+        "update marks set number = min(number, ?) where name = ?", (height + 1, HEIGHT_MARK)
+    )

@@ -12,10 +12,8 @@ from typing import BinaryIO, Final, NamedTuple
 
 from coordinator.tables import FollowedRow, JobRow, get_table
 from genesis.document import Genesis
-from ledger.blocks import Header
 from ledger.keystore import sync_folder
 from ledger.rejection import Rejected
-from ledger.state import MemoryState
 from node import block_rows, chain_base, folder, sqlcipher
 from node.chain_store import naming_damage
 from node.database_errors import DatabaseDamaged
@@ -24,6 +22,7 @@ from node.snapshot import SnapshotImpossible
 from node.snapshot_reader import SnapshotReader, SnapshotRefused, read_whole_state
 from node.sqlcipher import RawConnection
 from node.state_writer import StateWriter
+from node.verify_chain import Base, build_genesis_base
 
 BASE_FILE: Final = "base.snapshot"
 """The snapshot that a node's chain begins with, in its data folder."""
@@ -74,11 +73,13 @@ def restore(
         raw.close()
 
 
-def read_base(data: Path, genesis: Genesis, height: int) -> tuple[Header, MemoryState]:
-    """Return the base block's header and the state after it, from the kept snapshot.
+def read_base(data: Path, genesis: Genesis, height: int) -> Base:
+    """Return where a replay begins: block 0, or the kept snapshot's where the chain began with one.
 
     Raises `SnapshotImpossible` where it is not kept, `SnapshotRefused` where it is another.
     """
+    if height == 0:
+        return build_genesis_base(genesis)
     path = data / BASE_FILE
     try:
         with path.open("rb") as file:
@@ -86,7 +87,7 @@ def read_base(data: Path, genesis: Genesis, height: int) -> tuple[Header, Memory
             found = reader.block.header.height
             if found != height:
                 raise SnapshotRefused(f"{path} is of block {found}, the chain begins with {height}")
-            return reader.block.header, read_whole_state(reader)
+            return Base(reader.block, read_whole_state(reader))
     except FileNotFoundError:
         raise SnapshotImpossible(
             f"this chain begins with block {height}, and the snapshot that it began with is not at "

@@ -1,11 +1,12 @@
 """Checking a whole chain again from genesis, with nothing but the database (rule B6).
 
 Every signature, root, proof, outcome and finality proof of every block is checked by the code that
-checks live blocks, and the state that follows must be the stored one, entry by entry.
+checks live blocks, and the state that follows must be the stored one, entry by entry. A chain that
+began with a snapshot is checked from there on; the snapshot itself is proved from genesis.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from consensus.messages import CommittedBlock, decode_finality
@@ -37,9 +38,26 @@ class ChainDamaged(OperatorError):
     exit_code = ExitCode.VERIFICATION_FAILED
 
 
-class Report(NamedTuple):
-    """What was checked."""
+class Base(NamedTuple):
+    """The first block of a store and the state after it: where a replay begins."""
 
+    block: FinalBlock
+    state: MemoryState
+
+
+class Replayed(NamedTuple):
+    """Where a replay ended, and how much it checked."""
+
+    head: Header
+    state: MemoryState
+    transactions: int
+    settlements: int
+
+
+class Report(NamedTuple):
+    """What was checked: the blocks after `base_height`, which is 0 or a snapshot's."""
+
+    base_height: int
     height: int
     state_root: bytes
     transactions: int
@@ -71,31 +89,66 @@ def verify_chain(
     genesis: Genesis,
     on_block: Callable[[int, int], None] = lambda _height, _head: None,
     backend: AnyBackend = ARKWORKS,
+    base: Base | None = None,
 ) -> Report:
-    """Check everything. `on_block(height, head)` hears the progress. Raises `ChainDamaged`."""
-    chain_id = compute_chain_id(genesis)
-    verdicts = Verdicts(load_verifying_key(genesis), backend)
-    rules = Rules(chain_id, genesis.parameters, genesis.proof, verdicts.verify)
+    """Check everything from genesis on, or from the base of a store that began with a snapshot.
+
+    `on_block(height, head)` hears the progress. Raises `ChainDamaged`.
+    """
+    first = base or build_genesis_base(genesis)
+    height = store.get_head().height
+    replayed = replay(
+        first, store.iterate_blocks(0), genesis, lambda done: on_block(done, height), backend
+    )
+    head, state = replayed.head, replayed.state
+    _compare_state(store, state)
+    return Report(
+        first.block.header.height,
+        head.height,
+        head.state_root,
+        replayed.transactions,
+        replayed.settlements,
+        len(state.entries),
+    )
+
+
+def build_genesis_base(genesis: Genesis) -> Base:
+    """Return block 0 and the first state."""
     block, changes = build_genesis_state(genesis)
     state = changes.base
     assert isinstance(state, MemoryState)
     state.commit(changes)
-    head, stored = block.header, store.iterate_blocks(0)
-    first = next(stored, None)
-    genesis_block = FinalBlock(head, compute_header_hash(head), (), (), (), b"")
-    if first != genesis_block:
-        raise ChainDamaged("block 0 is not that of the genesis document")
+    header = block.header
+    return Base(FinalBlock(header, compute_header_hash(header), (), (), (), b""), state)
+
+
+def replay(
+    base: Base,
+    blocks: Iterator[FinalBlock],
+    genesis: Genesis,
+    on_block: Callable[[int], None] = lambda _height: None,
+    backend: AnyBackend = ARKWORKS,
+) -> Replayed:
+    """Check and execute blocks from the base's own on; the base's state becomes that after them.
+
+    `on_block(height)` hears the progress. Raises `ChainDamaged`.
+    """
+    verdicts = Verdicts(load_verifying_key(genesis), backend)
+    rules = Rules(compute_chain_id(genesis), genesis.parameters, genesis.proof, verdicts.verify)
+    head, state = base.block.header, base.state
+    if next(blocks, None) != base.block:
+        source = "snapshot" if head.height else "genesis document"
+        raise ChainDamaged(f"block {head.height} is not that of the {source}")
     transactions = settlements = 0
-    for final in stored:
+    for final in blocks:
         try:
             settlements += _verify_block(state, head, final, rules, verdicts)
         except (Rejected, ValueError) as error:
             raise ChainDamaged(f"block {head.height + 1}: {error}") from None
         head = final.header
         transactions += len(final.transactions)
-        on_block(head.height, store.get_head().height)
-    _compare_state(store, state)
-    return Report(head.height, head.state_root, transactions, settlements, len(state.entries))
+        on_block(head.height)
+    return Replayed(head, state, transactions, settlements)
 
 
 def _verify_block(
