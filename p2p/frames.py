@@ -76,6 +76,11 @@ class FrameSplitter:
         self._buffer = bytearray()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a frame has begun that is not whole."""
+        return bool(self._buffer)
+
+    @property
     def missing(self) -> int:
         """How many bytes the frame that has begun still lacks; 0 when none has."""
         if len(self._buffer) < LENGTH_BYTES:

@@ -50,20 +50,20 @@ class Session(Struct, frozen=True):
     is_inbound: bool
 
 
-class Joined(Struct, frozen=True):
+class Joined(Struct, frozen=True, tag=True):
     """A session can be used."""
 
     session: Session
 
 
-class Left(Struct, frozen=True):
+class Left(Struct, frozen=True, tag=True):
     """A session is over; nothing that was sent on it and not heard is repeated."""
 
     session: int
     reason: str
 
 
-class Received(Struct, frozen=True):
+class Received(Struct, frozen=True, tag=True):
     """A frame on a channel, in the order in which it was sent."""
 
     session: int
@@ -71,7 +71,7 @@ class Received(Struct, frozen=True):
     data: bytes
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, tag=True):
     """A question, to be answered by `Network.answer` with its number."""
 
     session: int
@@ -79,7 +79,7 @@ class Asked(Struct, frozen=True):
     data: bytes
 
 
-class Announced(Struct, frozen=True):
+class Announced(Struct, frozen=True, tag=True):
     """A small announcement that came by gossip, perhaps over several peers."""
 
     peer_id: str
