@@ -228,6 +228,11 @@ def list_validators() -> Call[Any]:
     return Call("GET", "/v1/chain/validators", _as_is, is_repeatable=True)
 
 
+def list_peers() -> Call[Any]:
+    """Return the nodes that this one is connected to."""
+    return Call("GET", "/v1/chain/peers", _as_is, is_repeatable=True)
+
+
 def send_transactions(transactions: Sequence[str]) -> Call[list[Submission]]:
     """Send signed transactions (hex) to the mempool; one verdict each, in order.
 

@@ -63,7 +63,8 @@ class Conclusions(Repetition):
 
     def _end_listening(self) -> None:
         # C16: and a wiped authority votes in no earlier view than this one.
-        if self._listening is not None and self._now >= self._listening.compute_end(self.view):
+        end = None if self._listening is None else self._listening.compute_end(self.view)
+        if end is not None and self._now >= end:
             self._listening = None
             # Its timers begin only now, or its first vote would always be a nullify.
             self._pacing.entered_at = self._now

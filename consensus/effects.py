@@ -126,7 +126,7 @@ class Stop(Struct, frozen=True):
 class StopReason(Enum):
     """Why a machine stops itself."""
 
-    OWN_KEY_ELSEWHERE = "our key signed what is not in our journal: another copy of it is running"
+    OWN_KEY_ELSEWHERE = "another copy of our key is running"
     DIVERGED = "a quorum certified what this node finds invalid or contradicting its final chain"
 
 

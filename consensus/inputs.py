@@ -18,6 +18,14 @@ class Started(Struct, frozen=True):
     """The first input, once."""
 
     now: int
+    is_connected: bool = True
+    """Whether f + 1 other authorities can be heard already; else `Connected` follows."""
+
+
+class Connected(Struct, frozen=True):
+    """f + 1 other authorities can be heard."""
+
+    now: int
 
 
 class TimerFired(Struct, frozen=True):
@@ -103,6 +111,7 @@ class EpochOpened(Struct, frozen=True):
 
 Input = (
     Started
+    | Connected
     | TimerFired
     | VoteReceived
     | ProposalReceived

@@ -73,8 +73,11 @@ class Consensus(Conclusions):
 
     def _take(self, item: inputs.Input) -> None:
         match item:
-            case inputs.Started():  # C16
-                self._on_started()
+            case inputs.Started(_, is_connected):  # C16
+                self._on_started(is_connected)
+            case inputs.Connected():  # C16
+                if self._listening is not None:
+                    self._listening.begin(self._now)
             case inputs.TimerFired(_, timer):  # C13 and C14: due is what `now` says
                 self._timers.pop(timer, None)
             case inputs.VoteReceived(_, verified):  # C3
@@ -104,14 +107,14 @@ class Consensus(Conclusions):
             case _:
                 assert_never(item)
 
-    def _on_started(self) -> None:
+    def _on_started(self, is_connected: bool) -> None:
         # C16: a lone authority produces at once, one of several first listens.
         is_alone = self._me is not None and self.committee.size == 1
         last_block_at = self._now - (self._timing.heartbeat if is_alone else 0)
         is_pending = self._pacing.work_since is not None
         self._pacing = Pacing(self._timing, self._now, last_block_at)
         self._pacing.on_work(self._now, is_pending)
-        self._listen()
+        self._listen(is_connected)
         for proposal in self._restored.proposals:
             self._restore_proposal(proposal)
         for certificate in self._restored.certificates:
@@ -273,11 +276,13 @@ class Consensus(Conclusions):
         # C16: in an epoch that it catches up into, a wiped authority may have voted.
         self._listening = None
         if self._restored.is_wiped and self._is_from_range:
-            self._listen()
+            self._listen(is_connected=True)
 
-    def _listen(self) -> None:
+    def _listen(self, is_connected: bool) -> None:
         if self._me is not None and self.committee.size > 1:
-            self._listening = Listening(self._timing, self._now, self._restored.is_wiped)
+            self._listening = Listening(self._timing, self._restored.is_wiped)
+            if is_connected:
+                self._listening.begin(self._now)
 
 
 def _is_requested(block: Block, request: RequestProposal) -> bool:

@@ -64,20 +64,27 @@ class Pacing:
 class Listening:
     """How long a started authority only listens, and which view is its first (rule C16)."""
 
-    def __init__(self, timing: Timing, now: int, is_wiped: bool) -> None:
-        self.until = now + timing.listening
-        self._longest = now + timing.longest_listening
+    def __init__(self, timing: Timing, is_wiped: bool) -> None:
+        self._timing = timing
         self._is_wiped = is_wiped
+        self._since: int | None = None
         self._heard_view: int | None = None
+
+    def begin(self, now: int) -> None:
+        """Count from here: before there is anybody to hear, silence says nothing."""
+        if self._since is None:
+            self._since = now
 
     def hear(self, now: int, view: int) -> None:
         """Remember the view that the network was in while listening."""
-        if now < self.until:
+        if self._since is None or now < self._since + self._timing.listening:
             self._heard_view = max(view, self._heard_view or 0)
 
-    def compute_end(self, view: int) -> int:
-        """Return when listening ends for a node that is in `view`."""
+    def compute_end(self, view: int) -> int | None:
+        """Return when listening ends for a node that is in `view`; `None` before it has begun."""
+        if self._since is None:
+            return None
         heard = self._heard_view
         if self._is_wiped and heard is not None and view <= heard:
-            return self._longest
-        return self.until
+            return self._since + self._timing.longest_listening
+        return self._since + self._timing.listening

@@ -84,8 +84,9 @@ class Repetition(Memory):
         wanted = self._compute_deadlines()
         if self._resend_at is not None:
             wanted[Timer.RESEND] = self._resend_at
-        if self._listening is not None:
-            wanted[Timer.LISTEN] = self._listening.compute_end(self.view)
+        end = None if self._listening is None else self._listening.compute_end(self.view)
+        if end is not None:
+            wanted[Timer.LISTEN] = end
         if self._me == self._get_leader(self.view):
             wanted[Timer.PROPOSE] = self._pacing.compute_due()
         for timer, at in wanted.items():

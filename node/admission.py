@@ -56,8 +56,10 @@ class Admission:
         executor: Executor,
         chain: Chain,
         on_work: Callable[[], None],
+        on_accepted: Callable[[Sequence[bytes]], None],
         get_now: Callable[[], int],
     ) -> None:
+        """`on_accepted` hears the bytes of what is new and waits durably here."""
         self._mempool = mempool
         self._journal = journal
         self._gate = gate
@@ -65,12 +67,20 @@ class Admission:
         self._executor = executor
         self._chain = chain
         self._on_work = on_work
+        self._on_accepted = on_accepted
         self._get_now = get_now
         self._doubted: dict[tuple[bytes, int], int] = {}
         """Proofs that are being checked or were false, by job and number of its earlier leases."""
 
     async def submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         """Return each transaction's id, once it waits durably, or why it was refused."""
+        return await self._submit(raws, is_own=True)
+
+    async def submit_relayed(self, raws: Sequence[bytes]) -> list[Verdict]:
+        """Take what another node has accepted, and keeps durable itself."""
+        return await self._submit(raws, is_own=False)
+
+    async def _submit(self, raws: Sequence[bytes], *, is_own: bool) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(raws)
         decoded: list[tuple[int, Transaction]] = []
         for index, raw in enumerate(raws):
@@ -82,17 +92,23 @@ class Admission:
         await self._check_settlements(checked)
         # A caller that gives up from here on undoes nothing: what has a place in line and is never
         # made durable would hold up its account, and later ones of it may be accepted by now.
-        entered = await asyncio.shield(self._enter(checked))
+        entered = await asyncio.shield(self._enter(checked, is_own))
         for (index, _), verdict in zip(decoded, entered, strict=True):
             verdicts[index] = verdict
         return [verdict for verdict in verdicts if verdict is not None]
 
-    async def _enter(self, checked: Sequence[Checked]) -> list[Verdict]:
-        """Give each transaction its place in line and make all of them durable."""
+    async def _enter(self, checked: Sequence[Checked], is_own: bool) -> list[Verdict]:
+        """Give each transaction its place in line, and make durable what is accepted here."""
         reserved: list[Waiting] = []
-        verdicts = [await self._reserve(result, reserved) for result in checked]
-        # Also with nothing of its own: a repeated one may be another call's, not durable yet.
-        await self._make_durable(reserved)
+        verdicts = [await self._reserve(result, reserved, is_own) for result in checked]
+        if is_own:
+            # Also with nothing of its own: a repeated one may be another call's, not durable yet.
+            await self._make_durable(reserved)
+            self._on_accepted([waiting.verified.raw for waiting in reserved])
+        for waiting in reserved:
+            waiting.is_durable = True
+        if reserved:
+            self._on_work()
         return verdicts
 
     def _precheck(self, raw: bytes) -> Transaction:
@@ -121,6 +137,10 @@ class Admission:
     def _verify(self, transactions: Sequence[tuple[Transaction, bytes]]) -> list[Checked]:
         results: list[Checked] = []
         for transaction, raw in transactions:
+            known = self._mempool.find_same(transaction, raw)
+            if known is not None:
+                results.append(known)
+                continue
             try:
                 results.append(verify_transaction(transaction, raw, self._rules.chain_id))
             except Rejected as rejected:
@@ -184,15 +204,22 @@ class Admission:
                     del doubted[lease_name]
         return not is_false
 
-    async def _reserve(self, result: Checked, reserved: list[Waiting]) -> Verdict:
+    async def _reserve(self, result: Checked, reserved: list[Waiting], is_own: bool) -> Verdict:
         if isinstance(result, Rejected):
             return result
-        if self._mempool.has(result.id):
+        waiting = self._mempool.get_waiting(result.id)
+        if waiting is not None:
+            if is_own and not waiting.is_own:
+                # Whoever is told that it is accepted here must find it here after a crash.
+                waiting.is_own = True
+                reserved.append(waiting)
             return result.id
         sender = crypto.compute_address(result.transaction.sender)
         account = get_account(self._chain.view, sender)
         try:
-            waiting = self._mempool.reserve(sender, result, account.nonce, account.balance)
+            waiting = self._mempool.reserve(
+                sender, result, account.nonce, account.balance, is_own=is_own
+            )
         except Rejected as rejected:
             if rejected.reason is Rejection.NONCE_USED and await self._chain.is_final(result.id):
                 return result.id
@@ -207,7 +234,3 @@ class Admission:
             for waiting in reserved:
                 self._mempool.remove(waiting)
             raise
-        for waiting in reserved:
-            waiting.is_durable = True
-        if reserved:
-            self._on_work()

@@ -21,7 +21,7 @@ from ledger.context import Rules
 from ledger.entries import Account, account_key
 from ledger.rejection import Rejected
 from ledger.state import StateView, get_totals
-from ledger.transactions import VerifiedTransaction, verify_transaction
+from ledger.transactions import Transaction, VerifiedTransaction, verify_transaction
 from ledger.transition import Executed, apply_block
 from node.block_builder import Place, build_block
 from node.chain_store import ChainStore
@@ -201,13 +201,17 @@ class Chain:
         self._executed[compute_header_hash(executed.block.header)] = executed
 
     async def _verify_signatures(self, block: Block) -> tuple[VerifiedTransaction, ...]:
+        """Return the transactions as verified; what waits here was checked on its way in."""
+
         def verify() -> tuple[VerifiedTransaction, ...]:
-            return tuple(
-                verify_transaction(transaction, codec.encode(transaction), self.rules.chain_id)
-                for transaction in block.transactions
-            )
+            return tuple(map(self._verify_signature, block.transactions))
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, verify)
+
+    def _verify_signature(self, transaction: Transaction) -> VerifiedTransaction:
+        raw = codec.encode(transaction)
+        known = self.mempool.find_same(transaction, raw)
+        return known or verify_transaction(transaction, raw, self.rules.chain_id)
 
     def _count(self, final: FinalBlock) -> None:
         metrics = self._metrics

@@ -13,6 +13,7 @@ from node.admission import Admission
 from node.chain import Chain
 from node.consensus_driver import ConsensusDriver
 from node.metrics import Metrics
+from node.peers import Peers
 
 
 class ChainPort:
@@ -24,12 +25,14 @@ class ChainPort:
         chain: Chain,
         admission: Admission,
         driver: ConsensusDriver,
+        peers: Peers,
         metrics: Metrics,
     ) -> None:
         self._genesis = genesis
         self._chain = chain
         self._admission = admission
         self._driver = driver
+        self._peers = peers
         self._metrics = metrics
 
     @property
@@ -89,9 +92,7 @@ class ChainPort:
             time_ms=head.time,
             finality="immediate",
             validators=len(get_authorities(self._chain.view).current.members),
-            # A fact, not a default: a node of this version is its chain's one authority
-            # (`open_consensus` refuses any other), so there is nobody to talk to or be behind.
-            peers=0,
-            behind_by=0,
+            peers=len(self._peers),
+            behind_by=self._peers.compute_behind_by(),
             mempool=MempoolStatus(len(mempool), mempool.total_bytes),
         )

@@ -1,28 +1,58 @@
 """Performing what the consensus machine asks for, in its order, and telling it what came of it.
 
 The order on disk is rule C11: the journal before the signature leaves, the signature before the
-block that it helps to commit. A lone authority has no peers, so nothing is sent.
+block that it helps to commit. Everything that makes the chain grow, caught-up ranges included, goes
+through this one loop.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, assert_never
-
-import structlog
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 from consensus import effects, inputs
-from consensus.effects import Effect, Timer
+from consensus.block_tree import FinalHead, closes_epoch
+from consensus.effects import Effect, StopReason, Timer
+from consensus.evidence import Evidence
 from consensus.machine import Consensus
-from consensus.verification import verify_proposal, verify_vote
+from consensus.messages import (
+    Certificate,
+    CertificateRequest,
+    CommittedBlock,
+    Message,
+    Proposal,
+    Vote,
+    decode_message,
+)
+from consensus.verification import (
+    CheckedRequest,
+    Committee,
+    VerifiedBlock,
+    VerifiedCertificate,
+    VerifiedProposal,
+    VerifiedVote,
+    verify,
+    verify_committed,
+    verify_proposal,
+    verify_vote,
+)
+from ledger.blocks import Block
+from ledger.rejection import Rejected
+from ledger.state import get_authorities
+from node.attendance import Attendance
 from node.chain import Chain
 from node.clock import get_monotonic_time
 from node.exit_codes import ExitCode, OperatorError
 from node.metrics import Metrics
+from node.peers import Peers
+from node.synchronizer import Synchronizer
 from node.vote_journal import VoteJournal
+from p2p.interface import Session
 
-log = structlog.get_logger()
+INLINE_COMMITTEE = 16
+"""Up to so many authorities a certificate is checked on the loop: a thread's hand-over costs more
+than the few signatures."""
 
 T = TypeVar("T")
 
@@ -30,29 +60,75 @@ T = TypeVar("T")
 class ConsensusStopped(OperatorError):
     """The machine stopped itself: going on would risk the chain."""
 
-    exit_code = ExitCode.CONFLICTING_SIGNATURE_SEEN
+    def __init__(self, reason: StopReason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        is_copied = reason is StopReason.OWN_KEY_ELSEWHERE
+        self.exit_code = ExitCode.CONFLICTING_SIGNATURE_SEEN if is_copied else ExitCode.DIVERGED
+
+
+class _FetchedRange(NamedTuple):
+    """Final blocks of a peer, and who waits for them to be committed."""
+
+    blocks: Sequence[CommittedBlock]
+    done: "asyncio.Future[None]"
+
+
+ReportEvidence = Callable[[Evidence, Committee], None]
 
 
 class ConsensusDriver:
     """Runs one machine. `run` ends only by an error or by being cancelled."""
 
     def __init__(
-        self, machine: Consensus, chain: Chain, journal: VoteJournal, metrics: Metrics
+        self,
+        machine: Consensus,
+        chain: Chain,
+        journal: VoteJournal,
+        metrics: Metrics,
+        peers: Peers,
+        synchronizer: Synchronizer,
+        executor: Executor,
+        report: ReportEvidence,
     ) -> None:
+        self.attendance = Attendance()
         self._machine = machine
         self._chain = chain
         self._journal = journal
         self._metrics = metrics
-        self._inputs: asyncio.Queue[inputs.Input] = asyncio.Queue()
+        self._peers = peers
+        self._synchronizer = synchronizer
+        self._executor = executor
+        self._report = report
+        self._inputs: asyncio.Queue[inputs.Input | _FetchedRange] = asyncio.Queue()
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._is_work_told = False
         # One thread: signatures become durable in the order in which they are made.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="vote-journal")
+        self._show_authorities()
+
+    @property
+    def key(self) -> bytes:
+        """This node's own key, whether or not it is an authority's."""
+        return self._journal.key
 
     @property
     def view(self) -> int:
         """The view that the machine is in."""
         return self._machine.view
+
+    @property
+    def committee(self) -> Committee:
+        """The authorities whose votes count now."""
+        return self._machine.committee
+
+    @property
+    def is_voting(self) -> bool:
+        """Whether this node is an authority: others hear of blocks by notices alone."""
+        return self._machine.committee.get_index(self._journal.key) is not None
+
+    def get_block(self, block_hash: bytes) -> Block | None:
+        """Return a block above the final head, for a peer that lacks it."""
+        return self._machine.get_block(block_hash)
 
     def on_work(self) -> None:
         """Tell the machine that something waits for a block; cheap to call often."""
@@ -60,20 +136,63 @@ class ConsensusDriver:
             self._is_work_told = True
             self._put(inputs.WorkKnown(get_monotonic_time(), True))
 
+    async def receive(self, session: Session, data: bytes) -> None:
+        """Take a peer's message. Raises `Rejected` for what no honest node sends."""
+        message = decode_message(data)
+        committee, epoch = self._machine.committee, _get_epoch(message)
+        if epoch > committee.epoch:
+            self._synchronizer.seek()
+        if epoch != committee.epoch or not self._machine.is_useful(message):
+            return
+        if isinstance(message, Proposal) or committee.size > INLINE_COMMITTEE:
+            verified = await self._on_executor(verify, message, committee)
+        else:
+            verified = verify(message, committee)
+        now = get_monotonic_time()
+        match verified:
+            case VerifiedVote():
+                self.attendance.note(verified.vote.signer, verified.vote.ballot, now)
+                self._put(inputs.VoteReceived(now, verified))
+            case VerifiedProposal():
+                self._put(inputs.ProposalReceived(now, verified))
+            case VerifiedCertificate(certificate):
+                for signer in certificate.signers:
+                    self.attendance.note(signer, certificate.ballot, now)
+                self._put(inputs.CertificateReceived(now, verified))
+            case CheckedRequest():
+                index = committee.get_index(session.key)
+                if index is not None:
+                    self._put(inputs.CertificatesRequested(now, index, verified))
+            case _:
+                assert_never(verified)
+
+    async def take_range(self, blocks: Sequence[CommittedBlock]) -> None:
+        """Check and commit a peer's final blocks, in order. Raises `Rejected`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._inputs.put_nowait(_FetchedRange(blocks, done))
+        await done
+
     async def run(self) -> None:
         """Drive the machine. Raises `OperatorError` when this node must not go on."""
-        self._put(inputs.Started(get_monotonic_time()))
+        is_connected = self._peers.is_connected_enough()
+        self._put(inputs.Started(get_monotonic_time(), is_connected))
         if self._chain.has_work():
             self.on_work()
-        watch = asyncio.create_task(self._watch_deadlines())
+        watches = [
+            asyncio.create_task(self._watch_deadlines()),
+            asyncio.create_task(self._watch_connections()),
+        ]
         try:
             while True:
                 item = await self._inputs.get()
-                for effect in self._machine.handle(item):
-                    await self._perform(effect)
+                if isinstance(item, _FetchedRange):
+                    await self._take_range(item)
+                else:
+                    await self._handle(item)
                 self._metrics.view.set(self._machine.view)
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             for timer in self._timers.values():
                 timer.cancel()
 
@@ -81,6 +200,10 @@ class ConsensusDriver:
         """Let the last signature become durable, and close the journal."""
         self._disk.shutdown()
         self._journal.close()
+
+    async def _handle(self, item: inputs.Input) -> None:
+        for effect in self._machine.handle(item):
+            await self._perform(effect)
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
@@ -99,16 +222,23 @@ class ConsensusDriver:
                 is_valid = await self._chain.validate(block, block_hash, is_certified)
                 now = get_monotonic_time()
                 self._put(inputs.BlockValidated(now, block_hash, is_valid, is_certified))
-            case effects.Commit():
-                await self._commit(effect)
+            case effects.Commit(committed, block_hash):
+                await self._store(committed, block_hash)
+                if closes_epoch(committed.block):
+                    self._put(self._make_epoch_opened())
             case effects.ReportEvidence(evidence):
-                log.error("an authority broke the rules", evidence=repr(evidence)[:500])
+                self._report(evidence, self._machine.committee)
             case effects.Stop(reason, detail):
-                raise ConsensusStopped(f"{reason.value}: {detail}")
-            case effects.Broadcast() | effects.Send():
-                pass  # To nobody: a lone authority's own votes come back as input above.
-            case effects.FetchBlock() | effects.CatchUp():
-                raise AssertionError("a lone authority lacks no block that it certified")
+                raise ConsensusStopped(reason, detail)
+            case effects.Broadcast(message):
+                self._peers.broadcast(message)
+            case effects.Send(authority, message):
+                self._peers.send(self._machine.committee.get_key(authority), message)
+            case effects.FetchBlock(block_hash, holders):
+                keys = [self._machine.committee.get_key(holder) for holder in holders]
+                self._synchronizer.fetch_block(block_hash, keys, self._on_block)
+            case effects.CatchUp():
+                self._synchronizer.seek()
             case _:
                 assert_never(effect)
 
@@ -122,8 +252,12 @@ class ConsensusDriver:
     def _fire(self, timer: Timer) -> None:
         self._put(inputs.TimerFired(get_monotonic_time(), timer))
 
+    def _on_block(self, block: VerifiedBlock) -> None:
+        self._put(inputs.BlockReceived(get_monotonic_time(), block))
+
     async def _sign_proposal(self, effect: effects.SignProposal) -> None:
         proposal = await self._on_disk(self._journal.sign_proposal, effect.view, effect.block)
+        self._peers.broadcast(proposal)
         verified = verify_proposal(proposal, self._machine.committee)
         self._put(inputs.ProposalReceived(get_monotonic_time(), verified))
 
@@ -134,14 +268,62 @@ class ConsensusDriver:
         start = time.perf_counter()
         vote = await self._on_disk(self._journal.sign_vote, effect.ballot, effect.proposal, signer)
         self._metrics.journal_seconds.observe(time.perf_counter() - start)
-        self._put(inputs.VoteReceived(get_monotonic_time(), verify_vote(vote, committee)))
+        self._peers.broadcast(vote)
+        now = get_monotonic_time()
+        self.attendance.note(signer, vote.ballot, now)
+        self._put(inputs.VoteReceived(now, verify_vote(vote, committee)))
 
-    async def _commit(self, effect: effects.Commit) -> None:
-        await self._chain.commit(effect.committed, effect.block_hash, self._journal.sequence)
-        header = effect.committed.block.header
+    async def _take_range(self, fetched: _FetchedRange) -> None:
+        """Commit what of a range is above the head; a block that does not hold ends it."""
+        try:
+            for committed in fetched.blocks:
+                if committed.block.header.height == self._chain.head.height + 1:
+                    await self._take_committed(committed)
+        except Exception as error:
+            # The one who fetched it names the peer; what is no refusal ends the node as well.
+            if fetched.done.cancelled():
+                raise
+            fetched.done.set_exception(error)
+            if not isinstance(error, Rejected):
+                raise
+        else:
+            if not fetched.done.cancelled():
+                fetched.done.set_result(None)
+
+    async def _take_committed(self, committed: CommittedBlock) -> None:
+        committee = self._machine.committee
+        verified = await self._on_executor(verify_committed, committed, committee)
+        if not await self._chain.validate(committed.block, verified.block_hash, True):
+            detail = f"block {verified.block_hash.hex()} is final and invalid"
+            raise ConsensusStopped(StopReason.DIVERGED, detail)
+        await self._store(committed, verified.block_hash)
+        header, closes = committed.block.header, closes_epoch(committed.block)
+        certificate = committed.finality.certificate
+        head = FinalHead(verified.block_hash, header.height, header.view, certificate, closes)
+        await self._handle(inputs.ChainAdvanced(get_monotonic_time(), head))
+        if closes:
+            await self._handle(self._make_epoch_opened())
+
+    async def _store(self, committed: CommittedBlock, block_hash: bytes) -> None:
+        await self._chain.commit(committed, block_hash, self._journal.sequence)
+        header = committed.block.header
         await self._on_disk(self._journal.compact, header.epoch, header.view)
+        self._peers.tell_height(header.height)
+        self._show_authorities()
         self._is_work_told = False
         self._tell_work()
+
+    def _make_epoch_opened(self) -> inputs.EpochOpened:
+        self.attendance.clear()
+        current = get_authorities(self._chain.view).current
+        return inputs.EpochOpened(get_monotonic_time(), current)
+
+    def _show_authorities(self) -> None:
+        authorities = get_authorities(self._chain.view)
+        self._peers.set_authorities(
+            [member.key for member in authorities.current.members],
+            [member.key for member in authorities.following.members],
+        )
 
     def _tell_work(self) -> None:
         if self._chain.has_work():
@@ -157,8 +339,28 @@ class ConsensusDriver:
             if self._chain.has_work():
                 self.on_work()
 
+    async def _watch_connections(self) -> None:
+        """Notice when the others can be heard: from then on this node listens (rule C16)."""
+        await self._peers.wait_connected_enough()
+        self._put(inputs.Connected(get_monotonic_time()))
+
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
+    async def _on_executor(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
     def _put(self, item: inputs.Input) -> None:
         self._inputs.put_nowait(item)
+
+
+def _get_epoch(message: Message) -> int:
+    match message:
+        case Proposal():
+            return message.block.header.epoch
+        case CertificateRequest():
+            return message.epoch
+        case Vote() | Certificate():
+            return message.ballot.epoch
+        case _:
+            assert_never(message)

@@ -25,6 +25,7 @@ from node.key_file import create_key, write_key
 from node.rekey import find_key
 from node.settings import CONFIG_FILE, NodeSettings
 from node.tables import CHAIN_TABLES
+from p2p.binding import compute_peer_id, derive_transport_seed
 
 TABLES = (CHAIN_TABLES, COORDINATOR_TABLES)
 GENESIS_FILE = "genesis.json"
@@ -86,7 +87,7 @@ def create_folder(
     Without a password a random one is written beside the key. Raises `OperatorError`.
     """
     genesis = read_genesis(document)
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(data)
     if (data / GENESIS_FILE).exists():
         raise FolderRefused(f"{data} is a node's folder already")
     cost = keystore.DEFAULT_COST
@@ -94,7 +95,8 @@ def create_folder(
         password, cost = secrets.token_hex(32).encode(), keystore.LOW_COST
         keystore.write_private_file(data / "node.password", password + b"\n")
     keystore.write_private_file(data / "node.key", keystore.seal_seed(seed, password, cost))
-    (data / CONFIG_FILE).write_text(tomli_w.dumps(config or {}))
+    settings = tomli_w.dumps(config or {}).encode()
+    keystore.write_private_file(data / CONFIG_FILE, settings, is_new=False)
     is_encrypted = (config or {}).get("db_encryption_enabled", True)
     key = create_key() if is_encrypted else None
     if key is not None:
@@ -108,6 +110,14 @@ def create_folder(
     # Last, because its presence says that the folder is whole.
     keystore.write_private_file(data / GENESIS_FILE, document)
     return genesis
+
+
+def _make_folder(data: Path) -> None:
+    """Make a folder and those above it that are missing, each durably in the one above it."""
+    missing = [folder for folder in (data, *data.parents) if not folder.exists()]
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in missing:
+        keystore.sync_folder(folder.parent)
 
 
 def read_genesis(document: bytes) -> Genesis:
@@ -161,6 +171,11 @@ def open_seed(settings: NodeSettings) -> bytes:
 def get_address(seed: bytes) -> bytes:
     """Return the address of the account that a node's key stands for."""
     return crypto.compute_address(crypto.compute_public_key(seed))
+
+
+def get_peer_id(seed: bytes) -> str:
+    """Return the name under which peers know the node of a key."""
+    return compute_peer_id(crypto.compute_public_key(derive_transport_seed(seed)))
 
 
 def _loose(message: str) -> OperatorError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ledger.rejection import Rejected, Rejection
-from ledger.transactions import VerifiedTransaction
+from ledger.transactions import Transaction, VerifiedTransaction
 
 MAX_PER_ACCOUNT = 10_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -26,6 +26,8 @@ class Waiting:
     is_durable: bool = False
     is_gone: bool = False
     """It waits no more: taken by a block, replaced, or unfit."""
+    is_own: bool = True
+    """Accepted here and durable here; another's is that node's to keep and to send again."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Mempool:
         self._lines: dict[bytes, _Line] = {}
         self._by_sequence: dict[int, Waiting] = {}
         self._by_id: dict[bytes, Waiting] = {}
+        self._by_signature: dict[bytes, Waiting] = {}
         self._gone: list[int] = []
 
     def __len__(self) -> int:
@@ -60,16 +63,36 @@ class Mempool:
         waiting = self._by_id.get(transaction_id)
         return waiting.verified if waiting else None
 
+    def get_waiting(self, transaction_id: bytes) -> Waiting | None:
+        return self._by_id.get(transaction_id)
+
+    def find_same(self, transaction: Transaction, raw: bytes) -> VerifiedTransaction | None:
+        """Return what waits with these very bytes, whose signature need not be checked again."""
+        waiting = self._by_signature.get(transaction.signature)
+        return waiting.verified if waiting and waiting.verified.raw == raw else None
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence that the next transaction will have."""
+        return self._next_sequence
+
     def get_next_nonce(self, sender: bytes, account_nonce: int) -> int:
         """Return the nonce after the account's last waiting one."""
         line = self._lines.get(sender)
         return line.end if line else account_nonce
 
     def reserve(
-        self, sender: bytes, verified: VerifiedTransaction, account_nonce: int, balance: int
+        self,
+        sender: bytes,
+        verified: VerifiedTransaction,
+        account_nonce: int,
+        balance: int,
+        *,
+        is_own: bool = True,
     ) -> Waiting:
         """Enter a transaction that is not yet durable. Raises `Rejected`."""
         waiting = self._enter(self._next_sequence, sender, verified, account_nonce, balance)
+        waiting.is_own = is_own
         self._next_sequence += 1
         return waiting
 
@@ -125,6 +148,7 @@ class Mempool:
         line.fees = fees
         self._by_sequence[waiting.sequence] = waiting
         self._by_id[verified.id] = waiting
+        self._by_signature[verified.transaction.signature] = waiting
         self.total_bytes += len(verified.raw)
         return waiting
 
@@ -169,6 +193,12 @@ class Mempool:
             if waiting.is_durable:
                 yield waiting
 
+    def iterate_own(self) -> Iterator[Waiting]:
+        """Yield what was accepted here and is durable, in the order in which it came."""
+        for waiting in self.iterate_durable():
+            if waiting.is_own:
+                yield waiting
+
     def has_durable(self) -> bool:
         return any(waiting.is_durable for waiting in self._by_sequence.values())
 
@@ -182,6 +212,7 @@ class Mempool:
         self._gone.append(waiting.sequence)
         del self._by_sequence[waiting.sequence]
         del self._by_id[waiting.verified.id]
+        del self._by_signature[waiting.verified.transaction.signature]
         self.total_bytes -= len(waiting.verified.raw)
 
     def _drop_empty(self, sender: bytes, line: _Line) -> None:

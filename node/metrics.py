@@ -46,6 +46,14 @@ class Metrics:
             "aitbc_vote_journal_seconds", "Time to make one's own vote durable.",
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
+        self.peers = Gauge("aitbc_p2p_sessions", "Peers with a session.", registry=self.registry)
+        self.peer_drops = Counter(
+            "aitbc_p2p_drops", "What peers sent and was not taken, by reason.", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.announcements = Counter(
+            "aitbc_p2p_announcements", "Announcements heard by gossip.", registry=self.registry
+        )
         self.escrow = Gauge(
             "aitbc_escrow_base_units", "Money locked for live jobs.", registry=self.registry
         )

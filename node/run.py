@@ -9,8 +9,10 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -22,7 +24,7 @@ from consensus.messages import Certificate, FinalityProof
 from consensus.timing import Timing
 from consensus.verification import Committee
 from genesis.document import Genesis, compute_chain_id, load_verifying_key
-from ledger import codec
+from ledger import codec, crypto
 from ledger.context import Rules
 from ledger.state import get_authorities
 from node import folder
@@ -33,16 +35,26 @@ from node.chain_store import ChainStore
 from node.clock import get_wall_time
 from node.consensus_driver import ConsensusDriver
 from node.database import Database
+from node.evidence_reporter import EvidenceReporter
 from node.exit_codes import ExitCode, OperatorError
+from node.key_watch import KeyWatch
 from node.logs import configure_logs
 from node.mempool import Mempool
 from node.mempool_journal import DatabaseJournal, MemoryJournal
 from node.metrics import Metrics
+from node.network_service import NetworkService
+from node.no_network import NoNetwork
+from node.peers import Peers
 from node.proofs import ProofGate
+from node.question_server import QuestionServer
 from node.server import serve
 from node.services import Services
 from node.settings import InvalidSettings, NodeSettings, load_settings
+from node.synchronizer import Synchronizer
+from node.transaction_relay import TransactionRelay
 from node.vote_journal import VoteJournal
+from p2p.binding import make_identity
+from p2p.interface import Network, NetworkSettings
 from zk.backend_arkworks import ARKWORKS
 from zk.verifier import AnyBackend
 
@@ -57,14 +69,39 @@ class SettingsRefused(OperatorError):
     exit_code = ExitCode.CONFIGURATION
 
 
-class NotAuthority(OperatorError):
-    """The chain gives this node nothing to do that this version can do."""
+def open_network(settings: NodeSettings, chain_id: bytes, seed: bytes) -> Network:
+    """Return the transport, which does not listen yet."""
+    if not settings.p2p_enabled:
+        return NoNetwork()
+    identity = make_identity(seed, chain_id, f"aitbc/{version('aitbc')}")
+    choices = NetworkSettings(
+        host=settings.p2p_host,
+        port=settings.p2p_port,
+        bootstrap=settings.p2p_bootstrap,
+        advertised=settings.p2p_advertised,
+        max_observers=settings.p2p_max_observers,
+        is_open=settings.p2p_open,
+    )
+    # Imported on demand: libp2p takes two seconds and 90 MB, which a node without peers spares.
+    if settings.p2p_own_process:
+        from p2p.process import ProcessNetwork  # noqa: PLC0415
 
-    exit_code = ExitCode.CONFIGURATION
+        return ProcessNetwork(identity, choices)
+    from p2p.thread import ThreadNetwork  # noqa: PLC0415
+
+    return ThreadNetwork(identity, choices)
 
 
-async def run_node(settings: NodeSettings, *, accept_lost_votes: bool = False) -> None:
-    """Run a node until it is cancelled. Raises `OperatorError`."""
+async def run_node(
+    settings: NodeSettings,
+    *,
+    accept_lost_votes: bool = False,
+    open_network: Callable[[NodeSettings, bytes, bytes], Network] = open_network,
+) -> None:
+    """Run a node until it is cancelled. Raises `OperatorError`.
+
+    `open_network` gives the transport for (settings, chain id, the node's key).
+    """
     async with AsyncExitStack() as stack:
         # 1. The folder is ours alone, and names a chain whose key is fit.
         lock = folder.FolderLock(settings.data)
@@ -87,17 +124,38 @@ async def run_node(settings: NodeSettings, *, accept_lost_votes: bool = False) -
         # 4. What waited before the restart waits again.
         journal = load_mempool(settings, database, store, mempool)
         chain = Chain(store, mempool, journal, gate, rules, metrics, executor, get_wall_time)
-        # 5. Consensus, with what this key has signed.
-        driver = open_consensus(settings, genesis, chain, metrics, seed, accept_lost_votes)
-        stack.callback(driver.close)
-        admission = Admission(
-            mempool, journal, gate, rules, executor, chain, driver.on_work, get_wall_time
+        # 5. Consensus, with what this key has signed, and the peers it speaks to.
+        network = open_network(settings, chain_id, seed)
+        peers = Peers(network, crypto.compute_public_key(seed))
+        synchronizer = Synchronizer(peers, chain)
+        machine, votes = open_consensus(settings, genesis, chain, seed, accept_lost_votes)
+        evidence = EvidenceReporter(seed)
+        driver = ConsensusDriver(
+            machine, chain, votes, metrics, peers, synchronizer, executor, evidence.report
         )
-        # 6. The API beside it; both end together.
-        port = ChainPort(genesis, chain, admission, driver, metrics)
-        services = Services(settings, genesis, seed, database, store, chain, port, gate, metrics)
+        stack.callback(driver.close)
+        # 6. The way in for transactions, and their way to the other authorities.
+        relay = TransactionRelay(peers, mempool, metrics)
+        admission = Admission(
+            mempool, journal, gate, rules, executor, chain, driver.on_work, relay.send,
+            get_wall_time,
+        )  # fmt: skip
+        questions = QuestionServer(peers, chain, driver.get_block)
+        listener = NetworkService(
+            network, peers, driver, synchronizer, relay, questions, KeyWatch(peers), metrics
+        )
+        # 7. The API beside it; all end together.
+        port = ChainPort(genesis, chain, admission, driver, peers, metrics)
+        services = Services(
+            settings, genesis, seed, database, store, chain, port, driver, peers, questions, gate,
+            metrics,
+        )  # fmt: skip
         async with asyncio.TaskGroup() as group:
             group.create_task(driver.run(), name="consensus")
+            group.create_task(synchronizer.run(driver.take_range), name="synchronizer")
+            group.create_task(relay.run(admission), name="transactions")
+            group.create_task(evidence.run(port), name="evidence")
+            group.create_task(listener.run(), name="network")
             group.create_task(serve(services), name="api")
 
 
@@ -125,20 +183,10 @@ def load_mempool(
 
 
 def open_consensus(
-    settings: NodeSettings,
-    genesis: Genesis,
-    chain: Chain,
-    metrics: Metrics,
-    seed: bytes,
-    accept_lost_votes: bool,
-) -> ConsensusDriver:
-    """Return the driver of this node's consensus. Raises `OperatorError`."""
+    settings: NodeSettings, genesis: Genesis, chain: Chain, seed: bytes, accept_lost_votes: bool
+) -> tuple[Consensus, VoteJournal]:
+    """Return the machine and what it signs with. Raises `OperatorError`."""
     committee = Committee(chain.rules.chain_id, get_authorities(chain.view).current)
-    if committee.size > 1:
-        raise NotAuthority(
-            "this chain has several authorities: they need the network transport, which this "
-            "version does not have"
-        )
     journal = VoteJournal(
         settings.data / "journal.bin",
         chain.rules.chain_id,
@@ -146,20 +194,24 @@ def open_consensus(
         chain.store.read_sign_sequence(),
         override=accept_lost_votes,
     )
-    if committee.get_index(journal.key) is None:
-        raise NotAuthority("the node's key is not the chain's authority, and it has no peers")
+    is_alone = committee.size == 1 and committee.get_index(journal.key) == 0
+    if not settings.p2p_enabled and not is_alone:
+        journal.close()
+        raise SettingsRefused("without p2p_enabled a node must be its chain's one authority")
     parameters = genesis.parameters
     timing = Timing(
         parameters.round_trip_bound, parameters.block_interval, parameters.heartbeat_interval
     )
     head = FinalHead(chain.head_hash, chain.head.height, chain.head.view, read_certificate(chain))
-    machine = Consensus(committee, journal.key, timing, journal.restore(head, committee))
-    return ConsensusDriver(machine, chain, journal, metrics)
+    return Consensus(committee, journal.key, timing, journal.restore(head, committee)), journal
 
 
 def read_certificate(chain: Chain) -> Certificate | None:
-    """Return the certificate that makes the head final; block 0 has none."""
-    if chain.head.height == 0:
+    """Return the certificate that makes the head final.
+
+    Block 0 has none, and that of an epoch's last block says nothing to the next epoch.
+    """
+    if chain.head.height == 0 or chain.head.next_authorities != chain.head.authorities:
         return None
     block = next(chain.store.iterate_blocks(chain.head.height))
     return codec.decode(block.certificate, FinalityProof, len(block.certificate)).certificate

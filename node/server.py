@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
@@ -13,9 +14,11 @@ from coordinator import service
 from coordinator.coordinator import Coordinator
 from coordinator.http.app import build_app
 from coordinator.http.table import ROUTES as JOB_ROUTES
+from coordinator.relay_server import answer_peer
 from coordinator.settings import CoordinatorSettings, RateLimits
 from node.bundles import build_receipt_bundle
 from node.clock import get_wall_time
+from node.coordinator_relay import CoordinatorRelay
 from node.exit_codes import ExitCode, OperatorError
 from node.routes.table import build_routes
 from node.services import Services
@@ -49,6 +52,7 @@ async def serve(services: Services) -> None:
     """Serve until cancelled. Raises `OperatorError`."""
     async with ProverProcess(read_proving_key(services)) as prover:
         coordinator = build_coordinator(services, prover)
+        services.questions.serve_relay(partial(answer_peer, coordinator))
         is_started = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
@@ -95,6 +99,7 @@ def build_coordinator(services: Services, prover: ProverProcess) -> Coordinator:
         seed=services.seed,
         sealing_key=derive_sealing_key(services.seed),
         prover=prover,
+        relay=CoordinatorRelay(services.peers),
         verify_proof=services.gate.verify_now,
         build_bundle=build_bundle,
         clock=get_wall_time,

@@ -6,15 +6,34 @@ What all nodes of a chain must agree on is no setting: it stands in genesis.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 CONFIG_FILE = "config.toml"
+
+
+MAX_ADDRESSES = 256
+
+
+def _split(value: object) -> object:
+    """Return the parts of a comma-separated text; anything else as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Addresses = Annotated[
+    tuple[Annotated[str, Field(max_length=256, pattern=r"^/")], ...],
+    NoDecode,
+    BeforeValidator(_split),
+    Field(max_length=MAX_ADDRESSES),
+]
 
 
 class InvalidSettings(ValueError):
@@ -30,6 +49,26 @@ class NodeSettings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
     api_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         8001, description="Port of the HTTP API; 0 takes a free one."
+    )
+    p2p_enabled: bool = Field(
+        True, description="False: no peers at all; only a chain's lone authority can do without."
+    )
+    p2p_host: str = Field("127.0.0.1", description="Address that peers connect to.")
+    p2p_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        9001, description="Port that peers connect to; 0 takes a free one."
+    )
+    p2p_bootstrap: Addresses = Field(
+        (), description="Multiaddresses to dial, comma-separated: `/ip4/…/tcp/…/p2p/…`."
+    )
+    p2p_advertised: Addresses = Field(
+        (), description="Multiaddresses where others reach this node, if not at `p2p_host`."
+    )
+    p2p_open: bool = Field(True, description="Whether nodes that are no authority may connect.")
+    p2p_max_observers: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        32, description="How many of them at a time."
+    )
+    p2p_own_process: bool = Field(
+        False, description="Whether the network runs in a process of its own, not in a thread."
     )
     db_encryption_enabled: bool = Field(
         True, description="False is refused unless the chain is marked DEV."

@@ -15,7 +15,7 @@ from node.exit_codes import ExitCode
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="A node: init, run, status, verify-chain, audit, backup, rekey, config.",
+    help="A node: init, run, status, peers, verify-chain, audit, backup, rekey, config.",
 )
 
 Data = Annotated[Path, typer.Option("--data", envvar="AITBC_DATA", help="The node's data folder.")]
@@ -43,9 +43,9 @@ def init_node(
     """Make a node's data folder for a chain, and its first operator's API key."""
     from aitbc.cli.node_folder import make_operator_key
     from genesis.document import compute_chain_id
-    from ledger.crypto import format_address
+    from ledger.crypto import compute_public_key, format_address
     from ledger.keystore import write_private_file
-    from node.folder import create_folder, get_address
+    from node.folder import create_folder, get_address, get_peer_id
 
     seed = get_keystore(folder).open(key, get_password(password_file))
     config = _check_settings(data, _parse_settings(setting))
@@ -54,6 +54,8 @@ def init_node(
         "data": str(data.absolute()),
         "chain_id": chain_id.hex(),
         "address": format_address(get_address(seed)),
+        "public_key": compute_public_key(seed).hex(),
+        "peer_id": get_peer_id(seed),
     }
     operator_key = make_operator_key(data, seed)
     if operator_key_file is None:
@@ -88,9 +90,25 @@ def run_node(
 
 @app.command("status")
 def show_status(api_url: ApiUrl = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Show where a running node stands."""
+    """Show where a running node stands, and which authority has not voted."""
     with open_client(api_url, needs_key=False) as client:
-        print_record(client.chain.get_status().to_dict(), as_json=as_json)
+        status = client.chain.get_status().to_dict()
+    if as_json:
+        print_record(status, as_json=True)
+        return
+    plain = {name: value for name, value in status.items() if not isinstance(value, list | dict)}
+    print_record(plain, as_json=False)
+    columns = ("index", "public_key", "is_self", "is_connected", "last_view", "silent_ms")
+    print_table("voters", columns, status["voters"], as_json=False)
+
+
+@app.command("peers")
+def show_peers(api_url: ApiUrl = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Show whom a running node is connected to: what height each claims, and how far it is."""
+    with open_client(api_url, needs_key=False) as client:
+        peers = client.chain.list_peers()["peers"]
+    columns = ("peer_id", "is_authority", "is_inbound", "height", "latency_ms", "agent")
+    print_table("peers", columns, peers, as_json=as_json)
 
 
 @app.command("config")

@@ -9,11 +9,14 @@ from coordinator import wire
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from genesis.document import dump_genesis
 from ledger import crypto
+from ledger.authorities import compute_proposal_id, list_open_proposals
 from ledger.blocks import AuthoritySet
+from ledger.entries import OpenProposal
 from ledger.quorum import compute_fault_bound, compute_quorum
 from ledger.state import get_authorities, get_totals
 from node.routes import models
 from node.routes.answers import answer_final
+from node.routes.network import list_voters
 from node.routes.reader import ChainReader
 
 _TAG: Final = "Chain"
@@ -72,6 +75,7 @@ def describe_status(reader: ChainReader) -> models.ChainStatus:
         validators=status.validators,
         peers=status.peers,
         behind_by=status.behind_by,
+        voters=list_voters(reader),
         mempool=models.MempoolSize(
             transactions=status.mempool.transactions, bytes=status.mempool.bytes
         ),
@@ -90,16 +94,32 @@ def describe_status(reader: ChainReader) -> models.ChainStatus:
 
 def describe_validators(reader: ChainReader) -> models.ValidatorSet:
     """Return the authorities that certify the next block, and those after it."""
-    authorities = get_authorities(reader.view)
+    authorities, height = get_authorities(reader.view), reader.port.get_head().height
     size = len(authorities.current.members)
     return models.ValidatorSet(
-        height=reader.port.get_head().height,
+        height=height,
         epoch=authorities.current.epoch,
         quorum=compute_quorum(size),
         fault_bound=compute_fault_bound(size),
         validators=_list_members(authorities.current),
         next_epoch=authorities.following.epoch,
         next_validators=_list_members(authorities.following),
+        proposals=[
+            _describe_proposal(proposal)
+            for proposal in list_open_proposals(reader.view, height + 1)
+        ],
+    )
+
+
+def _describe_proposal(proposal: OpenProposal) -> models.ValidatorProposal:
+    name = compute_proposal_id(proposal.is_add, proposal.key, proposal.account)
+    return models.ValidatorProposal(
+        proposal_id=f"proposal_{name.hex()}",
+        action="add" if proposal.is_add else "remove",
+        public_key=proposal.key.hex(),
+        address=crypto.format_address(proposal.account),
+        voters=[voter.hex() for voter in proposal.voters],
+        valid_until=proposal.valid_until,
     )
 
 

@@ -213,6 +213,41 @@ class MempoolSize(Shown):
     bytes: int
 
 
+class Voter(Shown):
+    """An authority in force, and the newest vote of it that this node has heard."""
+
+    index: int
+    public_key: str
+    is_self: bool
+    is_connected: bool
+    last_view: int | None
+    last_vote: str | None
+    silent_ms: int | None
+
+
+class Peer(Shown):
+    """A session with another node; `height` is what it claims."""
+
+    peer_id: str
+    public_key: str
+    is_authority: bool
+    is_inbound: bool
+    agent: str
+    height: int
+    latency_ms: float | None
+    connected_seconds: float
+    bytes_received: int
+    bytes_sent: int
+
+
+class Peers(Shown):
+    """`peer_id` is this node's own: the end of the multiaddress by which others dial it."""
+
+    peer_id: str
+    peers: list[Peer]
+    behind_by: int
+
+
 class ChainStatus(Shown):
     """Where this node stands, and what a holder of its own key needs to sign."""
 
@@ -230,6 +265,7 @@ class ChainStatus(Shown):
     validators: int
     peers: int
     behind_by: int
+    voters: list[Voter]
     mempool: MempoolSize
     minimum_fee_rate: int
     maximum_validity: int
@@ -245,7 +281,21 @@ class Validator(Shown):
     address: str
 
 
+class ValidatorProposal(Shown):
+    """A change of the set that is voted on; it passes with `quorum` voters, up to `valid_until`."""
+
+    proposal_id: str
+    action: Literal["add", "remove"]
+    public_key: str
+    address: str
+    voters: list[str]
+    """Public keys, in the order of their votes."""
+    valid_until: int
+
+
 class ValidatorSet(Shown):
+    """Who certifies the next block, who the one after it, and what is voted on."""
+
     height: int
     epoch: int
     quorum: int
@@ -253,6 +303,7 @@ class ValidatorSet(Shown):
     validators: list[Validator]
     next_epoch: int
     next_validators: list[Validator]
+    proposals: list[ValidatorProposal]
 
 
 class Receipt(Shown):

@@ -21,7 +21,9 @@ from node.chain import Chain
 from node.chain_history import ChainHistory
 from node.chain_port import ChainPort
 from node.chain_store import ChainStore
+from node.consensus_driver import ConsensusDriver
 from node.metrics import Metrics
+from node.peers import Peers
 from node.routes import models
 from node.sqlcipher import get_raw
 from node.tables import SLOT_BITS
@@ -47,6 +49,8 @@ class ChainReader:
     genesis: Genesis
     chain: Chain
     port: ChainPort
+    driver: ConsensusDriver
+    peers: Peers
     metrics: Metrics
 
     @property

@@ -7,6 +7,7 @@ from node.routes import (
     explorer,
     explorer_jobs,
     explorer_miners,
+    network,
     search,
     system,
     transactions,
@@ -15,11 +16,15 @@ from node.routes.reader import ChainReader
 from node.services import Services
 
 _MODULES = (
-    chain, transactions, accounts, explorer, explorer_jobs, explorer_miners, search, system,
+    chain, network, transactions, accounts, explorer, explorer_jobs, explorer_miners, search,
+    system,
 )  # fmt: skip
 
 
 def build_routes(services: Services) -> tuple[Route, ...]:
     """Return the routes, built on one reader of the chain."""
-    reader = ChainReader(services.genesis, services.chain, services.port, services.metrics)
+    reader = ChainReader(
+        services.genesis, services.chain, services.port, services.driver, services.peers,
+        services.metrics,
+    )  # fmt: skip
     return tuple(route for module in _MODULES for route in module.build_routes(reader))

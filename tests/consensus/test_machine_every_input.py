@@ -110,6 +110,7 @@ class Walk:
         )
         return random.choice(
             (
+                inputs.Connected(now),
                 inputs.TimerFired(now, random.choice(list(Timer))),
                 inputs.VoteReceived(now, VerifiedVote(Vote(self.make_ballot(), signer, SIGNATURE))),
                 inputs.VoteReceived(now, VerifiedVote(Vote(self.make_ballot(), signer, SIGNATURE))),
@@ -146,7 +147,8 @@ def test_every_input_is_answered(first: int) -> None:
         machine = walk.make_machine()
         is_stopped = False
         for step in range(STEPS):
-            item = walk.make_input() if step else inputs.Started(walk.now)
+            started = inputs.Started(walk.now, walk.random.random() < 0.7)
+            item = walk.make_input() if step else started
             view, height = machine.view, machine.tree.final.height
             answer = machine.handle(item)
             assert not (is_stopped and answer)

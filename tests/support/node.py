@@ -93,6 +93,10 @@ class RunningNode:
         assert reply.status == 200, reply
         return reply.body
 
+    def adopt_nonces(self, other: "RunningNode") -> None:
+        """Go on with the nonces that another node's client has counted on the same chain."""
+        self._nonces = other._nonces
+
     def sign(self, wallet: Wallet, payload: Payload, nonce: int | None = None) -> SignedTransaction:
         """Sign with the wallet's next nonce, counted here, or with the given one."""
         if nonce is None:
@@ -223,10 +227,12 @@ async def reopened_node(data: Path, genesis: Genesis) -> AsyncIterator[RunningNo
     """Run a node on a folder that exists."""
     port = find_free_port()
     url = f"http://127.0.0.1:{port}"
-    task = asyncio.create_task(run_node(load_settings(data=data, api_port=port, log_level="error")))
+    task = asyncio.create_task(
+        run_node(load_settings(data=data, api_port=port, p2p_enabled=False, log_level="error"))
+    )
     try:
         async with aiohttp.ClientSession() as session:
-            await _wait_ready(session, url, task)
+            await wait_ready(session, url, task)
             yield RunningNode(url, genesis, session)
     finally:
         task.cancel()
@@ -250,7 +256,8 @@ def build_genesis(**choices: Any) -> Genesis:
     )
 
 
-async def _wait_ready(session: aiohttp.ClientSession, url: str, task: "asyncio.Task[None]") -> None:
+async def wait_ready(session: aiohttp.ClientSession, url: str, task: "asyncio.Task[None]") -> None:
+    """Return once a node's API answers; what ended the node is raised."""
     async with asyncio.timeout(START_SECONDS):
         while not task.done():
             try:

@@ -18,6 +18,7 @@ from coordinator.coordinator import Coordinator
 from coordinator.http.app import build_app
 from coordinator.http.table import ROUTES
 from coordinator.principals import Role
+from coordinator.relay import NoRelay
 from coordinator.settings import CoordinatorSettings
 from coordinator.tables import METADATA
 from ledger.context import VerifyProof
@@ -94,6 +95,7 @@ class World:
         self.coordinator = Coordinator(
             chain=self.chain,
             storage=self.database,
+            relay=NoRelay(),
             settings=self.settings,
             seed=COORDINATOR_SEED,
             sealing_key=SEALING_KEY,

@@ -30,7 +30,7 @@ from ledger.parameters import Parameters
 from ledger.types import UNITS_PER_AIT
 from node.clock import get_wall_time
 from node.database import Database
-from node.folder import TABLES, create_folder, get_address
+from node.folder import TABLES, create_folder, get_address, get_peer_id
 from node.key_file import read_key
 from node.server import derive_sealing_key
 from zk.devkey import load_dev_verifying_key
@@ -129,13 +129,15 @@ def create_network(folder: Path, wanted: Wanted) -> Network:
         desk = KeyDesk(data, seed)
         try:
             keys = {role.value: desk.make_custodial_key(own[role], role) for role in Role}
-            if number == 1:
-                for index, (name, address) in enumerate(workers.items(), 1):
+            for index, (name, address) in enumerate(workers.items()):
+                if index % wanted.validators == number - 1:
                     key = desk.make_key(address, Role.MINER)
-                    miners.append(Miner(f"miner_{index}", name, key))
+                    miners.append(Miner(f"miner_{index + 1}", name, number - 1, key))
         finally:
             desk.database.close_now()
-        nodes.append(Node(data.name, crypto.format_address(get_address(seed)), keys))
+        address = crypto.format_address(get_address(seed))
+        nodes.append(Node(data.name, address, get_peer_id(seed), keys))
+    miners.sort(key=lambda miner: int(miner.id.removeprefix("miner_")))
     network = Network(
         compute_chain_id(genesis).hex(), interval, tuple(nodes), tuple(miners), purse.addresses
     )

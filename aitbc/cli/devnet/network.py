@@ -31,14 +31,17 @@ class Node(msgspec.Struct, frozen=True):
 
     folder: str
     address: str
+    peer_id: str
     api_keys: dict[str, str]
 
 
 class Miner(msgspec.Struct, frozen=True):
-    """A miner: its name on the chain, its key in the keystore, its API key at the first node."""
+    """A miner: its name on the chain, its key in the keystore, its node and its API key there."""
 
     id: str
     key: str
+    node: int
+    """Which of the nodes it works at, from 0."""
     api_key: str
 
 

@@ -40,7 +40,10 @@ from node.exit_codes import ExitCode
 
 STATE_FILE: Final = "devnet.json"
 COMMAND: Final = (sys.executable, "-m", "aitbc.cli.main")
-MAX_VALIDATORS: Final = 1
+MAX_VALIDATORS: Final = 16
+P2P_OFFSET: Final = 1_000
+"""A node's port for peers is that of its API and this."""
+
 NODE_SECONDS: Final = 60.0
 MINER_SECONDS: Final = 600.0
 """How long a miner may take to be ready: its first start fetches the models."""
@@ -118,13 +121,24 @@ class Devnet:
         """Return the address of the API of the node with this number, from 0."""
         return f"http://{HOST}:{self.options.base_port + number}"
 
+    def get_peer_address(self, number: int) -> str:
+        """Return the multiaddress of the node with this number."""
+        port = self.options.base_port + number + P2P_OFFSET
+        return f"/ip4/{HOST}/tcp/{port}/p2p/{self.network.nodes[number].peer_id}"
+
     def _start_nodes(self) -> None:
         folder = self.options.folder
         for number, node in enumerate(self.network.nodes):
-            check_port(self.options.base_port + number)
+            api_port = self.options.base_port + number
+            check_port(api_port)
+            check_port(api_port + P2P_OFFSET)
+            others = [each for each in range(len(self.network.nodes)) if each != number]
             environment = {
                 "AITBC_API_HOST": HOST,
-                "AITBC_API_PORT": str(self.options.base_port + number),
+                "AITBC_API_PORT": str(api_port),
+                "AITBC_P2P_HOST": HOST,
+                "AITBC_P2P_PORT": str(api_port + P2P_OFFSET),
+                "AITBC_P2P_BOOTSTRAP": ",".join(map(self.get_peer_address, others)),
             }
             data = str(folder / node.folder)
             # By the light command: a spawned prover imports the main module of its parent again.
@@ -151,8 +165,8 @@ class Devnet:
     def _wait_for_miners(self) -> bool:
         with httpx2.Client(timeout=2.0) as http:
             return all(
-                self._wait_for(child, MINER_SECONDS, partial(self._is_mining, http, child))
-                for child in self.miners
+                self._wait_for(child, MINER_SECONDS, partial(self._is_mining, http, child, miner))
+                for child, miner in zip(self.miners, self.network.miners, strict=True)
             )
 
     def _build_miner_environment(self, miner: Miner) -> dict[str, str]:
@@ -160,7 +174,7 @@ class Devnet:
         folder = self.options.folder
         settings = {
             "miner_id": miner.id,
-            "api_urls": json.dumps([self.get_url(0)]),
+            "api_urls": json.dumps([self.get_url(miner.node)]),
             "api_key": miner.api_key,
             "key_file": str(folder / "keys" / f"{miner.key}.key"),
             "key_password_file": str(folder / "keys.password"),
@@ -170,7 +184,7 @@ class Devnet:
         }
         return {f"AITBC_MINER_{name.upper()}": value for name, value in settings.items()}
 
-    def _is_mining(self, http: httpx2.Client, child: Child) -> bool:
+    def _is_mining(self, http: httpx2.Client, child: Child, miner: Miner) -> bool:
         """Tell whether a miner holds its models and its registration is final."""
         events = read_events(child.read_log())
         percent = next((event["percent"] for event in events if "percent" in event), None)
@@ -178,7 +192,7 @@ class Devnet:
             self._said.add((child.name, percent))
             note(f"  {child.name} fetches its model: {percent} %")
         is_registered = any(event.get("event") == "registered" for event in events)
-        return is_registered and _is_active(http, self.get_url(0), child.name)
+        return is_registered and _is_active(http, self.get_url(miner.node), child.name)
 
     def _wait_for(self, child: Child, seconds: float, is_done: Callable[[], bool]) -> bool:
         """Wait for a child; False when the devnet is to end. Raises `CommandError`."""
@@ -216,7 +230,7 @@ class Devnet:
         nodes = [
             {
                 "api": self.get_url(number),
-                "p2p": None,
+                "p2p": self.get_peer_address(number),
                 "pid": child.pid,
                 "data": str(folder / node.folder),
                 "database": str(folder / node.folder / "node.db"),
@@ -260,7 +274,7 @@ def run_devnet(options: Options) -> None:
     folder, wanted = options.folder, options.wanted
     if wanted.validators > MAX_VALIDATORS:
         raise CommandError(
-            "several validators need the network transport, which is not part of this version",
+            f"a development network has at most {MAX_VALIDATORS} validators",
             ExitCode.USAGE,
             f"aitbc devnet --validators {MAX_VALIDATORS} --data {folder}",
         )
