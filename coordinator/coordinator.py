@@ -5,11 +5,13 @@ from typing import Any
 
 from coordinator import job_rows
 from coordinator.accounts import KeyRing
+from coordinator.foreign_jobs import ForeignJobs
 from coordinator.job_rows import JobRecord
 from coordinator.locks import KeyedLocks
-from coordinator.ports import Chain, Storage
+from coordinator.peer_limits import PeerLimits
+from coordinator.ports import Chain, Relay, Storage
 from coordinator.settings import CoordinatorSettings
-from coordinator.signals import FOLLOWED, Signals
+from coordinator.signals import FOLLOWED, QUEUE, Signals
 from coordinator.wallets import Wallets
 from ledger.context import Rules, VerifyProof
 from ledger.crypto import compute_address, compute_public_key
@@ -27,6 +29,7 @@ class Coordinator:
         *,
         chain: Chain,
         storage: Storage,
+        relay: Relay,
         settings: CoordinatorSettings,
         seed: bytes,
         sealing_key: bytes,
@@ -40,6 +43,7 @@ class Coordinator:
         """`seed` signs attestations, its address earns the share; `clock` gives milliseconds."""
         self.chain = chain
         self.storage = storage
+        self.relay = relay
         self.settings = settings
         self.seed = seed
         self.public_key = compute_public_key(seed)
@@ -54,6 +58,8 @@ class Coordinator:
         self.keys = KeyRing(storage)
         self.wallets = Wallets(chain, storage, settings, sealing_key, self.signals)
         self.job_locks = KeyedLocks()
+        self.foreign = ForeignJobs(self.address)
+        self.peer_limits = PeerLimits()
         self.claims: dict[bytes, bytes | None] = {}
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
         self.seen: dict[str, int] = {}
@@ -81,6 +87,11 @@ class Coordinator:
         with self.signals.listen(FOLLOWED) as listener:
             while self.followed < height:
                 await listener.wait(self.settings.claim_wait)
+
+    def note_reachable(self, coordinator: bytes) -> None:
+        """Note that the coordinator of this address can be asked: it may have jobs."""
+        self.foreign.note_answer(coordinator)
+        self.signals.announce(QUEUE)
 
     async def close(self) -> None:
         """Forget the keys that were seen; everything else of worth is in the database."""

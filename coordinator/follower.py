@@ -10,7 +10,7 @@ import json
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import job_rows, tables, wallets
+from coordinator import foreign_rows, job_rows, tables, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.phases import Phase, find_fault
 from coordinator.ports import FinalBlock
@@ -57,6 +57,7 @@ class Follower:
             await storage.write(lambda connection: tables.insert(connection, first))
         self._coordinator.note_followed(row.height)
         await self.catch_up()
+        self._coordinator.foreign.load(self._coordinator.chain.get_view())
         await self._coordinator.wallets.resubmit()
 
     async def run(self) -> None:
@@ -95,21 +96,32 @@ class Follower:
             return topics
 
         topics = await self._coordinator.storage.write(write)
+        touched = [job for block in blocks for job in list_jobs(block)]
+        if self._coordinator.foreign.follow(self._coordinator.chain.get_view(), touched):
+            topics.add(QUEUE)
         self._coordinator.note_followed(blocks[-1].header.height)
         self._coordinator.signals.announce(*topics)
+
+
+def list_jobs(block: FinalBlock) -> list[bytes]:
+    """Return the jobs that a block did something to, in its order."""
+    events = (event for outcome in block.outcomes for event in iterate_job_events(outcome))
+    return list(dict.fromkeys(event.job for event in events))
 
 
 def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[str]:
     """Write what a block did to jobs and transactions of this coordinator; return the topics."""
     topics = _note_transactions(connection, block)
-    touched = {event.job for outcome in block.outcomes for event in iterate_job_events(outcome)}
+    touched = list_jobs(block)
     jobs = {job.job_id: job for job in tables.load_in(connection, JobRow, "job_id", touched)}
+    foreign = foreign_rows.load(connection, touched)
     own = set(block.transaction_ids)
     for outcome in block.outcomes:
         transaction = outcome.subject if outcome.subject in own else None
         for event in iterate_job_events(outcome):
             job = jobs.get(event.job)
             if job is None:
+                foreign_rows.apply_event(connection, foreign, event, transaction)
                 continue
             _apply_event(connection, job, event, block, transaction, seed)
             topics.add(job_topic(event.job))

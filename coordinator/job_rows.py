@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import tables
+from coordinator import foreign_rows, tables
 from coordinator.phases import Status, compute_progress, compute_stage, find_fault
 from coordinator.tables import ContentRow, JobRow, ReceiptRow
 from ledger.entries import JobStatus
@@ -29,6 +29,8 @@ class JobRecord(NamedTuple):
     receipt: ReceiptRow | None
     is_content_omitted: bool = False
     """Whether the content was left out of a list for its size."""
+    home: bytes | None = None
+    """The address of the coordinator that holds the job, where that is another one."""
 
     def load_content(self) -> dict[str, Any] | None:
         """Return the content, None once it has been erased."""
@@ -160,6 +162,7 @@ def note_failure(
     """Take back what a job's row says of a transaction that did not apply."""
     job = tables.find(connection, JobRow, job_id=job_id)
     if job is None:
+        foreign_rows.note_failure(connection, job_id, transaction)
         return
     if transaction == job.submit_tx and job.chain_status is None:
         store_stage(

@@ -1,11 +1,9 @@
-"""How a miner gets a job and keeps it: what it may see, the claim, heartbeats, giving back.
+"""How a miner gets a job and keeps it: the claim, heartbeats, giving back.
 
 The chain decides who holds a lease. A claim from here that is on its way refuses the others at
 once; whoever claims at another node still wins if its block comes first.
 """
 
-import asyncio
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,11 +12,11 @@ from sqlalchemy import Connection
 from coordinator import job_rows, job_terms, matching, tables
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
-from coordinator.matching import Announcement, Requirements
 from coordinator.phases import Phase, Status
 from coordinator.principals import Principal
 from coordinator.signals import QUEUE, job_topic
 from coordinator.tables import ContentRow, JobRow, WorkerRow
+from coordinator.wallets import Record
 from ledger import terms
 from ledger.entries import LEASE_STATES, Job, JobStatus, Miner
 from ledger.faults import is_reportable
@@ -26,10 +24,6 @@ from ledger.rejection import REJECTIONS, Rejected, Rejection
 from ledger.state import get_job, get_miner, get_totals
 from ledger.terms import PriceTerms
 from ledger.transactions import JobClaim, JobFail, VerifiedTransaction
-
-SCAN_BATCH = 32
-MAX_SCANS = 64
-"""A look for work goes through so many batches of queued jobs at most."""
 
 SEEN_MS = 10_000
 
@@ -40,6 +34,13 @@ class ClaimPending(Exception):
     """The claim is not final yet: ask again."""
 
 
+class SealedContent(NamedTuple):
+    """A job's content in boxes for its miner's key, and its sealed terms in base64."""
+
+    boxes: list[bytes]
+    terms: str
+
+
 class Lease(NamedTuple):
     """A lease with everything that its miner needs."""
 
@@ -47,6 +48,8 @@ class Lease(NamedTuple):
     miner: Miner
     ends_at: int
     """Header time, in milliseconds."""
+    sealed: SealedContent | None = None
+    """What another coordinator's job is about, for a miner that opens it by itself."""
 
 
 def require_miner(coordinator: Coordinator, principal: Principal, name: str) -> Miner:
@@ -57,62 +60,6 @@ def require_miner(coordinator: Coordinator, principal: Principal, name: str) -> 
     if not miner.is_active:
         raise Rejected(Rejection.MINER_NOT_ACTIVE)
     return miner
-
-
-async def find_available(
-    coordinator: Coordinator, principal: Principal, name: str, wait: float
-) -> JobRow | None:
-    """Return the oldest job that a miner may claim, waiting up to `wait` seconds for one."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + min(wait, coordinator.settings.poll_wait)
-    await note_seen(coordinator, principal, name)
-    with coordinator.signals.listen(QUEUE) as listener:
-        while True:
-            miner = require_miner(coordinator, principal, name)
-            announcement = matching.read_announcement(miner.metadata)
-            job = await _find_match(coordinator, name, announcement)
-            if job is not None:
-                return job
-            if not await listener.wait(deadline - loop.time()):
-                return None
-
-
-async def _find_match(
-    coordinator: Coordinator, name: str, announced: Announcement
-) -> JobRow | None:
-    after = 0
-    for _ in range(MAX_SCANS):
-        queued = await coordinator.storage.read(
-            partial(job_rows.list_queued, after=after, limit=SCAN_BATCH)
-        )
-        for job in queued:
-            if _may_have(coordinator, job, name, announced):
-                return job
-        if len(queued) < SCAN_BATCH:
-            return None
-        assert queued[-1].row_id is not None
-        after = queued[-1].row_id
-    return None
-
-
-def _may_have(coordinator: Coordinator, job: JobRow, name: str, announced: Announcement) -> bool:
-    if job.job_id in coordinator.claims:
-        return False
-    entry = get_job(coordinator.chain.get_view(), job.job_id)
-    if entry is None or entry.status is not JobStatus.QUEUED:
-        return False
-    if any(attempt.miner == name for attempt in entry.attempts):
-        return False
-    return is_suited(job, announced)
-
-
-def is_suited(job: JobRow, announced: Announcement) -> bool:
-    """Tell whether a miner that announces this could be offered the job."""
-    requirements = msgspec.json.decode(job.requirements, type=Requirements)
-    mismatch = matching.find_mismatch(
-        announced, job.service, job.model, job.max_price, requirements
-    )
-    return mismatch is None
 
 
 async def claim_job(
@@ -127,26 +74,41 @@ async def claim_job(
     The holder gets its lease again by the same signed claim, or when no answer ever reached it.
     """
     job_id = record.job.job_id
-    miner = require_miner(coordinator, principal, name)
+    require_miner(coordinator, principal, name)
     payload = None
     if not principal.is_custodial:
-        payload = _read_claim(signed, job_id, name)
+        payload = read_claim(signed, job_id, name)
     entry = get_job(coordinator.chain.get_view(), job_id)
     if entry is not None and _is_own_lease(record.job, entry, name, payload):
         return await _deliver(coordinator, job_id, name)
-    _require_queued(coordinator, record.job, entry)
+    require_queued(coordinator, record.job, entry)
+    await send_claim(coordinator, principal, record.job, name, signed, record_nothing)
+    return await _deliver(coordinator, job_id, name)
+
+
+async def send_claim(
+    coordinator: Coordinator,
+    principal: Principal,
+    job: JobRow,
+    name: str,
+    signed: VerifiedTransaction | None,
+    note: Record,
+) -> None:
+    """Return once a claim is final and applied; without `signed` it is signed here.
+
+    Raises `Rejected`, `ClaimPending`.
+    """
+    job_id = job.job_id
     if job_id in coordinator.claims and (signed is None or coordinator.claims[job_id] != signed.id):
         raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
     coordinator.claims[job_id] = None if signed is None else signed.id
     try:
         if signed is None:
-            priced = await _price_claim(coordinator, principal, record.job, name, miner)
-            transaction = await coordinator.wallets.send(
-                principal.address, priced, record_nothing, job_id
-            )
+            priced = await _price_claim(coordinator, principal, job, name)
+            transaction = await coordinator.wallets.send(principal.address, priced, note, job_id)
         else:
             transaction = await coordinator.wallets.send_signed(
-                principal.address, signed, record_nothing, job_id
+                principal.address, signed, note, job_id
             )
         verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     finally:
@@ -156,10 +118,10 @@ async def claim_job(
         raise ClaimPending
     if verdict.code:
         raise Rejected(REJECTIONS[verdict.code])
-    return await _deliver(coordinator, job_id, name)
 
 
-def _read_claim(signed: VerifiedTransaction | None, job_id: bytes, name: str) -> JobClaim:
+def read_claim(signed: VerifiedTransaction | None, job_id: bytes, name: str) -> JobClaim:
+    """Return the claim that a miner signed by itself. Raises `Rejected`."""
     if signed is None:
         raise Rejected(
             Rejection.BAD_SIGNATURE,
@@ -185,9 +147,18 @@ async def report_progress(
     require_miner(coordinator, principal, name)
     entry = require_lease(coordinator, principal, record.job.job_id, name)
     await note_seen(coordinator, principal, name)
+    job = await store_progress(coordinator, record.job.job_id, progress, phase, partial)
+    assert entry.lease is not None
+    return job, get_lease_end(coordinator, entry.lease.ends_at)
+
+
+async def store_progress(
+    coordinator: Coordinator, job_id: bytes, progress: int, phase: Phase | None, partial: str | None
+) -> JobRow:
+    """Write down how far a leased job is, and tell whoever waits for it."""
 
     def write(connection: Connection) -> JobRow:
-        job = tables.find(connection, JobRow, job_id=record.job.job_id)
+        job = tables.find(connection, JobRow, job_id=job_id)
         assert job is not None
         values: dict[str, Any] = {"progress": progress}
         if phase is not None:
@@ -200,9 +171,8 @@ async def report_progress(
         return job
 
     job = await coordinator.storage.write(write)
-    coordinator.signals.announce(job_topic(record.job.job_id))
-    assert entry.lease is not None
-    return job, get_lease_end(coordinator, entry.lease.ends_at)
+    coordinator.signals.announce(job_topic(job_id))
+    return job
 
 
 async def fail_job(
@@ -298,7 +268,8 @@ def _is_own_lease(job: JobRow, entry: Job, name: str, claim: JobClaim | None) ->
     return job.miner == name and not job.is_lease_delivered
 
 
-def _require_queued(coordinator: Coordinator, job: JobRow, entry: Job | None) -> None:
+def require_queued(coordinator: Coordinator, job: JobRow, entry: Job | None) -> None:
+    """Check that a job waits for a miner now. Raises `Rejected`."""
     if entry is None:
         if job.status == Status.FAILED.value:
             raise Rejected(Rejection.JOB_TERMINAL)
@@ -312,8 +283,9 @@ def _require_queued(coordinator: Coordinator, job: JobRow, entry: Job | None) ->
 
 
 async def _price_claim(
-    coordinator: Coordinator, principal: Principal, job: JobRow, name: str, miner: Miner
+    coordinator: Coordinator, principal: Principal, job: JobRow, name: str
 ) -> JobClaim:
+    miner = require_miner(coordinator, principal, name)
     seed = await coordinator.wallets.open_seed(principal.address)
     opening = derive_price_opening(seed, job, miner)
     return JobClaim(job.job_id, name, terms.commit_price_terms(opening))

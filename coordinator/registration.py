@@ -110,8 +110,12 @@ async def _register_custodial(
 
 def derive_encryption_key(seed: bytes) -> bytes:
     """Return the X25519 public key of a custodial miner."""
-    secret = hmac.new(seed, ENCRYPTION_KEY_TAG, sha256).digest()
-    return bytes(PrivateKey(secret).public_key)
+    return bytes(PrivateKey(derive_encryption_secret(seed)).public_key)
+
+
+def derive_encryption_secret(seed: bytes) -> bytes:
+    """Return the X25519 secret of a custodial miner."""
+    return hmac.new(seed, ENCRYPTION_KEY_TAG, sha256).digest()
 
 
 async def get_state(coordinator: Coordinator, name: str) -> str | None:

@@ -132,6 +132,8 @@ class Refusal(IntEnum):
     """The result contradicts itself, the job or the lease; the detail names the member."""
     OTHER_RESULT = 8
     """The lease has another result already."""
+    FAILED = 9
+    """No answer for a reason on this side."""
 
 
 class Refused(Record, frozen=True, tag=5):

@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import completion, retention
+from coordinator import completion, foreign_completion, foreign_rows, retention
 from coordinator.coordinator import Coordinator
 from coordinator.follower import Follower
 from coordinator.http import idempotency
@@ -29,6 +29,7 @@ async def run(coordinator: Coordinator, is_started: asyncio.Event) -> None:
         group.create_task(follower.run())
         group.create_task(follower.run_resubmission())
         group.create_task(_resume(coordinator))
+        group.create_task(foreign_completion.run(coordinator))
         group.create_task(_sweep(coordinator))
 
 
@@ -45,6 +46,7 @@ async def _sweep(coordinator: Coordinator) -> None:
         before = now - int(settings.content_retention * 1000)
         answers = now - int(settings.idempotency_retention * 1000)
         idempotency.delete_old(connection, answers)
+        foreign_rows.delete_old(connection, before)
         retention.delete_settled_transactions(connection, height - KEPT_HEIGHTS)
         return (
             retention.erase_contents(connection, before),

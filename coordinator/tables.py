@@ -189,8 +189,10 @@ class ForeignLeaseRow(CoordinatorTable, table=True):
     """What is owed to the job's coordinator, until it has taken it."""
     attestations: str | None = Field(default=None, sa_type=Text)
     """The coordinator's word that it has."""
-    proof: bytes | None = Field(default=None, sa_type=LargeBinary)
-    settle_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    settlement: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The proved payload, canonical."""
+    end_tx: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """What ends the lease, once it has left: the settlement, or the report."""
     is_settled: bool = False
 
 

@@ -1,8 +1,20 @@
 """The miner's job routes: what is there, claim, heartbeat, complete, give back."""
 
+import base64
 from typing import Any
 
-from coordinator import completion, job_terms, leasing, matching, wallets, wire
+from coordinator import (
+    completion,
+    foreign_completion,
+    foreign_leasing,
+    job_terms,
+    leasing,
+    matching,
+    offering,
+    wallets,
+    wire,
+)
+from coordinator.foreign_content import ContentPending
 from coordinator.http.job_models import Job
 from coordinator.http.job_views import view_job
 from coordinator.http.miner_models import (
@@ -22,9 +34,13 @@ from coordinator.http.receipt_views import view_receipt
 from coordinator.http.routing import MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JobRecord
 from coordinator.leasing import Lease
+from coordinator.ports import Unreachable
 from coordinator.receipt_rows import UNNAMED_ENGINE, BadCompletion, Completion
+from coordinator.relay import HomeRefused
 from coordinator.tables import WorkerRow, get_table
 from ledger import terms
+from ledger.crypto import format_address
+from ledger.entries import JobStatus
 from ledger.faults import Reason
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_miner
@@ -47,11 +63,16 @@ async def resolve_miner(call: Call, name: str | None) -> str:
 
 
 async def find_any_job(call: Call) -> JobRecord:
-    """Return the job in the path, whoever's it is. For a miner, before the lease is checked."""
+    """Return the job in the path, whoever's it is and wherever its content is.
+
+    For a miner, before the lease is checked.
+    """
     job_id = wire.parse_id(call.path["job_id"], wire.JOB_PREFIX)
     record = None
     if job_id is not None:
         record = await call.coordinator.find_job(job_id)
+        if record is None:
+            record = await foreign_leasing.find_record(call.coordinator, job_id)
     if record is None:
         raise not_found()
     return record
@@ -67,10 +88,7 @@ def read_signed(call: Call, text: str | None) -> VerifiedTransaction | None:
 async def get_available(call: Call) -> Answer:
     query = call.get_query(AvailableQuery)
     name = await resolve_miner(call, query.miner_id)
-    row = await leasing.find_available(call.coordinator, call.caller, name, query.wait)
-    if row is None:
-        return Answer(None)
-    record = await call.coordinator.find_job(row.job_id)
+    record = await offering.find_available(call.coordinator, call.caller, name, query.wait)
     return Answer(None if record is None else view_job(call.coordinator, record, False))
 
 
@@ -86,15 +104,39 @@ async def claim_lease(
     call: Call, record: JobRecord, name: str, signed: VerifiedTransaction | None
 ) -> Lease:
     """Claim a job; what is not decided in time is a 503 that says when to ask again."""
-    if not _may_know(call, record, name):
-        raise not_found()
+    claim = leasing.claim_job
     try:
-        return await leasing.claim_job(call.coordinator, call.caller, record, name, signed)
+        if record.home is not None:
+            claim = foreign_leasing.claim_job
+            record = await foreign_leasing.describe_record(call.coordinator, record)
+        if not _may_know(call, record, name):
+            raise not_found()
+        return await claim(call.coordinator, call.caller, record, name, signed)
     except leasing.ClaimPending:
-        raise Problem(
-            503, "the claim is not final yet; repeat it", "CLAIM_PENDING",
-            headers={"Retry-After": "1"},
-        ) from None  # fmt: skip
+        raise later("the claim is not final yet; repeat it", "CLAIM_PENDING") from None
+    except ContentPending:
+        raise later(
+            "the job's content is on its way; repeat the claim", "CONTENT_PENDING"
+        ) from None
+    except (Unreachable, HomeRefused) as error:
+        raise home_unreachable(record, error) from None
+
+
+def later(detail: str, code: str) -> Problem:
+    """Return the 503 for what the same request may get soon."""
+    return Problem(503, detail, code, headers={"Retry-After": "1"})
+
+
+def home_unreachable(record: JobRecord, error: Exception) -> Problem:
+    """Return the 503 for a job whose own coordinator does not answer, and names that one."""
+    assert record.home is not None
+    return Problem(
+        503,
+        "the coordinator that holds the job does not answer; repeat the request",
+        "COORDINATOR_UNREACHABLE",
+        members={"coordinator": format_address(record.home), "reason": str(error)},
+        headers={"Retry-After": "1"},
+    )
 
 
 def _may_know(call: Call, record: JobRecord, name: str) -> bool:
@@ -102,7 +144,9 @@ def _may_know(call: Call, record: JobRecord, name: str) -> bool:
     miner = get_miner(call.coordinator.chain.get_view(), name)
     if miner is None or miner.owner != call.caller.address:
         raise Rejected(Rejection.MINER_UNKNOWN)
-    return leasing.is_suited(record.job, matching.read_announcement(miner.metadata))
+    if record.home is not None and record.job.chain_status != JobStatus.QUEUED:
+        return True
+    return offering.is_suited(record.job, matching.read_announcement(miner.metadata))
 
 
 def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
@@ -123,7 +167,12 @@ def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
         ),
     )
     members: dict[str, Any] = shown.model_dump(mode="json")
-    if call.caller.is_custodial:
+    if record.home is not None and not call.caller.is_custodial:
+        sealed = lease.sealed
+        boxes = [] if sealed is None else [base64.b64encode(box).decode() for box in sealed.boxes]
+        members["content_sealed"] = boxes or None
+        members["terms_sealed"] = None if sealed is None else sealed.terms
+    elif call.caller.is_custodial:
         members["terms"] = terms.write_opening(opening)
     else:
         members["terms_sealed"] = job_terms.seal_terms(opening, lease.miner.encryption_key)
@@ -134,6 +183,8 @@ async def heartbeat(call: Call) -> Answer:
     body = call.get_body(JobHeartbeat)
     name = await resolve_miner(call, body.miner_id)
     record = await find_any_job(call)
+    if record.home is not None:
+        return await _pass_on(call, record, name, body)
     job, ends_at = await leasing.report_progress(
         call.coordinator, call.caller, record, name, body.progress, body.reported_phase,
         body.partial,
@@ -143,6 +194,22 @@ async def heartbeat(call: Call) -> Answer:
             status=job.status,
             cancel_requested=job.cancel_requested_ms is not None,
             lease_ends_at_ms=ends_at,
+        )
+    )
+
+
+async def _pass_on(call: Call, record: JobRecord, name: str, body: JobHeartbeat) -> Answer:
+    token = None if body.report_token is None else bytes.fromhex(body.report_token)
+    progress = await foreign_leasing.build_progress(
+        call.coordinator, call.caller, record, token, body.progress, body.reported_phase,
+        body.partial,
+    )  # fmt: skip
+    is_cancelling, ends_at = await foreign_leasing.report_progress(
+        call.coordinator, call.caller, record, name, progress
+    )
+    return Answer(
+        HeartbeatAnswer(
+            status=record.job.status, cancel_requested=is_cancelling, lease_ends_at_ms=ends_at
         )
     )
 
@@ -172,11 +239,19 @@ async def complete(call: Call) -> Answer:
 
 async def hand_in(call: Call, record: JobRecord, name: str, given: Completion) -> Answer:
     """Take a result and answer with its receipt."""
+    coordinator, caller = call.coordinator, call.caller
     try:
-        done = await completion.complete_job(call.coordinator, call.caller, record, name, given)
+        if record.home is None:
+            done = await completion.complete_job(coordinator, caller, record, name, given)
+        else:
+            done = await foreign_completion.complete_job(coordinator, caller, record, name, given)
     except BadCompletion as error:
         raise invalid(error.pointer, error.sentence) from None
-    return Answer(await view_receipt(call.coordinator, done))
+    except ContentPending:
+        raise later("the content is on its way; hand in again", "CONTENT_PENDING") from None
+    except (Unreachable, HomeRefused) as error:
+        raise home_unreachable(record, error) from None
+    return Answer(await view_receipt(coordinator, done))
 
 
 async def fail(call: Call) -> Answer:

@@ -111,6 +111,11 @@ class Claimed(Shown):
     job: Job
     content: JsonObject | None
     lease: LeaseShown
+    content_sealed: list[str] | None = Field(
+        default=None,
+        description="For another coordinator's job: boxes for the miner's key, in base64; opened "
+        "and joined they are the JSON of `content` and `report_token`",
+    )
 
 
 class JobHeartbeat(Strict):
@@ -118,6 +123,10 @@ class JobHeartbeat(Strict):
     progress: Annotated[int, Field(ge=0, le=100)] = 0
     phase: Annotated[str, AfterValidator(_check_phase)] | None = None
     partial: Annotated[str, Field(max_length=500_000)] | None = None
+    report_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = Field(
+        default=None,
+        description="What came in the sealed content of another coordinator's job",
+    )
 
     @property
     def reported_phase(self) -> Phase | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from coordinator import job_rows, leasing, registration, tables, wire
+from coordinator import job_rows, offering, registration, tables, wire
 from coordinator.http.listing import build_page
 from coordinator.http.miner_jobs import (
     claim_lease,
@@ -167,12 +167,9 @@ async def poll(call: Call) -> Answer:
     name = await resolve_miner(call, body.miner_id)
     wait = float(body.max_wait_seconds)
     for _ in range(POLL_ATTEMPTS):
-        row = await leasing.find_available(call.coordinator, call.caller, name, wait)
-        if row is None:
-            break
-        record = await call.coordinator.find_job(row.job_id)
+        record = await offering.find_available(call.coordinator, call.caller, name, wait)
         if record is None:
-            continue
+            break
         try:
             lease = await claim_lease(call, record, name, None)
         except (Rejected, Problem):

@@ -1,0 +1,304 @@
+"""Leases on jobs of other coordinators: claim here, content from there, and what follows when the
+other coordinator is not there (rules K5 and K6).
+
+The claim is a transaction like any other. What the lease is about comes from the job's own
+coordinator, sealed to the miner's key; a miner whose key is kept here has its boxes opened here.
+"""
+
+import asyncio
+import json
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from coordinator import (
+    foreign_jobs,
+    foreign_rows,
+    leasing,
+    registration,
+    relay,
+    sealing,
+    tables,
+)
+from coordinator.coordinator import Coordinator
+from coordinator.foreign_content import (
+    ContentGone,
+    check_opened,
+    collect,
+    open_content,
+    require_lease,
+)
+from coordinator.job_rows import JobRecord
+from coordinator.leasing import Lease, SealedContent
+from coordinator.phases import Phase
+from coordinator.ports import Unreachable
+from coordinator.principals import Principal
+from coordinator.relay import HomeRefused
+from coordinator.relay_messages import Noted, Progress, Report
+from coordinator.tables import ForeignLeaseRow
+from ledger import codec, terms
+from ledger.entries import LEASE_STATES, JobStatus, Miner
+from ledger.faults import Reason
+from ledger.rejection import Rejected, Rejection
+from ledger.state import get_job, get_miner
+from ledger.terms import Terms
+from ledger.transactions import JobFail, VerifiedTransaction
+
+log = structlog.get_logger(__name__)
+
+REPORT_SECONDS: Final = 3.0
+
+
+async def find_record(coordinator: Coordinator, job_id: bytes) -> JobRecord | None:
+    """Return another coordinator's job as far as it is known here."""
+    view = coordinator.chain.get_view()
+    entry = get_job(view, job_id)
+    if entry is None or entry.coordinator == coordinator.address:
+        return None
+    waiting = coordinator.foreign.waiting.get(job_id)
+    return foreign_jobs.build_record(view, job_id, entry, waiting.offer if waiting else None)
+
+
+async def describe_record(coordinator: Coordinator, record: JobRecord) -> JobRecord:
+    """Return a queued foreign job as its coordinator describes it now.
+
+    Whoever claims without asking may hold the lease on a job that nobody can tell it of. Raises
+    `Unreachable`, `HomeRefused`.
+    """
+    assert record.home is not None
+    job_id = record.job.job_id
+    if record.job.chain_status != JobStatus.QUEUED:
+        return record
+    await relay.describe(coordinator, record.home, [job_id])
+    return await find_record(coordinator, job_id) or record
+
+
+async def claim_job(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    name: str,
+    signed: VerifiedTransaction | None,
+) -> Lease:
+    """Claim a foreign job and return the lease with its content, or without where none came.
+
+    Raises `Rejected`, `ClaimPending`, `ContentPending`.
+    """
+    job_id = record.job.job_id
+    miner = leasing.require_miner(coordinator, principal, name)
+    entry = get_job(coordinator.chain.get_view(), job_id)
+    claim = None if principal.is_custodial else leasing.read_claim(signed, job_id, name)
+    lease = None if entry is None or entry.status not in LEASE_STATES else entry.lease
+    if lease is not None and lease.miner == name and lease.payee == miner.owner:
+        if claim is not None and lease.price_commit == claim.price_commit:
+            return await _deliver_sealed(coordinator, job_id, name)
+        if claim is None and await _is_undelivered(coordinator, job_id, name):
+            return await _deliver_opened(coordinator, principal, job_id, name)
+    leasing.require_queued(coordinator, record.job, entry)
+    if claim is None and not await has_derived_key(coordinator, principal, miner):
+        raise Rejected(
+            Rejection.MALFORMED, "boxes for the miner's own encryption key cannot be opened here"
+        )
+    if claim is not None:
+        await leasing.send_claim(
+            coordinator, principal, record.job, name, signed, leasing.record_nothing
+        )
+        return await _deliver_sealed(coordinator, job_id, name)
+    now = coordinator.get_now()
+
+    def note(connection: Connection, transaction_id: bytes) -> None:
+        row = ForeignLeaseRow(
+            job_id=job_id,
+            account_id=principal.account_id,
+            miner=name,
+            claim_tx=transaction_id,
+            created_ms=now,
+        )
+        foreign_rows.add(connection, row)
+
+    await leasing.send_claim(coordinator, principal, record.job, name, None, note)
+    return await _deliver_opened(coordinator, principal, job_id, name)
+
+
+async def has_derived_key(coordinator: Coordinator, principal: Principal, miner: Miner) -> bool:
+    """Tell whether what is sealed to a custodial miner can be opened here."""
+    seed = await coordinator.wallets.open_seed(principal.address)
+    return miner.encryption_key == registration.derive_encryption_key(seed)
+
+
+async def _is_undelivered(coordinator: Coordinator, job_id: bytes, name: str) -> bool:
+    row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
+    return row is not None and row.miner == name and not row.is_delivered
+
+
+async def _deliver_sealed(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
+    """Return the lease of a miner that opens boxes by itself; without content it gives it back."""
+    await coordinator.wait_followed()
+    try:
+        sealed = await collect(coordinator, job_id, name, coordinator.settings.claim_wait)
+    except ContentGone as error:
+        log.warning("no content", job=job_id.hex(), reason=str(error))
+        sealed = None
+    return _build_lease(coordinator, job_id, name, sealed, None)
+
+
+async def _deliver_opened(
+    coordinator: Coordinator, principal: Principal, job_id: bytes, name: str
+) -> Lease:
+    await coordinator.wait_followed()
+    seconds = coordinator.settings.claim_wait
+    async with coordinator.job_locks.get(job_id):
+        row = await fetch_custodial(coordinator, principal.address, job_id, name, seconds)
+
+    def write(connection: Connection) -> None:
+        tables.update(connection, row, is_delivered=True)
+
+    await coordinator.storage.write(write)
+    return _build_lease(coordinator, job_id, name, None, row)
+
+
+async def fetch_custodial(
+    coordinator: Coordinator, address: bytes, job_id: bytes, name: str, seconds: float
+) -> ForeignLeaseRow:
+    """Return a custodial miner's lease with its content, which is durable then. Under the job's
+    lock.
+
+    Where the content does not come in time or is not what was escrowed for, the lease is given
+    back and `Rejected` raised; `ContentPending` while there is still hope.
+    """
+    row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
+    if row is None or row.miner != name:
+        raise Rejected(Rejection.JOB_NOT_LEASED, "the lease has ended already")
+    if row.content is not None:
+        return row
+    try:
+        sealed = await collect(coordinator, job_id, name, seconds)
+    except ContentGone as error:
+        await give_back(coordinator, address, job_id, Reason.CONTENT_UNAVAILABLE, str(error))
+        raise Rejected(Rejection.JOB_NOT_LEASED, f"given back: {error}") from None
+    try:
+        opened = await open_content(coordinator, address, sealed)
+        check_opened(require_lease(coordinator, job_id, name)[0], job_id, opened)
+    except ValueError as error:
+        await give_back(coordinator, address, job_id, Reason.TERMS_NOT_COVERED, str(error))
+        raise Rejected(Rejection.JOB_NOT_LEASED, f"given back: {error}") from None
+
+    def write(connection: Connection) -> None:
+        tables.update(
+            connection,
+            row,
+            content=json.dumps(opened.content),
+            terms=json.dumps(terms.write_opening(opened.terms)),
+            token=opened.token,
+        )
+
+    await coordinator.storage.write(write)
+    return row
+
+
+async def give_back(
+    coordinator: Coordinator, address: bytes, job_id: bytes, reason: Reason, detail: str
+) -> None:
+    """Report in a custodial miner's name why nothing comes of its lease. Raises `Rejected`."""
+    log.warning("lease given back", job=job_id.hex(), reason=reason.name, detail=detail)
+
+    def note(connection: Connection, transaction_id: bytes) -> None:
+        row = foreign_rows.find(connection, job_id)
+        if row is not None:
+            tables.update(connection, row, end_tx=transaction_id)
+
+    await coordinator.wallets.send(address, JobFail(job_id, int(reason)), note, job_id)
+
+
+def _build_lease(
+    coordinator: Coordinator,
+    job_id: bytes,
+    name: str,
+    sealed: SealedContent | None,
+    row: ForeignLeaseRow | None,
+) -> Lease:
+    view = coordinator.chain.get_view()
+    entry, lease = require_lease(coordinator, job_id, name)
+    record = foreign_jobs.build_record(view, job_id, entry, None)
+    if row is not None:
+        record = restore_record(record, row)
+    miner = get_miner(view, name)
+    assert miner is not None
+    ends_at = leasing.get_lease_end(coordinator, lease.ends_at)
+    return Lease(record, miner, ends_at, sealed)
+
+
+def restore_record(record: JobRecord, row: ForeignLeaseRow) -> JobRecord:
+    """Return a foreign job with what its opened content and terms say of it."""
+    assert row.content is not None and row.terms is not None
+    opening = terms.read_opening(json.loads(row.terms), Terms)
+    job = record.job
+    job.model = json.loads(row.content)["model"]
+    job.max_units, job.max_price = opening.max_units, opening.max_price
+    job.input_hash, job.salt = opening.input_hash, opening.salt
+    record.content.content = row.content
+    return record
+
+
+async def report_progress(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    name: str,
+    progress: Progress | None,
+) -> tuple[bool, int]:
+    """Pass a heartbeat on; return whether the job is to end, and the lease's end.
+
+    The lease stands on the chain: a coordinator that is not there makes no heartbeat fail. Raises
+    `Rejected`.
+    """
+    assert record.home is not None
+    job_id = record.job.job_id
+    leasing.require_miner(coordinator, principal, name)
+    entry = leasing.require_lease(coordinator, principal, job_id, name)
+    await leasing.note_seen(coordinator, principal, name)
+    assert entry.lease is not None
+    is_cancelling = entry.status is JobStatus.CANCELLING
+    if progress is not None:
+        try:
+            noted = await _report(coordinator, record.home, job_id, entry.lease.number, progress)
+            is_cancelling = is_cancelling or noted.cancel_requested
+        except (Unreachable, HomeRefused) as error:
+            log.info("heartbeat not passed on", job=job_id.hex(), error=str(error))
+    return is_cancelling, leasing.get_lease_end(coordinator, entry.lease.ends_at)
+
+
+async def _report(
+    coordinator: Coordinator, home: bytes, job_id: bytes, number: int, progress: Progress
+) -> Noted:
+    if coordinator.foreign.is_silent(home, asyncio.get_running_loop().time()):
+        raise Unreachable("silent just now")
+    key = await relay.find_key(coordinator, home, job_id)
+    box = sealing.seal(codec.encode(progress), sealing.compute_box_key(key))
+    question = Report(job_id, number, box)
+    return await relay.ask_home(coordinator, home, question, Noted, REPORT_SECONDS)
+
+
+async def build_progress(
+    coordinator: Coordinator,
+    principal: Principal,
+    record: JobRecord,
+    token: bytes | None,
+    progress: int,
+    phase: Phase | None,
+    partial: str | None,
+) -> Progress | None:
+    """Return what a heartbeat says, or None for a miner without the token that came with the job.
+
+    A custodial miner's token lies in its lease's row.
+    """
+    if principal.is_custodial:
+        job_id = record.job.job_id
+        row = await coordinator.storage.read(
+            lambda connection: foreign_rows.find(connection, job_id)
+        )
+        token = None if row is None or row.account_id != principal.account_id else row.token
+    if token is None:
+        return None
+    return Progress(token, progress, None if phase is None else phase.value, partial)
