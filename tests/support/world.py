@@ -3,7 +3,7 @@
 import asyncio
 import io
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from coordinator import accounts, service
 from coordinator.coordinator import Coordinator
 from coordinator.http.app import build_app
 from coordinator.http.table import ROUTES
+from coordinator.ports import Relay
 from coordinator.principals import Role
 from coordinator.relay import NoRelay
 from coordinator.settings import CoordinatorSettings
@@ -68,6 +69,7 @@ PEOPLE = (
     ("rival", Role.MINER, True),
     ("holder", Role.CLIENT, False),
     ("digger", Role.MINER, False),
+    ("stranger", Role.MINER, True),
     ("operator", Role.OPERATOR, True),
 )
 
@@ -75,18 +77,45 @@ PEOPLE = (
 class World:
     """Everything that a test needs; `restart` kills the coordinator and starts another."""
 
-    def __init__(self, database: Database, chain: InProcessChain, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        chain: InProcessChain,
+        clock: Clock,
+        seed: bytes = COORDINATOR_SEED,
+        relay: Relay | None = None,
+    ) -> None:
         self.database = database
         self.chain = chain
         self.clock = clock
+        self.seed = seed
+        self.relay = relay or NoRelay()
         self.settings = CoordinatorSettings(resubmit_seconds=0.2)
         self.people: dict[str, Person] = {}
         self.coordinator: Coordinator
         self.url = ""
+        self.is_running = False
         self.session: aiohttp.ClientSession
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._prover: ProverProcess | None = None
+
+    async def enrol(self, people: Iterable[tuple[str, Role, bool]]) -> None:
+        """Give people of the test an account and a key here."""
+        address = compute_address(compute_public_key(self.seed))
+        now = self.clock.read()
+
+        def write(connection: Connection) -> None:
+            for name, role, is_custodial in people:
+                seed = make_seed(name)
+                if is_custodial:
+                    account = accounts.import_account(connection, seed, SEALING_KEY, now)
+                else:
+                    account = accounts.find_or_add_account(connection, make_address(name), now)
+                made = accounts.create_key(connection, address, account, role, name, now)
+                self.people[name] = Person(name, seed, account.address, made.key)
+
+        await self.database.write(write)
 
     async def start(self) -> None:
         zkey = resources.files("zk.keys").joinpath("dev.zkey").read_bytes()
@@ -95,9 +124,9 @@ class World:
         self.coordinator = Coordinator(
             chain=self.chain,
             storage=self.database,
-            relay=NoRelay(),
+            relay=self.relay,
             settings=self.settings,
-            seed=COORDINATOR_SEED,
+            seed=self.seed,
             sealing_key=SEALING_KEY,
             prover=self._prover,
             verify_proof=verify,
@@ -115,8 +144,10 @@ class World:
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
+        self.is_running = True
 
     async def stop(self) -> None:
+        self.is_running = False
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:
@@ -215,19 +246,7 @@ async def open_world(
     database = Database.create(folder / "node.db", DATABASE_KEY, tables=[METADATA])
     world = World(database, chain, clock)
     world.settings = world.settings.model_copy(update=settings)
-    address = compute_address(compute_public_key(COORDINATOR_SEED))
-
-    def enrol(connection: Connection) -> None:
-        for name, role, is_custodial in PEOPLE:
-            seed = make_seed(name)
-            if is_custodial:
-                account = accounts.import_account(connection, seed, SEALING_KEY, clock.read())
-            else:
-                account = accounts.find_or_add_account(connection, make_address(name), clock.read())
-            made = accounts.create_key(connection, address, account, role, name, clock.read())
-            world.people[name] = Person(name, seed, account.address, made.key)
-
-    await database.write(enrol)
+    await world.enrol(PEOPLE)
     async with aiohttp.ClientSession() as session:
         world.session = session
         await world.start()
