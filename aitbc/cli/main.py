@@ -10,7 +10,7 @@ from typing import Any, Final
 import typer
 from typer.main import get_group
 
-from aitbc.cli import api_keys, chain, genesis, jobs, keys, node, receipt
+from aitbc.cli import api_keys, chain, genesis, jobs, keys, node, receipt, validators
 from aitbc.cli.demo import command as demo
 from aitbc.cli.devnet import command as devnet
 from aitbc.cli.failures import Commands
@@ -50,6 +50,7 @@ app.add_typer(chain.explorer, name="explorer")
 app.add_typer(keys.app, name="keys")
 app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(node.app, name="node")
+app.add_typer(validators.app, name="validators")
 app.add_typer(genesis.app, name="genesis")
 for _name, (_, _help) in ELSEWHERE.items():
     app.add_typer(typer.Typer(help=_help), name=_name)

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from aitbc.cli.chain import wait_until_final
 from aitbc.cli.demo import checks
 from aitbc.cli.demo.checks import CheckFailed
 from aitbc.cli.demo.show import Show
@@ -15,6 +14,7 @@ from aitbc.cli.failures import CommandError
 from aitbc.cli.genesis_file import load_checked
 from aitbc.cli.jobs import find_text
 from aitbc.cli.money import format_ait, format_full_ait
+from aitbc.cli.sending import wait_until_final
 from aitbc.client import AITBCClient
 from aitbc.models import Job
 from ledger.keystore import write_private_file
