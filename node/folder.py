@@ -4,11 +4,14 @@ genesis.json   the chain              node.db        everything else, encrypted
 config.toml    settings of this node  database.key   its key, 64 hex digits, mode 0600
 node.key       the node's key, sealed journal.bin    what this key has signed
 node.password  its password, 0600     lock           held by the running process
+base.snapshot  what the chain began with, where that is not genesis
 """
 
 import fcntl
 import os
 import secrets
+import socket
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ from p2p.binding import compute_peer_id, derive_transport_seed
 
 TABLES = (CHAIN_TABLES, COORDINATOR_TABLES)
 GENESIS_FILE = "genesis.json"
+KEY_LOCK_PURPOSE = b"aitbc/key-lock/1\x00"
+JOURNAL_FILE = "journal.bin"
 
 
 class FolderRefused(OperatorError):
@@ -73,6 +78,36 @@ class FolderLock:
     def release(self) -> None:
         """Give the lock back."""
         os.close(self._descriptor)
+
+
+class KeyRunning(OperatorError):
+    """Another process of this host runs with the same key."""
+
+    exit_code = ExitCode.DATA_FOLDER_LOCKED
+
+
+class KeyLock:
+    """Keeps a second process of this host from running with the same key, whatever its folder.
+
+    A name in the abstract namespace of Unix sockets: it leaves no file, and ends with the process.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        """Take the lock. Raises `KeyRunning`."""
+        name = sha256(KEY_LOCK_PURPOSE + crypto.compute_public_key(seed)).hexdigest()
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.bind(f"\0aitbc/{name}")
+        except OSError:
+            self._socket.close()
+            raise KeyRunning(
+                "another process of this host runs with this node's key: two copies of a key "
+                "would sign against each other"
+            ) from None
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._socket.close()
 
 
 def create_folder(

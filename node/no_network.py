@@ -47,5 +47,9 @@ class NoNetwork:
         """Return nobody."""
         return []
 
+    def get_counters(self) -> dict[str, dict[str, int]]:
+        """Return nothing."""
+        return {}
+
     async def close(self) -> None:
         """Do nothing."""

@@ -126,6 +126,7 @@ async def run_node(
         chain = Chain(store, mempool, journal, gate, rules, metrics, executor, get_wall_time)
         # 5. Consensus, with what this key has signed, and the peers it speaks to.
         network = open_network(settings, chain_id, seed)
+        metrics.watch_network(network.get_counters)
         peers = Peers(network, crypto.compute_public_key(seed))
         synchronizer = Synchronizer(peers, chain)
         machine, votes = open_consensus(settings, genesis, chain, seed, accept_lost_votes)
@@ -231,6 +232,8 @@ async def run_until_signal(settings: NodeSettings, accept_lost_votes: bool) -> N
     """Run a node until SIGINT or SIGTERM."""
     task = asyncio.current_task()
     assert task is not None
+    # Here, not in `run_node`: it is the host that must not hold two, whatever runs in one process.
+    key_lock = folder.KeyLock(folder.open_seed(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -238,6 +241,8 @@ async def run_until_signal(settings: NodeSettings, accept_lost_votes: bool) -> N
         await run_node(settings, accept_lost_votes=accept_lost_votes)
     except asyncio.CancelledError:
         log.info("stopped")
+    finally:
+        key_lock.release()
 
 
 def run(flags: dict[str, Any], *, accept_lost_votes: bool = False) -> ExitCode:

@@ -125,6 +125,9 @@ class Endpoint:
             for number, other in self.sessions.items()
         ]
 
+    def get_counters(self) -> dict[str, dict[str, int]]:
+        return {}
+
     async def close(self) -> None:
         if self in self._hub.endpoints:
             self._hub.endpoints.remove(self)
