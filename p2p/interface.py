@@ -179,5 +179,8 @@ class Network(Protocol):
     def get_peers(self) -> list[PeerStatus]:
         """Return the sessions, as of less than a second ago."""
 
+    def get_counters(self) -> dict[str, dict[str, int]]:
+        """Return sums by name and label, as of less than a second ago."""
+
     async def close(self) -> None:
         """End every session and stop listening."""
