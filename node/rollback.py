@@ -29,7 +29,6 @@ from node.state_writer import StateWriter
 from node.verify_chain import Replayed, replay
 from node.vote_journal import JournalRefused
 
-JOURNAL_FILE: Final = "journal.bin"
 ENTRIES_PER_STEP: Final = 4_096
 _BLOCKS_PER_STEP: Final = 64
 
@@ -79,7 +78,9 @@ def roll_back(
             raw.execute("begin immediate")
             target = _find_target(raw, path, compute_chain_id(genesis), height)
             stored_sequence = block_rows.read_sign_sequence(raw)
-            check_signatures(settings.data / JOURNAL_FILE, public_key, stored_sequence, target)
+            check_signatures(
+                settings.data / folder.JOURNAL_FILE, public_key, stored_sequence, target
+            )
             base = read_base(settings.data, genesis, chain_base.read_base_height(raw))
             blocks = _iterate_blocks(raw, base.block.header.height, height)
             replayed = replay(base, blocks, genesis, on_block)

@@ -40,6 +40,7 @@ _NEXT_STEPS: Final = {
     ExitCode.VERIFYING_KEY_REFUSED: "aitbc ceremony verify --help",
     ExitCode.SIGN_STATE_MISSING_OR_OLD: "docs/operations.md, Backup, before --accept-lost-votes",
     ExitCode.CONFLICTING_SIGNATURE_SEEN: "stop every other copy of this node's key",
+    ExitCode.ROLLBACK_REFUSED: "docs/operations.md, Going back",
     ExitCode.VERIFICATION_FAILED: "restore a backup: docs/operations.md",
 }
 

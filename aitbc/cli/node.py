@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from aitbc.cli import node_store
 from aitbc.cli.api import DEFAULT_URL, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder, get_keystore
+from aitbc.cli.node_options import Data, Setting, load_node_settings, parse_settings
 from aitbc.cli.output import AsJson, note, print_record, print_table
 from aitbc.cli.passwords import PasswordFile, get_password
 from node.exit_codes import ExitCode
@@ -15,13 +17,12 @@ from node.exit_codes import ExitCode
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="A node: init, run, status, peers, verify-chain, audit, backup, rekey, config.",
+    help="A node: its folder, its run, its peers, and what an operator does with its database.",
 )
 
-Data = Annotated[Path, typer.Option("--data", envvar="AITBC_DATA", help="The node's data folder.")]
-Setting = Annotated[
-    list[str] | None, typer.Option("--set", help="NAME=VALUE over environment and config.toml.")
-]
+app.add_typer(node_store.database_app, name="db")
+app.add_typer(node_store.snapshot_app, name="snapshot")
+app.command("rollback")(node_store.roll_back_node)
 
 
 @app.command("init")
@@ -48,7 +49,7 @@ def init_node(
     from node.folder import create_folder, get_address, get_peer_id
 
     seed = get_keystore(folder).open(key, get_password(password_file))
-    config = _check_settings(data, _parse_settings(setting))
+    config = _check_settings(data, parse_settings(setting))
     chain_id = compute_chain_id(create_folder(data, genesis.read_bytes(), seed, config=config))
     record: dict[str, object] = {
         "data": str(data.absolute()),
@@ -84,7 +85,7 @@ def run_node(
     """Run a node in the foreground until SIGINT or SIGTERM."""
     from node.run import run
 
-    flags = {**_parse_settings(setting), "data": data}
+    flags = {**parse_settings(setting), "data": data}
     raise typer.Exit(int(run(flags, accept_lost_votes=accept_lost_votes)))
 
 
@@ -116,7 +117,7 @@ def show_config(data: Data, setting: Setting = None, as_json: AsJson = False) ->
     """Show every setting in force: flags over environment over config.toml."""
     from node.settings import describe_settings
 
-    settings = _load_settings(data, _parse_settings(setting))
+    settings = load_node_settings(data, parse_settings(setting))
     rows = [
         {"name": name, "value": None if value is None else str(value), "description": description}
         for name, value, description in describe_settings(settings)
@@ -129,7 +130,7 @@ def verify_chain(data: Data, as_json: AsJson = False) -> None:
     """Check every block from genesis on again, with nothing but the database."""
     from aitbc.cli.node_folder import verify_database
 
-    record = verify_database(_load_settings(data, {}), note)
+    record = verify_database(load_node_settings(data, {}), note)
     print_record(record, as_json=as_json)
 
 
@@ -151,7 +152,7 @@ def audit(
     from node.verify_chain import ChainDamaged
 
     try:
-        record = audit_database(_load_settings(data, {}), sample, note)
+        record = audit_database(load_node_settings(data, {}), sample, note)
     except ChainDamaged as error:
         raise CommandError(
             str(error), ExitCode.VERIFICATION_FAILED, f"aitbc node verify-chain --data {data}"
@@ -171,7 +172,7 @@ def back_up(
     from node.backup import backup
     from node.folder import find_database_key, open_genesis
 
-    settings = _load_settings(data, {})
+    settings = load_node_settings(data, {})
     key = find_database_key(settings)
     backup(settings.get_database_path(), key, output, is_dev=open_genesis(data).is_dev)
     record = {"backup": str(output.absolute()), "bytes": output.stat().st_size}
@@ -185,7 +186,7 @@ def rekey(data: Data) -> None:
     from node.folder import FolderLock
     from node.rekey import change_key
 
-    settings = _load_settings(data, {})
+    settings = load_node_settings(data, {})
     if not settings.db_encryption_enabled:
         raise CommandError(
             "this node's database is not encrypted",
@@ -200,31 +201,8 @@ def rekey(data: Data) -> None:
     note(f"{settings.get_database_key_path()} holds the new key; older backups need the old one")
 
 
-def _parse_settings(texts: list[str] | None) -> dict[str, Any]:
-    values = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise CommandError(
-                f"{text!r} is no setting: NAME=VALUE", ExitCode.USAGE, "aitbc node config --help"
-            )
-        values[name.replace("-", "_")] = value
-    return values
-
-
-def _load_settings(data: Path, values: dict[str, Any]) -> Any:
-    from node.settings import InvalidSettings, load_settings
-
-    try:
-        return load_settings(data=data, **values)
-    except InvalidSettings as error:
-        raise CommandError(
-            str(error), ExitCode.CONFIGURATION, f"correct {data}/config.toml or the environment"
-        ) from None
-
-
 def _check_settings(data: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings as config.toml keeps them, each with its own type."""
-    settings = _load_settings(data, values)
+    settings = load_node_settings(data, values)
     found = {name: getattr(settings, name) for name in values}
     return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}

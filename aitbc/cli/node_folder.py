@@ -25,6 +25,7 @@ from node.folder import (
 )
 from node.proof_audit import audit_proofs
 from node.settings import NodeSettings, load_settings
+from node.snapshot_restore import read_base
 from node.verify_chain import verify_chain
 
 _SECONDS_BETWEEN_NOTES = 2.0
@@ -54,9 +55,14 @@ def verify_database(settings: NodeSettings, say: Callable[[str], None]) -> dict[
     """Return what checking the whole chain again found. Raises `OperatorError`."""
     begin = time.monotonic()
     with _open_chain(settings, say) as (store, genesis):
-        report = verify_chain(store, genesis, _note_progress("block", say))
+        base = read_base(settings.data, genesis, store.base_height)
+        if store.base_height:
+            say(f"this chain begins with a snapshot of block {store.base_height}, which is proved "
+                "from genesis; blocks are executed from there on")  # fmt: skip
+        report = verify_chain(store, genesis, note_progress("block", say), base=base)
     return {
         "valid": True,
+        "base_height": report.base_height,
         "height": report.height,
         "state_root": report.state_root.hex(),
         "transactions": report.transactions,
@@ -75,7 +81,7 @@ def audit_database(
     begin = time.monotonic()
     with _open_chain(settings, say) as (store, genesis):
         report = audit_proofs(
-            store, genesis, sample, PY_ECC, time.monotonic, _note_progress("proof", say)
+            store, genesis, sample, PY_ECC, time.monotonic, note_progress("proof", say)
         )
     return {
         "valid": True,
@@ -88,7 +94,7 @@ def audit_database(
     }
 
 
-def _note_progress(what: str, say: Callable[[str], None]) -> Callable[[int, int], None]:
+def note_progress(what: str, say: Callable[[str], None]) -> Callable[[int, int], None]:
     """Return what hears the progress of a check, and says it from time to time."""
     last_note = time.monotonic()
 
@@ -108,7 +114,7 @@ def _open_chain(
     """Yield the chain in a data folder, as nobody changes it meanwhile."""
     genesis = open_genesis(settings.data)
     key = find_database_key(settings)
-    with _find_still_database(settings, key, genesis.is_dev, say) as path:
+    with find_still_database(settings, key, genesis.is_dev, say) as path:
         database = Database.open(path, key, tables=TABLES, is_dev=genesis.is_dev)
         try:
             store = ChainStore(database, compute_chain_id(genesis))
@@ -121,7 +127,7 @@ def _open_chain(
 
 
 @contextmanager
-def _find_still_database(
+def find_still_database(
     settings: NodeSettings, key: bytes | None, is_dev: bool, say: Callable[[str], None]
 ) -> Iterator[Path]:
     """Yield a database that nobody writes: the node's own, or a copy while the node runs."""

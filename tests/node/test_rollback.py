@@ -12,7 +12,8 @@ from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from ledger.blocks import Header
 from node import folder, mempool_rows
 from node.exit_codes import ExitCode
-from node.rollback import JOURNAL_FILE, HeightRefused, RollbackRefused, RolledBack, roll_back
+from node.folder import JOURNAL_FILE
+from node.rollback import HeightRefused, RollbackRefused, RolledBack, roll_back
 from node.settings import load_settings
 from node.snapshot_restore import BASE_FILE
 from node.sqlcipher import RawConnection, get_raw
