@@ -26,6 +26,7 @@ class ControlKind(IntEnum):
     ANSWER = 4
     DECLINED = 5
     GOODBYE = 6
+    PEER = 7
 
 
 class Control(Struct, frozen=True):
@@ -60,8 +61,7 @@ def decode_control(frame: bytes) -> Control:
         control = Control(ControlKind(kind), number, data)
     except ValueError:
         raise Rejected(Rejection.MALFORMED, f"no control frame has kind {kind}") from None
-    has_data = control.kind in (ControlKind.QUESTION, ControlKind.ANSWER, ControlKind.GOODBYE)
-    if data and not has_data:
+    if data and control.kind in (ControlKind.PING, ControlKind.PONG, ControlKind.DECLINED):
         raise Rejected(Rejection.MALFORMED, f"{control.kind.name} carries nothing")
     if control.kind is ControlKind.GOODBYE and len(data) > MAX_GOODBYE_BYTES:
         raise Rejected(Rejection.TOO_LARGE, f"a goodbye of {len(data)} bytes")

@@ -13,13 +13,12 @@ from msgspec import Meta
 from ledger import codec
 from ledger.rejection import Rejected
 from ledger.types import Hash, PublicKey, Record, Signature
-from p2p.addresses import MAX_ADDRESS_BYTES, parse_address
 from p2p.binding import is_valid_binding
+from p2p.directory import Addresses
 
 MAGIC: Final = b"aitbc/p2p"
 LOWEST_VERSION: Final = 1
 HIGHEST_VERSION: Final = 1
-MAX_ADDRESSES: Final = 8
 MAX_HELLO_BYTES: Final = 2_048
 
 _HEAD: Final = struct.Struct(">9sHH")
@@ -61,7 +60,6 @@ class HelloRefused(Exception):
 
 
 Text = Annotated[str, Meta(max_length=64)]
-AddressText = Annotated[str, Meta(max_length=MAX_ADDRESS_BYTES)]
 
 
 class Hello(Record, frozen=True, tag=1):
@@ -72,7 +70,7 @@ class Hello(Record, frozen=True, tag=1):
     binding: Signature
     instance: Annotated[bytes, Meta(min_length=16, max_length=16)]
     agent: Text
-    addresses: Annotated[tuple[AddressText, ...], Meta(max_length=MAX_ADDRESSES)]
+    addresses: Addresses
 
 
 class Refused(Record, frozen=True, tag=2):
@@ -122,19 +120,6 @@ def check_hello(hello: Hello, peer_id: str, own: Hello, own_peer_id: str) -> Non
         raise HelloRefused(Refusal.BINDING)
     if hello.instance == own.instance and peer_id == own_peer_id:
         raise HelloRefused(Refusal.SELF)
-
-
-def find_addresses(hello: Hello, peer_id: str) -> tuple[str, ...]:
-    """Return the addresses that a peer says it has: only its own, only ones that can be dialled."""
-    found = []
-    for text in hello.addresses:
-        try:
-            address = parse_address(text)
-        except Rejected:
-            continue
-        if address.peer_id == peer_id:
-            found.append(text)
-    return tuple(found)
 
 
 def describe_refusal(refused: Refused) -> HelloRefused:

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from math import inf
 
 import trio
+from msgspec import Struct
 
+from ledger import codec
 from ledger.rejection import Rejected
 from p2p.backpressure import Backlog, Pool
 from p2p.bridge import Answered, Report, Written
 from p2p.counters import Counters
+from p2p.directory import MAX_RECORD_BYTES, PeerRecord
 from p2p.frames import (
     MAX_GOODBYE_BYTES,
     Control,
@@ -88,33 +91,41 @@ class Outlet:
             self._on_gone(cost)
 
 
+class Link(Struct, frozen=True):
+    """What a session runs on."""
+
+    raw: GuardedConnection
+    streams: Multiplexer
+    lanes: dict[Lane, Stream]
+
+
 class LiveSession:
     """A session and its streams."""
 
     def __init__(
         self,
         session: Session,
-        raw: GuardedConnection,
-        streams: Multiplexer,
-        lanes: dict[Lane, Stream],
-        limits: PeerLimits,
-        pool: Pool,
+        record: PeerRecord,
+        link: Link,
+        limits: tuple[PeerLimits, Pool],
         report: Callable[[Report], None],
         counters: Counters,
     ) -> None:
         self.session = session
-        self.streams = streams
-        self._raw = raw
-        self._lanes = lanes
+        self.record = record
+        self.on_record: Callable[[PeerRecord], None] | None = None
+        self.streams = link.streams
+        self._raw = link.raw
+        self._lanes = link.lanes
         self._report = report
         self._counters = counters
         self._outlets: dict[Lane, Outlet] = {}
-        for lane, stream in lanes.items():
+        for lane, stream in self._lanes.items():
             stream.priority = PRIORITIES[lane]
             stream.enlarge(WINDOWS[lane])
             self._outlets[lane] = Outlet(stream, self._make_written(lane))
-        self._backlogs = {lane: Backlog() for lane in lanes}
-        self.set_limits(limits, pool)
+        self._backlogs = {lane: Backlog() for lane in self._lanes}
+        self.set_limits(*limits)
         self._asked: set[int] = set()
         self._questions: set[int] = set()
         self._pings: dict[int, float] = {}
@@ -188,6 +199,10 @@ class LiveSession:
             self._report(Written(self.session.number, CONTROL, cost))
         if is_open:
             self._push_control(ControlKind.DECLINED, question)
+
+    def tell(self, record: PeerRecord) -> None:
+        """Tell the peer where another one can be reached."""
+        self._push_control(ControlKind.PEER, 0, codec.encode(record))
 
     def take(self, lane: Lane, cost: int) -> None:
         """Note what the node has taken."""
@@ -282,6 +297,10 @@ class LiveSession:
             case ControlKind.GOODBYE:
                 text = control.data.decode(errors="replace")
                 self.end("goodbye", f"the peer says: {text}", is_said=False)
+            case ControlKind.PEER:
+                record = codec.decode(control.data, PeerRecord, MAX_RECORD_BYTES)
+                if self.on_record is not None:
+                    self.on_record(record)
 
     def _handle_question(self, number: int, data: bytes) -> None:
         if len(data) > MAX_QUESTION_BYTES:

@@ -107,8 +107,8 @@ class Sessions:
         is_authority = key in self._authorities
         return self._limits[is_authority], self._pools[is_authority]
 
-    def set_authorities(self, keys: frozenset[bytes]) -> None:
-        """Apply other limits to keys that became authorities or ceased to be."""
+    def set_authorities(self, keys: frozenset[bytes]) -> frozenset[bytes]:
+        """Apply other limits to keys that became authorities or ceased to be; return the former."""
         changed = keys ^ self._authorities
         self._authorities = keys
         for place in tuple(self._places):
@@ -118,6 +118,7 @@ class Sessions:
                 place.live.end("not_admitted", Refusal.NOT_ADMITTED.doc)
             else:
                 place.live.set_limits(*self.find_limits(place.key))
+        return changed & keys
 
     def ban(self, key: bytes, peer_id: str, until: float) -> None:
         """Refuse a key until then; the ban that ends first makes room."""

@@ -7,6 +7,7 @@ thousand frames cost few wake-ups. If the thread dies, the node hears `NetworkFa
 import asyncio
 import threading
 from collections.abc import Callable
+from traceback import format_exception
 from typing import Final
 
 import structlog
@@ -69,7 +70,8 @@ class ThreadEngine:
             trio.run(self._main)
         except BaseException as error:
             reason = f"the transport died: {type(error).__name__}: {error}"
-            log.exception("the network's thread died")
+            # As text: a log that prints the frames' variables would print the transport's seed.
+            log.error("the network's thread died", traceback="".join(format_exception(error)))
         with self._lock:
             self._is_over = True
         self._report(Failed(reason))

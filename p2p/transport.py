@@ -1,18 +1,14 @@
-"""The transport itself, on trio: listens, dials, shakes hands, serves sessions, obeys orders.
+"""The transport itself, on trio: listens, dials, serves sessions, and obeys the node's orders.
 
-It talks to the node by the records of p2p/bridge.py alone. Every connection is a task whose
-failures end with it (rule W10).
+It talks to the node by the records of p2p/bridge.py alone.
 """
 
-import os
 from collections.abc import Callable
-from functools import partial
 from typing import assert_never
 
-import structlog
 import trio
 
-from p2p.addresses import Address, format_address, format_endpoint, is_unspecified
+from p2p.addresses import format_address
 from p2p.bridge import (
     AddAddresses,
     Announce,
@@ -33,23 +29,14 @@ from p2p.bridge import (
 )
 from p2p.counters import Counters
 from p2p.dialer import Dialer
-from p2p.guard import Anteroom, GuardedConnection
-from p2p.handshake import RefusedByPeer, greet_as_acceptor, greet_as_dialler
-from p2p.hello import MAX_ADDRESSES, Hello, HelloRefused, Refusal, find_addresses
-from p2p.host import Host, open_listeners
-from p2p.interface import NetworkIdentity, NetworkSettings, Session
-from p2p.limits import (
-    CONNECT_SECONDS,
-    HANDSHAKE_SECONDS,
-    PING_SECONDS,
-)
-from p2p.multiplexer import Multiplexer
+from p2p.directory import Directory, PeerRecord, keep_dialable
+from p2p.host import open_listeners
+from p2p.interface import NetworkIdentity, NetworkSettings
+from p2p.limits import PING_SECONDS
+from p2p.reception import Reception
 from p2p.session import GOODBYE_SECONDS, LiveSession
-from p2p.sessions import Place, Sessions
 
-log = structlog.get_logger()
-
-INSTANCE_BYTES = 16
+SessionOrder = Send | Ask | Forget | Answer | Taken | Disconnect
 
 
 class Transport:
@@ -61,31 +48,30 @@ class Transport:
         settings: NetworkSettings,
         report: Callable[[Report], None],
     ) -> None:
-        self._identity = identity
         self._settings = settings
         self._report = report
         self._counters = Counters()
-        self._host = Host(identity.transport_seed)
-        self._instance = os.urandom(INSTANCE_BYTES)
-        self._sessions = Sessions(self._host.peer_id, self._instance, settings)
-        self._anteroom = Anteroom(self._counters)
-        self._dialer = Dialer(self._sessions, self._dial, self._counters)
-        self._port = settings.port
-        self._next_session = 0
+        self._reception = Reception(identity, settings, report, self._counters)
+        self._sessions = self._reception.sessions
+        self._directory = Directory(identity.chain_id, self._sessions.is_authority)
+        self._dialer = Dialer(self._sessions, self._reception.dial, self._counters)
+        self._reception.on_session = self._meet
+        self._reception.on_lost = self._dialer.wake
         self._closed = trio.Event()
 
     async def run(self) -> None:
-        """Serve until ordered to close. What goes wrong is reported as `Failed`."""
+        """Serve until ordered to close. What goes wrong at the start is reported as `Failed`."""
+        host, port = self._settings.host, self._settings.port
         try:
-            listeners = await open_listeners(self._settings.host, self._settings.port)
+            listeners = await open_listeners(host, port)
         except OSError as error:
-            where = f"{self._settings.host}:{self._settings.port}"
-            self._report(Failed(f"cannot listen on {where}: {error.strerror or error}"))
+            problem = error.strerror or str(error)
+            self._report(Failed(f"cannot listen on {host}:{port}: {problem}"))
             return
-        self._port = int(listeners[0].socket.getsockname()[1])
-        address = format_address(self._settings.host, self._port, self._host.peer_id)
+        self._reception.port = int(listeners[0].socket.getsockname()[1])
+        address = format_address(host, self._reception.port, self._reception.host.peer_id)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, self._welcome, listeners)
+            nursery.start_soon(trio.serve_listeners, self._reception.welcome, listeners)
             nursery.start_soon(self._dialer.run)
             nursery.start_soon(self._tick)
             self._dialer.add(self._settings.bootstrap)
@@ -95,27 +81,28 @@ class Transport:
             nursery.cancel_scope.cancel()
 
     def obey(self, order: Order) -> None:
-        """Carry out an order; those for sessions that are over do nothing but give room back."""
+        """Carry out an order."""
         match order:
             case Announce():
                 self._counters.add("dropped", "no_gossip")
             case SetAuthorities(keys):
-                self._sessions.set_authorities(keys)
-                self._dialer.forget_keys(self._sessions.is_authority)
+                self._set_authorities(keys)
             case AddAddresses(addresses):
                 self._dialer.add(addresses)
             case Close():
                 self._closed.set()
             case _:
-                live = self._sessions.get(order.session)
-                if live is None:
-                    self._return_room(order)
-                else:
-                    self._obey_for(live, order)
+                self._obey_for_session(order)
 
-    def _obey_for(
-        self, live: LiveSession, order: Send | Ask | Forget | Answer | Taken | Disconnect
-    ) -> None:
+    def _obey_for_session(self, order: SessionOrder) -> None:
+        live = self._sessions.get(order.session)
+        if live is None:
+            if isinstance(order, Ask):
+                reason = "the session is over"
+                self._report(Answered(order.session, order.question, None, reason))
+            elif isinstance(order, Send):
+                self._counters.add("dropped", "session_over")
+            return
         match order:
             case Send(_, lane, data):
                 live.send(lane, data)
@@ -128,148 +115,48 @@ class Transport:
             case Taken(_, lane, cost):
                 live.take(lane, cost)
             case Disconnect(_, reason, ban_seconds):
-                peer = live.session
                 if ban_seconds > 0:
                     until = trio.current_time() + ban_seconds
-                    self._sessions.ban(peer.key, peer.peer_id, until)
+                    self._sessions.ban(live.session.key, live.session.peer_id, until)
                 live.end("disconnected", reason)
             case _ as never:
                 assert_never(never)
 
-    def _return_room(self, order: Send | Ask | Forget | Answer | Taken | Disconnect) -> None:
-        if isinstance(order, Ask):
-            self._report(Answered(order.session, order.question, None, "the session is over"))
-        if isinstance(order, Send):
-            self._counters.add("dropped", "session_over")
+    def _meet(self, live: LiveSession) -> None:
+        """A session stands: what it says of itself is learnt, and passed on if it may be."""
+        live.on_record = self._learn
+        self._learn(live.record)
+        self._introduce(live)
 
-    async def _welcome(self, stream: trio.SocketStream) -> None:
-        """Serve an inbound connection."""
-        raw = GuardedConnection(stream, is_initiator=False)
-        endpoint = raw.get_remote_address()
-        scope = trio.CancelScope()
-        ticket = self._anteroom.enter(endpoint[0] if endpoint else "", scope)
-        with scope:
-            try:
-                await self._serve(raw, None, partial(self._anteroom.leave, ticket))
-            except HelloRefused as error:
-                self._counters.add("refused", error.refusal.name.lower())
-                log.info("refused a peer", endpoint=endpoint, problem=str(error))
-            except (RefusedByPeer, ConnectionError) as error:
-                log.debug("no session came of a connection", endpoint=endpoint, problem=str(error))
-            finally:
-                self._anteroom.leave(ticket)
-                with trio.CancelScope(shield=True):
-                    await raw.close()
+    def _learn(self, record: PeerRecord) -> None:
+        """Keep what is said of a key, and dial it if it is an authority's."""
+        if self._directory.note(record) and self._sessions.is_authority(record.key):
+            self._dial_authority(record)
 
-    async def _dial(self, address: Address) -> None:
-        """Dial and serve the session until it ends.
+    def _dial_authority(self, record: PeerRecord) -> None:
+        self._dialer.learn(keep_dialable(record.addresses, record.peer_id), record.key)
 
-        Raises `HelloRefused`, `RefusedByPeer`, `ConnectionError` when there was none.
-        """
-        try:
-            with trio.fail_after(CONNECT_SECONDS):
-                stream = await trio.open_tcp_stream(address.host, address.port)
-        except (OSError, trio.TooSlowError) as error:
-            raise ConnectionError(f"cannot connect: {str(error) or 'too slow'}") from None
-        raw = GuardedConnection(stream, is_initiator=True)
-        try:
-            await self._serve(raw, address.peer_id, lambda: None)
-        finally:
-            with trio.CancelScope(shield=True):
-                await raw.close()
+    def _introduce(self, live: LiveSession) -> None:
+        """Tell a peer of the authorities here, and, if it is one, all of them of it."""
+        is_authority = self._sessions.is_authority(live.session.key)
+        for other in self._sessions:
+            if other.session.peer_id == live.session.peer_id:
+                continue
+            if self._sessions.is_authority(other.session.key):
+                live.tell(other.record)
+            if is_authority:
+                other.tell(live.record)
 
-    async def _serve(
-        self, raw: GuardedConnection, peer_id: str | None, on_session: Callable[[], None]
-    ) -> None:
-        """Make a session of a connection and serve it; no byte of the peer's raises anything else.
-
-        Raises `HelloRefused`, `RefusedByPeer`, and `ConnectionError` when no session came of it.
-        """
-        places: list[Place] = []
-        try:
-            with trio.move_on_after(HANDSHAKE_SECONDS) as deadline:
-                proved, streams = await self._host.secure(raw, peer_id)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._multiplex, streams)
-                    live = await self._greet(raw, proved, streams, places)
-                    deadline.deadline = float("inf")
-                    on_session()
-                    await live.run()
-                    nursery.cancel_scope.cancel()
-            if deadline.cancelled_caught:
-                self._counters.add("refused", "too_slow")
-                raise ConnectionError(f"no greeting within {HANDSHAKE_SECONDS:.0f} s")
-        except Exception as error:  # noqa: BLE001 - no remote byte may end the process
-            raise self._explain(error) from None
-        finally:
-            for place in places:
-                self._sessions.release(place)
-                self._dialer.wake(place.peer_id)
-
-    def _explain(self, error: Exception) -> Exception:
-        """Return what to say of a failed handshake: one refusal, or that there is no connection."""
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, HelloRefused | RefusedByPeer | ConnectionError):
-            return error
-        self._counters.add("refused", "handshake")
-        return ConnectionError(f"{type(error).__name__}: {error}"[:200])
-
-    async def _multiplex(self, streams: Multiplexer) -> None:
-        try:
-            await streams.run()
-        except Exception as error:  # noqa: BLE001 - no remote byte may end the process
-            log.debug("a connection ended", problem=f"{type(error).__name__}: {error}"[:200])
-
-    async def _greet(
-        self, raw: GuardedConnection, peer_id: str, streams: Multiplexer, places: list[Place]
-    ) -> LiveSession:
-        is_inbound = not raw.is_initiator
-
-        def admit(hello: Hello) -> None:
-            now = trio.current_time()
-            places.append(self._sessions.admit(hello, peer_id, is_inbound=is_inbound, now=now))
-
-        greet = greet_as_acceptor if is_inbound else greet_as_dialler
-        own = self._make_hello(raw)
-        hello, lanes = await greet(streams, peer_id, own, self._host.peer_id, admit)
-        if places[0].is_displaced:
-            raise HelloRefused(Refusal.DUPLICATE)
-        raw.release()
-        self._next_session += 1
-        host, port = raw.get_remote_address() or ("", 0)
-        session = Session(
-            number=self._next_session,
-            peer_id=peer_id,
-            key=hello.key,
-            instance=hello.instance,
-            address=f"{format_endpoint(host, port)}/p2p/{peer_id}",
-            agent=hello.agent,
-            is_inbound=is_inbound,
-        )
-        limits, pool = self._sessions.find_limits(hello.key)
-        live = LiveSession(session, raw, streams, lanes, limits, pool, self._report, self._counters)
-        self._sessions.fill(places[0], live)
-        if self._sessions.is_authority(hello.key):
-            self._dialer.learn(find_addresses(hello, peer_id), hello.key)
-        return live
-
-    def _make_hello(self, raw: GuardedConnection) -> Hello:
-        """Return this node's hello; listening everywhere, it names the end the peer can see."""
-        addresses = self._settings.advertised[:MAX_ADDRESSES]
-        if not addresses:
-            host = self._settings.host
-            if is_unspecified(host):
-                host = raw.get_local_host() or host
-            addresses = (format_address(host, self._port, self._host.peer_id),)
-        return Hello(
-            chain_id=self._identity.chain_id,
-            key=self._identity.key,
-            binding=self._identity.binding,
-            instance=self._instance,
-            agent=self._identity.agent[:64],
-            addresses=addresses,
-        )
+    def _set_authorities(self, keys: frozenset[bytes]) -> None:
+        added = self._sessions.set_authorities(keys)
+        self._dialer.forget_keys(self._sessions.is_authority)
+        for key in added:
+            record = self._directory.find(key)
+            if record is not None:
+                self._dial_authority(record)
+        for live in self._sessions:
+            if live.session.key in added:
+                self._introduce(live)
 
     async def _tick(self) -> None:
         """Once a second: ping every peer, end the dead sessions, and tell the node the figures."""
