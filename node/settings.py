@@ -58,7 +58,7 @@ class NodeSettings(BaseSettings):
         9001, description="Port that peers connect to; 0 takes a free one."
     )
     p2p_bootstrap: Addresses = Field(
-        (), description="Multiaddresses to dial, comma-separated: `/ip4/…/tcp/…/p2p/…`."
+        (), description="Multiaddresses to dial, comma-separated: as /ip4/HOST/tcp/PORT/p2p/PEER."
     )
     p2p_advertised: Addresses = Field(
         (), description="Multiaddresses where others reach this node, if not at `p2p_host`."
