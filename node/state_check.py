@@ -74,9 +74,14 @@ class _StateCheck:
         height, leaves = marks.get(state_tail.HEIGHT_MARK, 0), marks.get(state_tail.LEAVES_MARK, 0)
         if not (keys <= self._count and leaves <= self._count and height <= head.height + 1):
             raise self._damage("its marks are ahead of it")
-        (found,) = self._raw.execute("select count(*) from state_keys").fetchone()
-        (largest,) = self._raw.execute("select max(leaf) from state_entries").fetchone()
-        if not keys <= found <= self._count or largest >= self._count:
+        (found,) = self._raw.execute(
+            "select count(*) from state_keys where leaf < ?", (keys,)
+        ).fetchone()
+        (largest,) = self._raw.execute(
+            "select max(leaf) from (select leaf from state_entries union all"
+            " select leaf from state_keys)"
+        ).fetchone()
+        if found != keys or largest >= self._count:
             raise self._damage("its tables hold entries that are not of the state")
         (logged,) = self._raw.execute(
             "select count(*) from state_log where height >= ?", (height,)

@@ -3,6 +3,8 @@
 Blocks are those of `tests.ledger.world`; the quorum's signatures under them are real.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from consensus.messages import Certificate, FinalityProof
@@ -81,9 +83,18 @@ class SignedChain:
 
     def grow(self, *payloads: tuple[Key, Transfer | AuthorityVote]) -> None:
         """Add a block of these transactions, final by a quorum."""
+        with self.certifying():
+            self.world.produce(*(self.world.sign(key, payload) for key, payload in payloads))
+
+    @contextmanager
+    def certifying(self) -> Iterator[None]:
+        """Make the blocks that the world gains meanwhile final, all by one set."""
         members = self.world.sets.current.members
-        self.world.produce(*(self.world.sign(key, payload) for key, payload in payloads))
-        header = self.head
+        yield
+        for raw in self.world.raw_blocks[len(self.certificates) :]:
+            self._certify(decode_block(raw).header, members)
+
+    def _certify(self, header: Header, members: tuple[Authority, ...]) -> None:
         ballot = Ballot(VoteKind.FINALIZE, header.epoch, header.view, compute_header_hash(header))
         signers = tuple(range(compute_quorum(len(members))))
         message = compute_vote_bytes(header.chain_id, ballot)
@@ -151,9 +162,9 @@ class OpenStore:
         self._database.close_now()
 
 
-async def make_node(data: Path, chain: SignedChain) -> Path:
+async def make_node(data: Path, chain: SignedChain, chunk_entries: int = 256) -> Path:
     """Make a node's folder that holds the whole chain so far."""
     chain.create_folder(data)
-    with OpenStore(data) as store:
+    with OpenStore(data, chunk_entries) as store:
         await chain.follow(store)
     return data
