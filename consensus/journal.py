@@ -21,6 +21,10 @@ _CHECKSUM_BYTES: Final = 8
 _HEAD_BYTES: Final = _LENGTH_BYTES + _CHECKSUM_BYTES
 _MAX_FRAME_BYTES: Final = 2**31
 _MAX_ENTRIES: Final = 1_000_000
+_SECTOR_BYTES: Final = 512
+"""What a disk writes as a whole or not at all; larger sectors are several of these."""
+_MAX_LOOKALIKES: Final = 1_000
+"""Places that are tried as the beginning of a frame; chance makes a few in a whole block."""
 
 
 class JournalHead(Record, frozen=True, tag=1):
@@ -71,6 +75,10 @@ class _Frame(Record, frozen=True):
     entries: Annotated[tuple[Entry, ...], Meta(min_length=1, max_length=_MAX_ENTRIES)]
 
 
+_FRAME_BEGIN: Final = b"\x91"
+"""The first byte of every frame's content: an array of one."""
+
+
 class JournalDamaged(Exception):
     """The journal cannot be what this node wrote; the node must not sign with it."""
 
@@ -93,8 +101,9 @@ def encode_frame(entries: tuple[Entry, ...]) -> bytes:
 def decode_journal(data: bytes, chain_id: bytes, key: bytes) -> DecodedJournal | None:
     """Return what a journal file holds, `None` where not even its head was ever durable.
 
-    Only the last frame may be torn: cut short, with a wrong checksum, or followed by nothing but
-    zeros. Raises `JournalDamaged` for anything else, and for a file of another chain or key.
+    Only the last frame may be torn: cut short, with a wrong checksum, begun by a sector that was
+    never written, or followed by nothing but zeros. Raises `JournalDamaged` for anything else, and
+    for a file of another chain or key.
     """
     entries: list[Entry] = []
     position = 0
@@ -127,7 +136,38 @@ def _read_content(data: bytes, position: int) -> bytes | None:
     # A crash leaves the end of the file cut, unwritten (zeros) or half written, never the middle.
     if end >= len(data) or not any(data[position:]) or not any(data[end:]):
         return None
+    # Sectors reach the disk in any order: without the first, the length is not to be believed.
+    if _is_begin_unwritten(data, position) and not _is_frame_behind(data, position):
+        return None
     raise JournalDamaged(f"the frame at byte {position} is damaged and not the last")
+
+
+def _is_begin_unwritten(data: bytes, position: int) -> bool:
+    """Tell whether a sector that holds some of a frame's head holds zeros from there on."""
+    boundary = (position // _SECTOR_BYTES + 1) * _SECTOR_BYTES
+    if not any(data[position:boundary]):
+        return True
+    has_two = position + _HEAD_BYTES > boundary
+    return has_two and not any(data[boundary : boundary + _SECTOR_BYTES])
+
+
+def _is_frame_behind(data: bytes, position: int) -> bool:
+    """Tell whether anything behind a place is a whole frame, or too much there looks like one."""
+    lookalikes = 0
+    start = position
+    while (found := data.find(_FRAME_BEGIN, start + 1 + _HEAD_BYTES)) >= 0:
+        start = found - _HEAD_BYTES
+        length = int.from_bytes(data[start : start + _LENGTH_BYTES], "big")
+        if not 0 < length <= len(data) - found:
+            continue
+        lookalikes += 1
+        checksum = data[start + _LENGTH_BYTES : found]
+        if (
+            lookalikes > _MAX_LOOKALIKES
+            or _compute_checksum(data[found : found + length]) == checksum
+        ):
+            return True
+    return False
 
 
 def _decode_content(content: bytes, position: int) -> tuple[Entry, ...]:

@@ -45,7 +45,14 @@ class VoteJournal:
     """Signs for one key on one chain. Methods block on the disk; one thread calls them in turn."""
 
     def __init__(
-        self, path: Path, chain_id: bytes, seed: bytes, stored_sequence: int, *, override: bool
+        self,
+        path: Path,
+        chain_id: bytes,
+        seed: bytes,
+        stored_sequence: int,
+        *,
+        override: bool,
+        compact_bytes: int = COMPACT_BYTES,
     ) -> None:
         """Read the file, or begin one. Raises `JournalRefused`.
 
@@ -54,6 +61,7 @@ class VoteJournal:
         self._path = path
         self._chain_id = chain_id
         self._seed = seed
+        self._compact_bytes = compact_bytes
         self.key = crypto.compute_public_key(seed)
         self.is_wiped = False
         data = path.read_bytes() if path.exists() else b""
@@ -131,7 +139,7 @@ class VoteJournal:
 
     def compact(self, epoch: int, view: int) -> None:
         """Drop what a final block has settled, once the file is long enough to be worth it."""
-        if os.fstat(self._descriptor).st_size < COMPACT_BYTES:
+        if os.fstat(self._descriptor).st_size < self._compact_bytes:
             return
         self._rewrite(self._state.compact(epoch, view))
         os.close(self._descriptor)

@@ -1,4 +1,5 @@
 from hashlib import sha256
+from random import Random
 
 import pytest
 
@@ -31,6 +32,7 @@ CERTIFICATE = KeptCertificate(make_quorum(make_ballot(VoteKind.NULLIFY, 1), 4))
 SECOND = SignedVote(2, make_vote(make_ballot(VoteKind.NULLIFY, 2), 1))
 FRAMES = [encode_frame((HEAD,)), encode_frame((FIRST,)), encode_frame((CERTIFICATE, SECOND))]
 WHOLE = b"".join(FRAMES)
+SECTOR = 512
 
 
 def test_round_trip() -> None:
@@ -61,6 +63,49 @@ def test_unwritten_and_half_written_ends() -> None:
             continue
         journal = decode_journal(WHOLE[:intact] + torn, CHAIN_ID, KEY)
         assert journal is not None and journal.length == intact
+
+
+def make_votes(first: int, count: int) -> tuple[SignedVote, ...]:
+    return tuple(
+        SignedVote(number, make_vote(make_ballot(VoteKind.NULLIFY, number), 1))
+        for number in range(first, first + count)
+    )
+
+
+def test_an_end_of_which_any_sectors_were_never_written() -> None:
+    draw = Random(1)
+    in_two_sectors = 0
+    for count in range(1, 150):
+        before = FRAMES[0] + encode_frame(make_votes(1, count))
+        whole = before + encode_frame(make_votes(1 + count, 10))
+        in_two_sectors += len(before) % SECTOR > SECTOR - 12
+        for _ in range(8):
+            torn = bytearray(whole)
+            for start in range(len(before) // SECTOR * SECTOR, len(whole), SECTOR):
+                if draw.random() < 0.5:
+                    begin, end = max(start, len(before)), min(start + SECTOR, len(whole))
+                    torn[begin:end] = bytes(end - begin)
+            journal = decode_journal(bytes(torn), CHAIN_ID, KEY)
+            assert journal is not None
+            assert journal.length == (len(whole) if torn == whole else len(before))
+    assert in_two_sectors
+
+
+def test_a_sector_lost_before_the_last_frame_is_damage() -> None:
+    whole = FRAMES[0] + b"".join(encode_frame((vote,)) for vote in make_votes(1, 30))
+    for start in range(SECTOR, len(whole) - 2 * SECTOR, SECTOR):
+        damaged = whole[:start] + bytes(SECTOR) + whole[start + SECTOR :]
+        with pytest.raises(JournalDamaged):
+            decode_journal(damaged, CHAIN_ID, KEY)
+
+
+def test_what_looks_like_a_frame_too_often_is_damage() -> None:
+    lookalike = bytes(3) + b"\x01" + bytes(8) + b"\x91"
+    begin = FRAMES[0] + bytes(2 * SECTOR)
+    journal = decode_journal(begin + lookalike * 900, CHAIN_ID, KEY)
+    assert journal is not None and journal.length == len(FRAMES[0])
+    with pytest.raises(JournalDamaged):
+        decode_journal(begin + lookalike * 1_100, CHAIN_ID, KEY)
 
 
 def test_a_flipped_bit_before_the_last_frame_is_damage() -> None:
