@@ -5,7 +5,7 @@ nothing that a peer sends raises past it.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 
 import trio
@@ -114,6 +114,8 @@ class LiveSession:
         self.session = session
         self.record = record
         self.on_record: Callable[[PeerRecord], None] | None = None
+        self.companions: tuple[Callable[[], Awaitable[None]], ...] = ()
+        """What else runs on the connection while the session stands; it raises nothing."""
         self.streams = link.streams
         self._raw = link.raw
         self._lanes = link.lanes
@@ -151,6 +153,8 @@ class LiveSession:
             async with trio.open_nursery() as nursery:
                 for lane, stream in self._lanes.items():
                     nursery.start_soon(self._read, lane, stream)
+                for companion in self.companions:
+                    nursery.start_soon(companion)
                 await self._over.wait()
                 with trio.move_on_after(GOODBYE_SECONDS):
                     await self.streams.flush()

@@ -68,7 +68,7 @@ class ThreadEngine:
         reason = "the transport has ended"
         try:
             trio.run(self._main)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the node is told, and goes on
             reason = f"the transport died: {type(error).__name__}: {error}"
             # As text: a log that prints the frames' variables would print the transport's seed.
             log.error("the network's thread died", traceback="".join(format_exception(error)))

@@ -4,6 +4,7 @@ It talks to the node by the records of p2p/bridge.py alone.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 import trio
@@ -30,6 +31,7 @@ from p2p.bridge import (
 from p2p.counters import Counters
 from p2p.dialer import Dialer
 from p2p.directory import Directory, PeerRecord, keep_dialable
+from p2p.gossip import Gossip
 from p2p.host import open_listeners
 from p2p.interface import NetworkIdentity, NetworkSettings
 from p2p.limits import PING_SECONDS
@@ -55,6 +57,7 @@ class Transport:
         self._sessions = self._reception.sessions
         self._directory = Directory(identity.chain_id, self._sessions.is_authority)
         self._dialer = Dialer(self._sessions, self._reception.dial, self._counters)
+        self._gossip = Gossip(self._reception.host, self._counters, report)
         self._reception.on_session = self._meet
         self._reception.on_lost = self._dialer.wake
         self._closed = trio.Event()
@@ -73,6 +76,7 @@ class Transport:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, self._reception.welcome, listeners)
             nursery.start_soon(self._dialer.run)
+            nursery.start_soon(self._gossip.run)
             nursery.start_soon(self._tick)
             self._dialer.add(self._settings.bootstrap)
             self._report(Started((address,)))
@@ -83,8 +87,8 @@ class Transport:
     def obey(self, order: Order) -> None:
         """Carry out an order."""
         match order:
-            case Announce():
-                self._counters.add("dropped", "no_gossip")
+            case Announce(data):
+                self._gossip.announce(data)
             case SetAuthorities(keys):
                 self._set_authorities(keys)
             case AddAddresses(addresses):
@@ -124,6 +128,11 @@ class Transport:
 
     def _meet(self, live: LiveSession) -> None:
         """A session stands: what it says of itself is learnt, and passed on if it may be."""
+        peer_id, streams = live.session.peer_id, live.streams
+        live.companions = (
+            partial(self._gossip.serve_peer, peer_id, streams),
+            partial(self._gossip.serve_streams, peer_id, streams),
+        )
         live.on_record = self._learn
         self._learn(live.record)
         self._introduce(live)
