@@ -124,9 +124,19 @@ def send_job_heartbeat(
     progress: int,
     phase: str | None = None,
     partial: str | None = None,
+    report_token: str | None = None,
 ) -> Call[Heartbeat]:
-    """Say that the job is being worked on: progress 0 to 100, and the text so far."""
-    body = {"miner_id": miner_id, "progress": progress, "phase": phase, "partial": partial}
+    """Say that the job is being worked on: progress 0 to 100, and the text so far.
+
+    `report_token` came with the sealed content of another coordinator's job.
+    """
+    body = {
+        "miner_id": miner_id,
+        "progress": progress,
+        "phase": phase,
+        "partial": partial,
+        "report_token": report_token,
+    }
     path = f"/v1/jobs/{_quote(job_id)}/heartbeat"
     return _post(path, _drop_nulls(body), Heartbeat, is_repeatable=True)
 

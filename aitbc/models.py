@@ -78,6 +78,8 @@ class Lease(Model):
     claimed_at_ms: int
     ends_at_ms: int
     heartbeat_seconds: float
+    head_ms: int | None = None
+    """Of the last final block when the answer was given."""
 
 
 class ClaimedJob(Model):
@@ -85,8 +87,11 @@ class ClaimedJob(Model):
 
     job: Job
     content: dict[str, Any] | None
-    """None where the coordinator has erased it."""
+    """None where the coordinator has erased it, or where it came sealed."""
     lease: Lease
+    content_sealed: list[str] | None = None
+    """For another coordinator's job: boxes for the miner's encryption key, in base64. Opened and
+    joined they are JSON: `content`, and the `report_token` that heartbeats carry."""
     terms_sealed: str | None = None
     """Base64 of a sealed box for the miner's encryption key: the opening of the job's terms."""
     terms: dict[str, Any] | None = None

@@ -50,8 +50,9 @@ from zk.process import ProverBusyError, ProverCrashedError
 log = structlog.get_logger(__name__)
 
 TEND_SECONDS: Final = 5.0
-GIVE_UP_MS: Final = 15_000
-"""What is left of a lease when a result that nobody takes is given up, so that it costs no bond."""
+GIVE_UP_MS: Final = 30_000
+"""What is left of a lease when a result that nobody takes is given up, so that it costs no bond; a
+quarter of a shorter lease."""
 
 
 async def complete_job(
@@ -320,10 +321,12 @@ async def _tend(coordinator: Coordinator, row: ForeignLeaseRow) -> None:
     lease = None if entry is None or entry.status not in LEASE_STATES else entry.lease
     if entry is None or lease is None or lease.miner != row.miner:
         return
-    left = leasing.get_lease_end(coordinator, lease.ends_at) - coordinator.get_now()
+    ends_at = leasing.get_lease_end(coordinator, lease.ends_at)
+    left = ends_at - coordinator.get_now()
+    give_up = min(GIVE_UP_MS, (ends_at - lease.claimed_at) // 4)
     is_owed = row.content is None or row.result is not None
     try:
-        if is_owed and 0 < left < GIVE_UP_MS:
+        if is_owed and 0 < left <= give_up:
             await foreign_leasing.give_back(
                 coordinator,
                 lease.payee,

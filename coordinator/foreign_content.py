@@ -17,6 +17,7 @@ from coordinator.relay import HomeRefused
 from coordinator.relay_messages import Content, Fetch, Refusal
 from ledger import terms
 from ledger.entries import LEASE_STATES, Job, Lease
+from ledger.faults import Reason
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_job
 from ledger.terms import Terms
@@ -33,7 +34,11 @@ class ContentPending(Exception):
 
 
 class ContentGone(Exception):
-    """The content does not come, or not in time: the lease is to be given back."""
+    """Nothing to run comes of the lease, which is to be given back with this reason."""
+
+    def __init__(self, sentence: str, reason: Reason = Reason.CONTENT_UNAVAILABLE) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class Opened(NamedTuple):
@@ -86,10 +91,13 @@ def require_lease(coordinator: Coordinator, job_id: bytes, name: str) -> tuple[J
 
 
 async def open_content(coordinator: Coordinator, address: bytes, sealed: SealedContent) -> Opened:
-    """Open a custodial miner's boxes. Raises `ValueError`."""
+    """Open a custodial miner's boxes. Raises `ContentGone`."""
     seed = await coordinator.wallets.open_seed(address)
     key = PrivateKey(registration.derive_encryption_secret(seed))
-    return await asyncio.to_thread(_open_boxes, sealed, key)
+    try:
+        return await asyncio.to_thread(_open_boxes, sealed, key)
+    except ValueError as error:
+        raise ContentGone(str(error)) from None
 
 
 def _open_boxes(sealed: SealedContent, key: PrivateKey) -> Opened:
@@ -98,21 +106,22 @@ def _open_boxes(sealed: SealedContent, key: PrivateKey) -> Opened:
         opening = sealing.unseal(base64.b64decode(sealed.terms, validate=True), key)
     except Rejected as rejected:
         raise ValueError(rejected.detail) from None
-    members, opened = strict_json.parse(text), strict_json.parse(opening)
+    members = strict_json.parse(text, strict_json.WRAPPING)
     try:
         content, token = members["content"], bytes.fromhex(members["report_token"])
-        if not isinstance(content, dict) or not isinstance(content.get("model"), str):
-            raise ValueError("not a content")
-        return Opened(content, terms.read_opening(opened, Terms), token)
+        for name, kind in (("model", str), ("input", dict), ("params", dict)):
+            if not isinstance(content[name], kind):
+                raise ValueError(f"not a content: {name}")
+        return Opened(content, terms.read_opening(strict_json.parse(opening), Terms), token)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a content: {type(error).__name__}") from None
 
 
 def check_opened(entry: Job, job_id: bytes, opened: Opened) -> None:
-    """Hold what was opened against the chain's own record. Raises `ValueError`."""
+    """Hold what was opened against the chain's own record. Raises `ContentGone`."""
     uncovered = terms.find_uncovered_terms(opened.terms, entry.job_commit, entry.escrow)
     if uncovered is not None:
-        raise ValueError(uncovered)
+        raise ContentGone(uncovered, Reason.TERMS_NOT_COVERED)
     content = opened.content
     checks = (
         (opened.terms.job == job_id, "the terms are another job's"),
@@ -129,4 +138,4 @@ def check_opened(entry: Job, job_id: bytes, opened: Opened) -> None:
     )
     for holds, sentence in checks:
         if not holds:
-            raise ValueError(sentence)
+            raise ContentGone(sentence, Reason.TERMS_NOT_COVERED)

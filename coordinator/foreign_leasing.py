@@ -24,6 +24,7 @@ from coordinator import (
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_content import (
     ContentGone,
+    Opened,
     check_opened,
     collect,
     open_content,
@@ -174,14 +175,10 @@ async def fetch_custodial(
         return row
     try:
         sealed = await collect(coordinator, job_id, name, seconds)
-    except ContentGone as error:
-        await give_back(coordinator, address, job_id, Reason.CONTENT_UNAVAILABLE, str(error))
-        raise Rejected(Rejection.JOB_NOT_LEASED, f"given back: {error}") from None
-    try:
         opened = await open_content(coordinator, address, sealed)
-        check_opened(require_lease(coordinator, job_id, name)[0], job_id, opened)
-    except ValueError as error:
-        await give_back(coordinator, address, job_id, Reason.TERMS_NOT_COVERED, str(error))
+        await _check_opened(coordinator, address, job_id, name, opened)
+    except ContentGone as error:
+        await give_back(coordinator, address, job_id, error.reason, str(error))
         raise Rejected(Rejection.JOB_NOT_LEASED, f"given back: {error}") from None
 
     def write(connection: Connection) -> None:
@@ -195,6 +192,27 @@ async def fetch_custodial(
 
     await coordinator.storage.write(write)
     return row
+
+
+async def _check_opened(
+    coordinator: Coordinator, address: bytes, job_id: bytes, name: str, opened: Opened
+) -> None:
+    """Hold what was opened against the chain, and against the price that was claimed.
+
+    Raises `ContentGone`, `Rejected`.
+    """
+    view = coordinator.chain.get_view()
+    entry, lease = require_lease(coordinator, job_id, name)
+    check_opened(entry, job_id, opened)
+    miner = get_miner(view, name)
+    assert miner is not None
+    job = foreign_jobs.build_record(view, job_id, entry, None).job
+    job.max_price = opened.terms.max_price
+    seed = await coordinator.wallets.open_seed(address)
+    price = leasing.derive_price_opening(seed, job, miner)
+    if terms.commit_price_terms(price) != lease.price_commit:
+        # The offer named another highest price, and the claim followed it.
+        raise ContentGone("the terms are not those of the offer", Reason.TERMS_NOT_COVERED)
 
 
 async def give_back(

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 DESCRIBE_SECONDS: Final = 2.0
 """How long a look for work waits for a coordinator that is slow."""
 ASK_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 2.0
+"""What a coordinator gets that did not answer the last time."""
 MAX_HOMES: Final = 16
 """Coordinators that one look for work asks."""
 
@@ -60,6 +62,8 @@ async def ask_home(
 ) -> A:
     """Return the answer of one kind. Raises `Unreachable`, `HomeRefused`."""
     loop = asyncio.get_running_loop()
+    if coordinator.foreign.get_home(home).silence:
+        timeout = min(timeout, SILENT_SECONDS)
     try:
         data = await coordinator.relay.ask(home, codec.encode(question), timeout)
         answer = decode_answer(data)

@@ -20,15 +20,16 @@ MAX_JOBS: Final = 64
 MAX_TEXT: Final = 1_024
 """Characters of a name in an offer; a job with a longer one stays at home."""
 PIECE_BYTES: Final = 2 * 2**20
-MAX_PIECES: Final = 32
-"""Contents of up to 64 MiB travel, in boxes of `PIECE_BYTES` each."""
+MAX_PIECES: Final = 16
+"""Contents of up to 32 MiB travel, in boxes of `PIECE_BYTES` each."""
+BOX_OVERHEAD: Final = 48
 MAX_RESULT_BYTES: Final = MAX_QUESTION_BYTES - 4_096
 """A result with its receipt and openings; what is larger can be handed in at its home alone."""
 MAX_PARTIAL: Final = 500_000
 TOKEN_BYTES: Final = 16
 
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
-Box = Annotated[bytes, Meta(max_length=MAX_ANSWER_BYTES)]
+Box = Annotated[bytes, Meta(max_length=PIECE_BYTES + BOX_OVERHEAD)]
 Token = Annotated[bytes, Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
 
 

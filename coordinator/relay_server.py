@@ -217,7 +217,7 @@ async def _take(coordinator: Coordinator, question: HandIn) -> Taken:
     box = await _unseal(coordinator, question.box)
     try:
         # In a thread: a result may be long.
-        members = await asyncio.to_thread(strict_json.parse, box)
+        members = await asyncio.to_thread(strict_json.parse, box, strict_json.WRAPPING)
         handed = msgspec.convert(members, HandedIn)
     except ValueError as error:
         raise _Refusing(Refusal.RESULT_REFUSED, f"not a result: {error}") from None

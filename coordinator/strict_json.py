@@ -12,12 +12,17 @@ from typing import Any, Final, NoReturn
 MAX_DEPTH: Final = 64
 MAX_CONTAINERS: Final = 20_000
 """A megabyte of empty arrays takes the collector a tenth of a second, and says nothing."""
+WRAPPING: Final = 16
+"""The slack of what one coordinator wraps another's or a miner's JSON in."""
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
-def parse(data: bytes) -> Any:
-    """Return the JSON value. Raises `ValueError` with a sentence that quotes nothing of it."""
-    _check_shape(data)
+def parse(data: bytes, slack: int = 0) -> Any:
+    """Return the JSON value. Raises `ValueError` with a sentence that quotes nothing of it.
+
+    `slack`: levels and containers that were put around what had been taken before.
+    """
+    _check_shape(data, slack)
     try:
         text = data.decode()
         value = json.loads(
@@ -35,16 +40,16 @@ def parse(data: bytes) -> Any:
     return value
 
 
-def _check_shape(data: bytes) -> None:
+def _check_shape(data: bytes, slack: int) -> None:
     depth = containers = 0
     for token in _TOKENS.finditer(data):
         first = data[token.start()]
         if first in b"[{":
             depth += 1
             containers += 1
-            if containers > MAX_CONTAINERS:
+            if containers > MAX_CONTAINERS + slack:
                 raise ValueError(f"over {MAX_CONTAINERS} arrays and objects")
-            if depth > MAX_DEPTH:
+            if depth > MAX_DEPTH + slack:
                 raise ValueError(f"over {MAX_DEPTH} levels deep")
         elif first in b"]}":
             depth -= 1

@@ -76,7 +76,8 @@ FAULT_TABLE: Final[Mapping[int, Fault]] = MappingProxyType({
         "network", "queued", False, False, "No miner claimed before the queue deadline."
     ),
     Reason.CONTENT_UNAVAILABLE: Fault(
-        "network", "claimed", True, False, "The coordinator did not hand over the job's content."
+        "network", "leased", True, False,
+        "The coordinator did not hand over the job's content, or takes no result.",
     ),
 })  # fmt: skip
 

@@ -170,6 +170,7 @@ class Attempt:
                 progress=self._progress,
                 phase=self._phase,
                 partial=text[:MAX_PARTIAL_CHARACTERS] or None,
+                report_token=self._lease.report_token,
             )
         except APIError as error:
             if error.rejection in LEASE_IS_OVER:

@@ -23,11 +23,19 @@ from ledger.transactions import JobClaim
 from miner.clock import LeaseClock, read_wall_clock
 from miner.delivery import Channel
 from miner.settlement import UNIT_TYPES, build_price_terms
-from miner.terms import TermsRefusedError, check_terms, open_terms
+from miner.terms import (
+    ContentUnreadableError,
+    TermsRefusedError,
+    check_terms,
+    open_content,
+    open_terms,
+)
 from miner.work import LeaseRecord, Stage, Work, fail
 
 RETRY_SECONDS: Final = 0.5
 BELIEVED_REFUSALS: Final = 3
+HOME_UNREACHABLE: Final = "COORDINATOR_UNREACHABLE"
+"""The coordinator that holds the job does not answer our node, which says so with a 503."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +93,7 @@ class Claim:
                 return leased
             except AITBCError as error:
                 log.info("claim not granted", job=self._work.job_id, error=str(error))
-                if isinstance(error, APIError) and 400 <= error.status < 500:
+                if isinstance(error, APIError) and _is_refusal(error):
                     refusals += 1
                     if refusals >= BELIEVED_REFUSALS or not await self._is_on_its_way():
                         await self._channel.records.remove(self._work.job)
@@ -136,10 +144,15 @@ class Claim:
                 ends_at=lease.ends_at_ms,
                 heartbeat_seconds=max(0.1, lease.heartbeat_seconds),
                 received_at=read_wall_clock(),
+                head=lease.head_ms or 0,
             ),
             content=claimed.content,
         )
-        if claimed.content is None or claimed.terms_sealed is None:
+        try:
+            work = self._open(work, claimed)
+        except ContentUnreadableError as error:
+            return fail(work, Reason.CONTENT_UNAVAILABLE, str(error))
+        if work.content is None or claimed.terms_sealed is None:
             return fail(work, Reason.CONTENT_UNAVAILABLE, "the lease came without its content")
         chain_job = read_chain_job(await self._channel.client.explorer.get_job(work.job_id))
         try:
@@ -147,6 +160,16 @@ class Claim:
         except TermsRefusedError as error:
             log.warning("terms refused", job=work.job_id, error=str(error))
             return fail(work, Reason.TERMS_NOT_COVERED, str(error))
+
+    def _open(self, work: Work, claimed: ClaimedJob) -> Work:
+        """Return the work with what came sealed, which another coordinator's job does."""
+        if claimed.content_sealed is None:
+            return work
+        assert work.lease is not None
+        key = self._channel.identity.wallet.derive_encryption_key()
+        content, token = open_content(claimed.content_sealed, key)
+        lease = msgspec.structs.replace(work.lease, report_token=token)
+        return msgspec.structs.replace(work, content=content, lease=lease)
 
     def _check(self, work: Work, sealed: str, chain_job: ChainJob) -> Work:
         assert work.lease is not None and work.content is not None
@@ -163,6 +186,11 @@ class Claim:
             now=LeaseClock(work.lease).read(),
         )
         return msgspec.structs.replace(work, terms=opened, job_commit=chain_job.job_commit)
+
+
+def _is_refusal(error: APIError) -> bool:
+    """Tell whether an answer says that this claim is not taken; a 5xx mostly asks for patience."""
+    return 400 <= error.status < 500 or error.code == HOME_UNREACHABLE
 
 
 def read_chain_job(answer: Model) -> ChainJob:

@@ -2,7 +2,8 @@
 
 The receipt's times must lie between the claim's header time and that of the settling block. Our
 own clock may be wrong by any amount; counted from the moment that the final claim was heard of,
-the lease's time is never ahead of the chain's, so no settlement has to wait for it.
+and from the chain's head at that moment, the lease's time is never ahead of the chain's, so no
+settlement has to wait for it. Nor is it far behind, when the job's content was long on its way.
 """
 
 import time
@@ -29,7 +30,8 @@ class LeaseClock:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
-        self._start = lease.claimed_at + max(0, wall() - lease.received_at)
+        start = max(lease.claimed_at, lease.head)
+        self._start = start + max(0, wall() - lease.received_at)
         self._anchor = monotonic()
 
     def read(self) -> int:

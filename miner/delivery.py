@@ -32,6 +32,10 @@ BELIEVED_REFUSALS: Final = 4
 """One node may be a block behind, or not be the one that knows the job: it is asked again."""
 PASSING_STATUSES: Final = frozenset({401, 403, 404, 408, 421, 425, 429})
 """A key taken away for a moment, a limit, another node: none of these says no to the work."""
+HOME_UNREACHABLE: Final = "COORDINATOR_UNREACHABLE"
+GIVE_UP_MS: Final = 30_000
+"""What is left of a lease when a result that its coordinator cannot be given is given up, a quarter
+of a shorter lease: a report costs no bond, a lapse does."""
 TOO_LATE_MS: Final = 300_000
 """Nothing settles once a job's deadline is this far behind, clocks being wrong by less."""
 
@@ -74,6 +78,10 @@ class Delivery:
                     break
                 refusals = 0
             except AITBCError as error:
+                if self._is_undeliverable(error):
+                    detail = "the job's coordinator takes no result"
+                    await self._save(fail(self._work, Reason.CONTENT_UNAVAILABLE, detail))
+                    continue
                 refusals += isinstance(error, APIError) and _is_refusal(error)
                 if refusals >= BELIEVED_REFUSALS or self._clock.read() > self._latest:
                     log.error("work is lost", job=self._work.job_id, error=str(error))
@@ -84,7 +92,8 @@ class Delivery:
             except UnsatisfiedStatement as error:
                 log.error("cannot be proved", job=self._work.job_id, rules=error.rules)
                 await self._save(fail(self._work, Reason.ENGINE_FAILED, str(error)))
-            await asyncio.sleep(_compute_delay(attempt))
+            delay, patience = _compute_delay(attempt), self._compute_patience()
+            await asyncio.sleep(delay if patience <= 0 else min(delay, patience))
         await self._channel.records.remove(self._work.job)
 
     async def _advance(self) -> bool:
@@ -128,6 +137,19 @@ class Delivery:
             )
             return
         await client.miners.complete(work.job_id, build_report(identity, work, signed))
+
+    def _is_undeliverable(self, error: AITBCError) -> bool:
+        """Tell whether a result is to be given up, its settlement never having left our node."""
+        if self._work.stage is not Stage.FINISHED or not isinstance(error, APIError):
+            return False
+        return error.code == HOME_UNREACHABLE and self._compute_patience() <= 0
+
+    def _compute_patience(self) -> float:
+        """Return the seconds until a result that nobody takes is to be given up."""
+        assert self._work.lease is not None
+        length = self._work.lease.ends_at - self._work.lease.claimed_at
+        rest = self._work.lease.ends_at - self._clock.read()
+        return (rest - min(GIVE_UP_MS, length // 4)) / 1000
 
     async def _is_over(self) -> bool:
         """Tell whether the transaction that ends the lease is final, applied or failed."""

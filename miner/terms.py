@@ -1,8 +1,12 @@
-"""Decides whether a leased job is what was escrowed for, before any work is spent on it."""
+"""Decides whether a leased job is what was escrowed for, before any work is spent on it.
+
+Opens what came sealed: the terms, and the content of a job that another coordinator holds.
+"""
 
 import base64
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import rfc8785
@@ -18,10 +22,35 @@ from ledger.terms import (
 )
 
 MAX_SEALED_CHARACTERS: Final = 8_192
+MAX_BOXES: Final = 16
+_TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class TermsRefusedError(Exception):
     """The opened offer is not the one that the chain holds money for; nothing is to be run."""
+
+
+class ContentUnreadableError(Exception):
+    """What came as the job's content cannot be opened or read."""
+
+
+def open_content(boxes: Sequence[str], key: PrivateKey) -> tuple[dict[str, Any], str]:
+    """Return a sealed content and the token that its heartbeats carry.
+
+    Raises `ContentUnreadableError`.
+    """
+    box = SealedBox(key)
+    try:
+        if len(boxes) > MAX_BOXES:
+            raise ValueError("too many boxes")
+        pieces = [box.decrypt(base64.b64decode(piece, validate=True)) for piece in boxes]
+        members = json.loads(b"".join(pieces))
+        content, token = members["content"], members["report_token"]
+        if not isinstance(content, dict) or _TOKEN.fullmatch(token) is None:
+            raise ValueError("not a content")
+        return content, token
+    except (CryptoError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ContentUnreadableError(f"the sealed content does not open: {error}") from None
 
 
 def open_terms(sealed: str, key: PrivateKey) -> Terms:

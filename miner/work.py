@@ -34,6 +34,10 @@ class LeaseRecord(msgspec.Struct, frozen=True):
     ends_at: int
     heartbeat_seconds: float
     received_at: int
+    head: int = 0
+    """Of the chain's last block when the lease was received."""
+    report_token: str | None = None
+    """What another coordinator's job came with, for its heartbeats."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from coordinator.phases import ENDED, Phase, Status, describe_reason
 from coordinator.receipt_rows import as_result
 from coordinator.tables import JobRow
 from ledger.crypto import format_address
+from ledger.entries import LEASE_STATES, JobStatus
 from ledger.entries import Job as ChainJob
-from ledger.entries import JobStatus
 from ledger.state import get_job
 
 
@@ -133,6 +133,9 @@ def view_chain_job(job_id: bytes, job: ChainJob) -> dict[str, Any]:
 
 
 def find_chain_job(coordinator: Coordinator, job_id: bytes, address: bytes) -> ChainJob | None:
-    """Return the chain's job of this client, whichever coordinator holds its content."""
+    """Return the chain's job of this client or leaseholder, whoever holds its content."""
     job = get_job(coordinator.chain.get_view(), job_id)
-    return job if job is not None and job.client == address else None
+    if job is None:
+        return None
+    is_held = job.status in LEASE_STATES and job.lease is not None and job.lease.payee == address
+    return job if job.client == address or is_held else None

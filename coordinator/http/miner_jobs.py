@@ -164,6 +164,7 @@ def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
             claimed_at_ms=job.claimed_ms,
             ends_at_ms=lease.ends_at,
             heartbeat_seconds=call.coordinator.settings.heartbeat_seconds,
+            head_ms=call.coordinator.chain.get_head().time,
         ),
     )
     members: dict[str, Any] = shown.model_dump(mode="json")

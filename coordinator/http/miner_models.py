@@ -105,6 +105,7 @@ class LeaseShown(Shown):
     claimed_at_ms: int
     ends_at_ms: int
     heartbeat_seconds: int
+    head_ms: int
 
 
 class Claimed(Shown):
