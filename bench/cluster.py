@@ -5,13 +5,14 @@ Both make blocks of at most 500 ms pace. The peer keeps plain files and syncs no
 ours is encrypted, with indexes, and an accepted transfer and a vote are on the disk before they are
 told. First the rows of load for the peer and for us, then the rows of faults.
 
-Usage: python -m bench.cluster [--rows throughput,visible,…] [--without-peer] [--validators 4]
+Usage: python -m bench.cluster [--rows throughput,visible,…] [--only ours|neo-go] [--validators 4]
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from bench.cluster_network import VALIDATORS, Network
 from bench.neo_go import PeerMissingError, fetch, run_neo_go
 
 INTERVAL_MS: Final = 500
+LABEL_WIDTH: Final = 56
 PEER_FOLDER: Final = Path.home() / ".cache" / "aitbc-bench"
 
 Measure = Callable[[Network], Awaitable[rows.Figures]]
@@ -78,68 +80,77 @@ TABLE: Final = (
 )
 
 
-async def measure(start: Start, wanted: Sequence[Measure]) -> rows.Figures:
-    """Return the figures of a fresh network."""
-    figures: rows.Figures = {}
+async def measure(start: Start, wanted: Mapping[str, Measure], figures: rows.Figures) -> None:
+    """Add the figures of a fresh network. Raises `OSError` and `AssertionError`."""
     with tempfile.TemporaryDirectory() as data:
         async with start(Path(data)) as network:
-            for each in wanted:
+            for each in wanted.values():
                 figures |= await each(network)
-    return figures
 
 
-async def run(names: Sequence[str], peer: Path | None, validators: int) -> None:
-    """Measure both networks and print the table."""
-    ours: rows.Figures = {}
-    theirs: rows.Figures = {}
+async def run(names: Sequence[str], starts: Mapping[str, Start]) -> bool:
+    """Measure the networks, print the table, and tell whether every row could be measured."""
+    figures: dict[str, rows.Figures] = {"ours": {}, "neo-go": {}}
+    is_whole = True
     for group in (LOAD, FAULTS):
-        wanted = [each for name, each in group.items() if name in names]
-        if not wanted:
-            continue
-        if peer is not None:
-            theirs |= await measure(partial(run_neo_go, peer, interval_ms=INTERVAL_MS), wanted)
-        ours |= await measure(partial(run_devnet, validators=validators), wanted)
-    print(f"{validators} validators; neo-go on {VALIDATORS}; the peer syncs no block to the disk")
-    print(f"{'':<56}{'ours':>9}{'neo-go':>9}{'ratio':>8}  bound")
+        wanted = {name: each for name, each in group.items() if name in names}
+        for whose, start in starts.items() if wanted else ():
+            try:
+                await measure(start, wanted, figures[whose])
+            except (AssertionError, OSError):
+                is_whole = False
+                print(f"{whose}: a row of {', '.join(wanted)} failed, with those after it:")
+                traceback.print_exc()
+    print(f"{'':<{LABEL_WIDTH}}{'ours':>9}{'neo-go':>9}{'ratio':>8}  bound")
     for row in TABLE:
-        if row.figure in ours:
-            print(write_row(row, ours[row.figure], theirs.get(row.figure)))
+        ours, theirs = (figures[whose].get(row.figure) for whose in ("ours", "neo-go"))
+        if ours is not None or theirs is not None:
+            print(write_row(row, ours, theirs))
+    return is_whole
 
 
-def write_row(row: Row, ours: float, theirs: float | None) -> str:
+def write_row(row: Row, ours: float | None, theirs: float | None) -> str:
     """Return a line of the table."""
-    ratio = None if not theirs else ours / theirs
-    text = f"{row.label:<56}{ours:>9.{row.decimals}f}"
-    text += f"{'–':>9}" if theirs is None else f"{theirs:>9.{row.decimals}f}"
-    text += f"{'–':>8}" if ratio is None else f"{ratio:>8.2f}"
+    ratio = ours / theirs if ours is not None and theirs else None
+    values = (
+        "–" if value is None else f"{value:.{decimals}f}"
+        for value, decimals in ((ours, row.decimals), (theirs, row.decimals), (ratio, 2))
+    )
+    text = row.label.ljust(LABEL_WIDTH) + "{:>9}{:>9}{:>8}".format(*values)
     if row.bound is None:
         return text
-    if not row.is_ratio:
-        is_met = ours <= row.bound
-        return f"{text}  <= {row.bound:g}{'' if is_met else ', NOT MET'}"
-    verdict = "" if ratio is None or ratio >= row.bound else ", NOT MET"
-    return f"{text}  >= {row.bound:g} x neo-go{verdict}"
+    bound = f">= {row.bound:g} x neo-go" if row.is_ratio else f"<= {row.bound:g}"
+    measured = ratio if row.is_ratio else ours
+    if measured is None:
+        return f"{text}  {bound}"
+    is_met = measured >= row.bound if row.is_ratio else measured <= row.bound
+    return f"{text}  {bound}{'' if is_met else ', NOT MET'}"
 
 
-def main() -> None:
-    """Run from the command line."""
+def main() -> int:
+    """Run from the command line; return 1 where a row could not be measured."""
     names = [*LOAD, *FAULTS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default=",".join(names), help=f"of {', '.join(names)}")
-    parser.add_argument("--without-peer", action="store_true", help="measure ours alone")
+    parser.add_argument("--only", choices=("ours", "neo-go"), help="measure one of them")
     parser.add_argument("--validators", type=int, default=VALIDATORS)
     options = parser.parse_args()
     chosen = options.rows.split(",")
     if unknown := set(chosen) - set(names):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}")
     peer = None
-    if not options.without_peer:
+    if options.only != "ours":
         try:
             peer = fetch(PEER_FOLDER)
         except PeerMissingError as missing:
             print(f"THE PEER IS MISSING, only ours is measured: {missing}", file=sys.stderr)
-    uvloop.run(run(chosen, peer, options.validators))
+    starts: dict[str, Start] = {}
+    if peer is not None:
+        starts["neo-go"] = partial(run_neo_go, peer, interval_ms=INTERVAL_MS)
+    if options.only != "neo-go":
+        starts["ours"] = partial(run_devnet, validators=options.validators)
+    return 0 if uvloop.run(run(chosen, starts)) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,6 +26,7 @@ from bench.cluster_network import (
     NodeProcess,
     Request,
     adopt,
+    ask,
     get_body,
     get_node,
     wait_final,
@@ -38,7 +39,6 @@ from ledger.transactions import Transfer
 FUNDS: Final = 1_000 * AIT
 VALID_BLOCKS: Final = 50_000
 _PATH: Final = "/v1/transactions"
-_SHORT: Final = aiohttp.ClientTimeout(total=5)
 
 
 class Devnet:
@@ -84,18 +84,12 @@ class Devnet:
     async def is_final(self, node: int, transaction_id: str) -> bool:
         """Tell whether a transaction is in a final block."""
         url = f"{self.nodes[node].url}{_PATH}/{transaction_id}"
-        async with self._session.get(url, timeout=_SHORT) as response:
-            if response.status == 404:
-                return False
-            assert response.status == 200, await response.text()
-            return bool((await response.json())["status"] == "final")
+        status, body = await ask(self._session, "GET", url)
+        return status == 200 and msgspec.json.decode(body)["status"] == "final"
 
     async def send(self, node: int, request: Request) -> None:
         """Send a transfer, whatever the answer."""
-        url, body = self.nodes[node].url + _PATH, get_body(request.wire)
-        headers = {"Content-Type": "application/json"}
-        async with self._session.post(url, data=body, headers=headers, timeout=_SHORT):
-            return
+        await ask(self._session, "POST", self.nodes[node].url + _PATH, get_body(request.wire))
 
     async def fund(self, wallet: Wallet) -> None:
         """Give every client money out of an account of the network's."""
@@ -104,9 +98,9 @@ class Devnet:
             self._sign(wallet, client.address, FUNDS, nonce)
             for nonce, client in enumerate(self._wallets)
         ]
-        body = [signed.raw.hex() for signed in lines]
-        async with self._session.post(self.nodes[0].url + _PATH, json=body) as response:
-            verdicts = await response.json()
+        body = msgspec.json.encode([signed.raw.hex() for signed in lines])
+        answer = await ask(self._session, "POST", self.nodes[0].url + _PATH, body)
+        verdicts = msgspec.json.decode(answer[1])
         assert all(verdict["status"] == "accepted" for verdict in verdicts), verdicts
         await wait_final(self, [f"tx_{lines[-1].id.hex()}"])
 
@@ -120,9 +114,10 @@ class Devnet:
         )
 
     async def _get(self, node: int, path: str) -> Any:
-        async with self._session.get(self.nodes[node].url + path, timeout=_SHORT) as response:
-            assert response.status == 200, await response.text()
-            return msgspec.json.decode(await response.read())
+        status, body = await ask(self._session, "GET", self.nodes[node].url + path)
+        if status != 200:
+            raise ConnectionError(f"{path}: {status} {body[:200]!r}")
+        return msgspec.json.decode(body)
 
 
 @asynccontextmanager

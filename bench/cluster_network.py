@@ -8,18 +8,23 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+import aiohttp
 
 VALIDATORS = 4
 CLIENTS = 64
 PAYEES = 1_000
 POLL_SECONDS = 0.02
 START_SECONDS = 60.0
+STOP_SECONDS = 10.0
 LIMIT_SECONDS = 60.0
 """What no wait for a final block may take."""
 
+_SHORT = aiohttp.ClientTimeout(total=10)
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -105,10 +110,13 @@ class NodeProcess:
         others = _list_processes(self.pid)[1:] if number is signal.SIGKILL else []
         for pid in (self.pid, *others):
             _send_signal(pid, number)
+        end = time.monotonic() + STOP_SECONDS
+        while _is_running(self.pid):
+            if time.monotonic() >= end:
+                _send_signal(self.pid, signal.SIGKILL)
+            time.sleep(0.001)
         if self._process is not None:
             self._process.wait()
-        while _is_running(self.pid):
-            os.sched_yield()
 
 
 def adopt(url: str, data: Path, pid: int) -> NodeProcess:
@@ -139,15 +147,15 @@ class Network(Protocol):
         ...
 
     async def list_block(self, node: int, height: int) -> list[str]:
-        """Return the ids of a final block's transactions."""
+        """Return the ids of a final block's transactions. Raises `OSError`."""
         ...
 
     async def is_final(self, node: int, transaction_id: str) -> bool:
-        """Tell whether a transaction is in a final block of this node's."""
+        """Tell whether a transaction is in a final block of this node's. Raises `OSError`."""
         ...
 
     async def send(self, node: int, request: Request) -> None:
-        """Send a transfer apart from the load, whatever the answer."""
+        """Send a transfer apart from the load, whatever the answer. Raises `OSError`."""
         ...
 
 
@@ -164,6 +172,18 @@ def write_post(url: str, path: str, body: bytes) -> bytes:
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+async def ask(
+    session: aiohttp.ClientSession, method: str, url: str, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """Return status and body of an answer. Raises `OSError` where none comes within seconds."""
+    try:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        async with session.request(method, url, data=body, headers=headers, timeout=_SHORT) as got:
+            return got.status, await got.read()
+    except aiohttp.ClientError as error:
+        raise ConnectionError(f"{url}: {error}") from error
 
 
 def get_body(request: bytes) -> bytes:

