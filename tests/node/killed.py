@@ -7,7 +7,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 # Loaded here so that a child begins its work at once.
-from node import chain_store, rekey  # noqa: F401
+from node import chain_store, folder, rekey, rollback, snapshot_restore  # noqa: F401
+from node.settings import load_settings
 from tests.ledger import world  # noqa: F401
 
 
@@ -33,3 +34,14 @@ def _announce(target: Callable[..., None], pipe: Any, *arguments: Any) -> None:
 def change_key(pipe: Any, folder: Any) -> None:
     """Change the key of the database in a folder."""
     rekey.change_key(folder / "node.db", folder / "database.key")
+
+
+def roll_back(pipe: Any, data: Any, public_key: bytes, height: int) -> None:
+    """Take the chain in a node's folder back to a height."""
+    settings, genesis = load_settings(data=data), folder.open_genesis(data)
+    rollback.roll_back(settings, genesis, public_key, height)
+
+
+def restore(pipe: Any, data: Any, snapshot: Any) -> None:
+    """Restore a snapshot into a node's folder."""
+    snapshot_restore.restore(load_settings(data=data), folder.open_genesis(data), snapshot)
