@@ -1,15 +1,18 @@
 """One file that proves a settled receipt to anybody, with no network (rule R2).
 
 It holds the signed receipt and its opening, the settling transaction with its place in a final
-block, and the job's entry in a final state. The verifier brings the chain's id, authorities and
-verifying key, which all follow from genesis.
+block, the job's entry in a final state, and how the authority sets of both follow from earlier
+ones. The verifier brings the chain's id, one set and the verifying key: those of genesis, or of a
+checkpoint.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from consensus.light_client import Succession, decode_succession, follow
 from consensus.messages import FinalityProof
 from consensus.verification import Committee, verify_finality
 from ledger import codec, crypto, merkle, settlement, terms
@@ -32,7 +35,11 @@ from zk.verifier import verify
 from zk.verifying_key import VerifyingKey
 
 MAX_BUNDLE_BYTES = 4 * 1024 * 1024
+MAX_SUCCESSIONS_TEXT = 2 * 1024 * 1024
+"""Characters of the successions in a file; where more epochs lie behind, the newest are in it."""
 _MAX_PART_BYTES = 2 * 1024 * 1024
+
+_Part = TypeVar("_Part", bound=Record)
 
 
 class SettlementPart(Record, frozen=True):
@@ -65,15 +72,18 @@ class ReceiptBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base64url of a `SettlementPart`."""
     state: str
     """Base64url of a `StatePart`."""
+    successions: tuple[str, ...] = ()
+    """Base64url of each `Succession` before the epoch of the state, oldest first."""
     format: Literal["aitbc-receipt-bundle/1"] = "aitbc-receipt-bundle/1"
 
 
 @dataclass(frozen=True, slots=True)
 class TrustAnchor:
-    """What the verifier knows already, from the genesis document."""
+    """What the verifier knows already, from the genesis document or a checkpoint."""
 
     chain_id: bytes
     authorities: AuthoritySet
+    """A set that certified the chain no later than the receipt's block."""
     verifying_key: VerifyingKey
 
 
@@ -94,17 +104,25 @@ class VerifiedReceipt:
     """What the settlement's proof was checked for."""
     signers: int
     """How many authorities signed the block's finality."""
+    authorities: int
+    """How many there were in its epoch."""
+    epoch: int
 
 
 def encode_bundle(
-    receipt: dict[str, Any], opening: ReceiptTerms, settled: SettlementPart, state: StatePart
+    receipt: dict[str, Any],
+    opening: ReceiptTerms,
+    settled: SettlementPart,
+    state: StatePart,
+    successions: Sequence[Succession] = (),
 ) -> ReceiptBundle:
-    """Return the bundle of a settled receipt."""
+    """Return the bundle of a settled receipt; `successions` are the chain's, oldest first."""
     return ReceiptBundle(
         receipt=receipt,
         opening=terms.write_opening(opening),
         settlement=encode_base64url(codec.encode(settled)),
         state=encode_base64url(codec.encode(state)),
+        successions=_choose_successions(successions, state.header.epoch),
     )
 
 
@@ -120,13 +138,13 @@ def decode_bundle(data: bytes) -> ReceiptBundle:
 
 def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt:
     """Return what the bundle proves, every link having been checked. Raises `Rejected`."""
-    committee = Committee(anchor.chain_id, anchor.authorities)
     core, public_key = parse_receipt(bundle.receipt)
     opening = _read_opening(bundle.opening)
     settled = _decode_part(bundle.settlement, SettlementPart)
     state = _decode_part(bundle.state, StatePart)
+    committee, later = _find_committees(bundle, anchor, settled.header.epoch)
     verify_finality(settled.header, settled.finality, committee)
-    verify_finality(state.header, state.finality, committee)
+    verify_finality(state.header, state.finality, later)
     verified, event = _check_settlement(settled, anchor.chain_id)
     payload = verified.transaction.payload
     assert isinstance(payload, JobSettle)
@@ -144,6 +162,46 @@ def verify_bundle(bundle: ReceiptBundle, anchor: TrustAnchor) -> VerifiedReceipt
         job=state.job,
         public=public,
         signers=len(settled.finality.certificate.signers),
+        authorities=committee.size,
+        epoch=committee.epoch,
+    )
+
+
+def _choose_successions(successions: Iterable[Succession], epoch: int) -> tuple[str, ...]:
+    """Return those before an epoch, the newest that fit, as they stand in the file."""
+    texts: list[str] = []
+    room = MAX_SUCCESSIONS_TEXT
+    for each in sorted(successions, key=lambda each: each.header.epoch, reverse=True):
+        if each.header.epoch < epoch:
+            texts.append(encode_base64url(codec.encode(each)))
+            room -= len(texts[-1])
+            if room < 0:
+                texts.pop()
+                break
+    return tuple(reversed(texts))
+
+
+def _find_committees(
+    bundle: ReceiptBundle, anchor: TrustAnchor, settled_epoch: int
+) -> tuple[Committee, Committee]:
+    """Return the sets of the settlement's epoch and of the state's, which is the last one."""
+    if anchor.authorities.epoch > settled_epoch:
+        raise Rejected(
+            Rejection.BAD_HEADER,
+            f"the receipt is of epoch {settled_epoch}, the set that is trusted of a later one",
+        )
+    successions = [_decode(text, decode_succession) for text in bundle.successions]
+    epochs = [each.header.epoch for each in successions]
+    start = Committee(anchor.chain_id, anchor.authorities)
+    if epochs and epochs[0] > start.epoch:
+        raise Rejected(
+            Rejection.BAD_HEADER,
+            f"the file begins with epoch {epochs[0]}: a checkpoint of that epoch is needed",
+        )
+    needed = [each for each in successions if each.header.epoch >= start.epoch]
+    committee = follow(start, [each for each in needed if each.header.epoch < settled_epoch])
+    return committee, follow(
+        committee, [each for each in needed if each.header.epoch >= settled_epoch]
     )
 
 
@@ -154,9 +212,13 @@ def _read_opening(members: dict[str, Any]) -> ReceiptTerms:
         raise Rejected(Rejection.MALFORMED, f"not an opening of a receipt: {error}") from None
 
 
-def _decode_part(text: str, kind: type[Any]) -> Any:
+def _decode_part(text: str, kind: type[_Part]) -> _Part:
+    return _decode(text, lambda data: codec.decode(data, kind, _MAX_PART_BYTES))
+
+
+def _decode(text: str, decode: Callable[[bytes], _Part]) -> _Part:
     try:
-        return codec.decode(decode_base64url(text), kind, _MAX_PART_BYTES)
+        return decode(decode_base64url(text))
     except ValueError as error:
         raise Rejected(Rejection.MALFORMED, str(error)) from None
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from consensus.light_client import Succession
 from consensus.messages import CommittedBlock, decode_finality
 from consensus.verification import verify_committed
 from coordinator.ports import FinalBlock
@@ -14,7 +15,7 @@ from ledger.entries import Job, job_key
 from ledger.rejection import Rejected
 from ledger.state import StateView, get_authorities
 from node import block_rows, chain_base
-from node.chain_base import Committees, Succession, is_closing
+from node.chain_base import Committees, is_closing
 from node.database_errors import DatabaseDamaged
 from node.history_index import HEIGHT_MARK
 from node.history_terms import compute_terms

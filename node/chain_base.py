@@ -8,10 +8,9 @@ that it put in force.
 from collections.abc import Iterable
 from typing import Final
 
-from msgspec import Struct
-
+from consensus.light_client import Succession, follow
 from consensus.messages import decode_finality
-from consensus.verification import Committee, verify_finality, verify_succession
+from consensus.verification import Committee
 from ledger import codec
 from ledger.blocks import AuthoritySet, Header, decode_header
 from node.sqlcipher import RawConnection
@@ -19,14 +18,6 @@ from node.sqlcipher import RawConnection
 BASE_MARK: Final = "base_height"
 MAX_SET_BYTES: Final = 16_384
 """An encoded set of a hundred members fits."""
-
-
-class Succession(Struct, frozen=True):
-    """The header of an epoch's last block, its encoded finality proof and the set that follows."""
-
-    header: Header
-    certificate: bytes
-    following: AuthoritySet
 
 
 class Committees:
@@ -39,9 +30,7 @@ class Committees:
 
     def follow(self, succession: Succession) -> None:
         """Take in the next set. Raises `Rejected` where its epoch's last block is not final."""
-        header, proof = succession.header, decode_finality(succession.certificate)
-        verify_finality(header, proof, self.newest)
-        self.newest = verify_succession(header, succession.following, self.newest)
+        self.newest = follow(self.newest, (succession,))
         self._known[self.newest.epoch] = self.newest
 
     def find(self, epoch: int) -> Committee | None:
@@ -73,7 +62,7 @@ def write_successions(raw: RawConnection, successions: Iterable[Succession]) -> 
             (
                 each.following.epoch,
                 codec.encode(each.header),
-                each.certificate,
+                codec.encode(each.finality),
                 codec.encode(each.following),
             )
             for each in successions
@@ -86,7 +75,7 @@ def read_successions(raw: RawConnection) -> list[Succession]:
     return [
         Succession(
             decode_header(header),
-            certificate,
+            decode_finality(certificate),
             codec.decode(following, AuthoritySet, MAX_SET_BYTES),
         )
         for header, certificate, following in raw.execute(

@@ -15,6 +15,8 @@ import sqlcipher3
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from consensus.light_client import Succession
+from consensus.messages import decode_finality
 from coordinator.ports import FinalBlock
 from ledger import codec, state_tree
 from ledger.blocks import Block, Header, compute_header_hash
@@ -24,7 +26,6 @@ from ledger.rejection import Rejected
 from ledger.state import Changes, get_authorities
 from ledger.state_tree import StateProof
 from node import block_rows, chain_base, mempool_rows, stored_state
-from node.chain_base import Succession
 from node.chain_history import ChainHistory
 from node.database import Database
 from node.database_errors import DatabaseDamaged, DatabaseExists, WrongChain
@@ -146,7 +147,8 @@ class ChainStore:
         successions = []
         if chain_base.is_closing(block.header):
             following = get_authorities(changes).current
-            successions.append(Succession(block.header, certificate, following))
+            finality = decode_finality(certificate)
+            successions.append(Succession(block.header, finality, following))
         self._is_committing = True
 
         def write(connection: Connection) -> list[tuple[int, int]]:

@@ -31,7 +31,6 @@ from node.snapshot_format import (
     SnapshotHead,
     StateItem,
     StatePiece,
-    SuccessionFrame,
     count_pieces,
     write_frame,
 )
@@ -121,8 +120,7 @@ class _Writer:
         self._file.write(MAGIC)
         self._write(SnapshotHead(self._header.chain_id, self._header.height, epoch, self._entries))
         for each in chain_base.read_successions(self._raw):
-            finality = decode_finality(each.certificate)
-            self._write(SuccessionFrame(each.header, finality, each.following))
+            self._write(each)
         self._write_base_block()
         hashes = self._write_hashes()
         self._write_pieces(hashes)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from consensus.messages import FinalityProof
 from ledger import codec
-from ledger.blocks import AuthoritySet, Block, Header
+from ledger.blocks import Block
 from ledger.entries import Entry
 from ledger.outcomes import Outcome
 from ledger.rejection import Rejected, Rejection
@@ -40,14 +40,6 @@ class SnapshotHead(Record, frozen=True):
     epoch: Counter
     """Of the block after the base, and so the number of successions since genesis."""
     entries: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-
-
-class SuccessionFrame(Record, frozen=True):
-    """The last header of an epoch, its finality proof, and the authority set that follows."""
-
-    header: Header
-    finality: FinalityProof
-    following: AuthoritySet
 
 
 class BaseBlockFrame(Record, frozen=True):

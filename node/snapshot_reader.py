@@ -8,6 +8,7 @@ as it comes, so that no more than one is in memory.
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from consensus.light_client import Succession
 from consensus.verification import verify_block, verify_finality
 from coordinator.ports import FinalBlock
 from genesis.document import Genesis, compute_chain_id
@@ -18,7 +19,7 @@ from ledger.rejection import Rejected, Rejection
 from ledger.state import Changes, MemoryState
 from ledger.state_tree import NodeKey, count_levels, hash_leaf, join_levels, seal_root
 from ledger.transactions import verify_transaction
-from node.chain_base import Committees, Succession, is_closing
+from node.chain_base import Committees, is_closing
 from node.database_errors import WrongChain
 from node.exit_codes import ExitCode, OperatorError
 from node.snapshot_format import (
@@ -30,7 +31,6 @@ from node.snapshot_format import (
     SnapshotHead,
     StateItem,
     StatePiece,
-    SuccessionFrame,
     count_pieces,
     read_end,
     read_frame,
@@ -70,8 +70,7 @@ class SnapshotReader:
         self.successions: list[Succession] = []
         committees = Committees(head.chain_id, AuthoritySet(0, genesis.authorities))
         while committees.newest.epoch < head.epoch:
-            frame = read_record(file, SuccessionFrame)
-            succession = Succession(frame.header, codec.encode(frame.finality), frame.following)
+            succession = read_record(file, Succession)
             committees.follow(succession)
             self.successions.append(succession)
         self._authorities = committees.newest.authorities
