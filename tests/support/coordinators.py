@@ -19,6 +19,7 @@ from coordinator.tables import METADATA
 from ledger.crypto import compute_address, compute_public_key
 from node.database import Database
 from tests.support.chain import Clock, InProcessChain, make_genesis
+from tests.support.chain_routes import CHAIN_ROUTES
 from tests.support.world import DATABASE_KEY, FUNDED, PEOPLE, World, make_address
 
 HOME_PEOPLE = ("client", "other", "holder")
@@ -36,12 +37,15 @@ class DirectRelay:
         """Every question that went out, the lost ones too."""
         self.answered: list[bytes] = []
         self.is_cut = False
+        self.watch: Callable[[bytes], object] = bytes
+        """Sees each question just before it goes."""
         self.change: Callable[[bytes], bytes] = bytes
         """What becomes of an answer on its way: as it is."""
 
     async def ask(self, coordinator: bytes, data: bytes, timeout: float) -> bytes:
         assert len(data) <= MAX_QUESTION_BYTES
         self.asked.append(data)
+        self.watch(data)
         world = self.worlds.get(coordinator)
         if self.is_cut or world is None or not world.is_running:
             raise Unreachable("no session with it")
@@ -86,6 +90,7 @@ async def open_cluster(folder: Path, count: int = 2, **settings: Any) -> AsyncIt
             world = World(database, chain, clock, seed, relay)
             world.settings = world.settings.model_copy(update={"claim_wait": 2.0, **settings})
             world.session = session
+            world.routes = (*world.routes, *CHAIN_ROUTES)
             worlds.append(world)
             relays.append(relay)
         for world, names in zip(worlds, (HOME_PEOPLE, LOCAL_PEOPLE, THIRD_PEOPLE), strict=False):

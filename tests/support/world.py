@@ -94,6 +94,7 @@ class World:
         self.people: dict[str, Person] = {}
         self.coordinator: Coordinator
         self.url = ""
+        self.routes = ROUTES
         self.is_running = False
         self.session: aiohttp.ClientSession
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,7 +139,7 @@ class World:
         self._tasks = [asyncio.create_task(service.run(self.coordinator, is_started))]
         await is_started.wait()
         self._runner = web.AppRunner(
-            build_app(ROUTES, self.coordinator), access_log=None, shutdown_timeout=0.1
+            build_app(self.routes, self.coordinator), access_log=None, shutdown_timeout=0.1
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
