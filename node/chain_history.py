@@ -218,15 +218,20 @@ def _touches(outcome: Outcome, job: bytes) -> bool:
 
 
 def _read_claim(raw: RawConnection, lookup: Lookup, miner: str, number: int) -> Claim | None:
-    """Return a claim from the outcomes that granted and ended it."""
+    """Return a claim from the outcomes that granted and ended it.
+
+    None also for one that was granted below the store's base: its beginning is not here.
+    """
     claim: Claim | None = None
     for step in reversed(list(_iterate_steps(raw, lookup, None))):
         for event in step.outcome.events:
             match event:
                 case LeaseGranted(miner=name, number=count) if (name, count) == (miner, number):
                     claim = Claim(number, event.job, step.height, event.claimed_at)
-                case LeaseEnded(miner=name, number=count) if (name, count) == (miner, number):
-                    assert claim is not None
+                case LeaseEnded(miner=name, number=count) if claim is not None and (
+                    name,
+                    count,
+                ) == (miner, number):
                     claim = msgspec.structs.replace(
                         claim,
                         ended_height=step.height,
@@ -234,8 +239,10 @@ def _read_claim(raw: RawConnection, lookup: Lookup, miner: str, number: int) -> 
                         reason_code=event.reason_code,
                         penalty=event.penalty,
                     )
-                case JobSettled(miner=name, number=count) if (name, count) == (miner, number):
-                    assert claim is not None
+                case JobSettled(miner=name, number=count) if claim is not None and (
+                    name,
+                    count,
+                ) == (miner, number):
                     claim = msgspec.structs.replace(claim, settlement=event)
                 case _:
                     pass

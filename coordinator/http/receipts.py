@@ -217,8 +217,16 @@ async def _is_contradicted(coordinator: Coordinator, core: ReceiptCore, job_id: 
 async def _check_proof(
     coordinator: Coordinator, core: ReceiptCore, job_id: bytes, entry: Job, height: int
 ) -> bool:
-    """Check the proof in the block, and that it is about the amount in the receipt."""
-    for block in await coordinator.chain.read_blocks(height, 1):
+    """Check the proof in the block, and that it is about the amount in the receipt.
+
+    Raises `Problem(410)` where the chain begins with a later block here.
+    """
+    blocks = await coordinator.chain.read_blocks(height, 1)
+    if not blocks:
+        raise Problem(
+            410, f"block {height}, with the receipt's proof, is not kept here", "BLOCK_NOT_KEPT"
+        )
+    for block in blocks:
         for transaction in block.transactions:
             payload = transaction.payload
             if not isinstance(payload, JobSettle) or payload.job != job_id:

@@ -9,7 +9,7 @@ from ledger.entries import TOTALS_KEY, account_key
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_account, get_totals
 from node.routes import models, records
-from node.routes.answers import TAG, refuse_height
+from node.routes.answers import TAG, refuse_below, refuse_height
 from node.routes.models import PageQuery, ProofQuery, SupplyQuery
 from node.routes.reader import ChainReader
 
@@ -96,14 +96,16 @@ async def list_transactions(
 
 
 async def audit_supply(reader: ChainReader, height: int | None, with_proof: bool) -> models.Supply:
-    """Return the supply equation of the head or of genesis. Raises `Problem` (404, 409).
+    """Return the supply equation of the head or of genesis. Raises `Problem` (404, 409, 410).
 
-    The state holds the totals of its own height alone; those of genesis follow from its document.
+    The state holds the totals of its own height alone; those of genesis follow from its document,
+    and are shown where block 0 is here.
     """
     head = reader.port.get_head()
     if height == 0 and head.height > 0 and not with_proof:
         block = await reader.get_block_short(0)
-        assert block is not None
+        if block is None:
+            raise refuse_below(reader.store.base_height)
         supply = sum(allocation.amount for allocation in reader.genesis.allocations)
         return models.Supply(**_write_totals(supply, supply, 0, 0), height=0,
                              state_root=block.header.state_root.hex())  # fmt: skip

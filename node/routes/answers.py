@@ -113,3 +113,13 @@ def refuse_height(height: int, head: int) -> Problem:
         "STATE_NOT_KEPT",
         members={"head": head},
     )
+
+
+def refuse_below(base: int) -> Problem:
+    """Return the answer for a block from before this node's chain, which began with a snapshot."""
+    return Problem(
+        410,
+        f"this node's chain begins with block {base}: other nodes have those before it",
+        "BLOCK_NOT_KEPT",
+        members={"base": base},
+    )

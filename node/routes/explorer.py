@@ -17,6 +17,7 @@ from node.routes.answers import (
     build_list_routes,
     parse_hash,
     parse_height,
+    refuse_below,
     require_hash,
 )
 from node.routes.reader import BlockShort, ChainReader
@@ -33,6 +34,8 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
         text = call.path["block"]
         height = parse_height(text)
         name = parse_hash(text) if height is None else height
+        if height is not None and height < reader.store.base_height:
+            raise refuse_below(reader.store.base_height)
         block = None if name is None else await reader.find_block(name)
         if block is None:
             raise not_found("block")

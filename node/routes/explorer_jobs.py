@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, NamedTuple
 
 from coordinator import wire
-from coordinator.http.problems import not_found
+from coordinator.http.problems import Problem, not_found
 from coordinator.http.routing import Answer, Call, Route
 from ledger import crypto
 from ledger.entries import job_key
@@ -12,7 +12,12 @@ from ledger.outcomes import JobSettled, iterate_job_events
 from ledger.state import StateView, get_job
 from node.chain_history import JobStep, SettledJob
 from node.routes import models, records
-from node.routes.answers import build_item_routes, build_list_routes, require_hash
+from node.routes.answers import (
+    build_item_routes,
+    build_list_routes,
+    refuse_below,
+    require_hash,
+)
 from node.routes.reader import ChainReader
 
 
@@ -72,12 +77,12 @@ async def describe_job(reader: ChainReader, job: bytes) -> models.Job:
 
 
 async def describe_receipt(reader: ChainReader, job: bytes) -> models.ReceiptDetail:
-    """Return a job's settlement and its proofs. Raises `Problem(404)`."""
+    """Return a job's settlement and its proofs. Raises `Problem` (404, 410)."""
     steps = await reader.history.list_job_steps(job)
     found = next((pair for pair in map(_find_settlement, steps) if pair is not None), None)
     pending = reader.begin_proof(job_key(job))
     if found is None or pending is None:
-        raise not_found("receipt")
+        raise _refuse_receipt(reader, job)
     place, event = found
     described = _describe_receipt(reader.view, place, event)
     located = await reader.history.find_transaction(place.transaction_id)
@@ -87,6 +92,13 @@ async def describe_receipt(reader: ChainReader, job: bytes) -> models.ReceiptDet
         transaction_proof=await reader.prove_transaction(located.height, located.index),
         job_proof=await reader.finish_proof(pending),
     )
+
+
+def _refuse_receipt(reader: ChainReader, job: bytes) -> Problem:
+    entry, base = get_job(reader.view, job), reader.store.base_height
+    if entry is not None and entry.settlement is not None and entry.settlement.height < base:
+        return refuse_below(base)
+    return not_found("receipt")
 
 
 def _describe_all(view: StateView, settled: list[SettledJob]) -> list[models.Receipt]:
