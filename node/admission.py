@@ -85,7 +85,10 @@ class Admission:
         decoded: list[tuple[int, Transaction]] = []
         for index, raw in enumerate(raws):
             try:
-                decoded.append((index, self._precheck(raw)))
+                transaction = self._precheck(raw)
+                if not is_own:
+                    self._check_nonce(transaction)
+                decoded.append((index, transaction))
             except Rejected as rejected:
                 verdicts[index] = rejected
         checked = await self._check_signatures([(t, raws[i]) for i, t in decoded])
@@ -126,6 +129,12 @@ class Admission:
             raise Rejected(Rejection.VALIDITY_TOO_LONG)
         return transaction
 
+    def _check_nonce(self, transaction: Transaction) -> None:
+        """Refuse, unchecked otherwise, what a block has overtaken on its way here."""
+        sender = crypto.compute_address(transaction.sender)
+        if transaction.nonce < get_account(self._chain.view, sender).nonce:
+            raise Rejected(Rejection.NONCE_USED)
+
     async def _check_signatures(
         self, transactions: Sequence[tuple[Transaction, bytes]]
     ) -> list[Checked]:
@@ -137,7 +146,7 @@ class Admission:
     def _verify(self, transactions: Sequence[tuple[Transaction, bytes]]) -> list[Checked]:
         results: list[Checked] = []
         for transaction, raw in transactions:
-            known = self._mempool.find_same(transaction, raw)
+            known = self._chain.find_verified(transaction, raw)
             if known is not None:
                 results.append(known)
                 continue

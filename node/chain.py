@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -43,6 +43,7 @@ class ExecutedBlock:
     block: Block
     transactions: tuple[VerifiedTransaction, ...]
     executed: Executed
+    by_signature: dict[bytes, VerifiedTransaction] = field(default_factory=dict)
 
 
 class Chain:
@@ -197,7 +198,24 @@ class Chain:
             return None, None
         return executed.executed.changes, executed.block.header
 
+    def find_verified(self, transaction: Transaction, raw: bytes) -> VerifiedTransaction | None:
+        """Return a transaction of these very bytes whose signature was checked on another way.
+
+        It comes once from a client or the relay and once in a block, in either order.
+        """
+        waiting = self.mempool.find_same(transaction, raw)
+        if waiting is not None:
+            return waiting
+        for each in list(self._executed.values()):
+            known = each.by_signature.get(transaction.signature)
+            if known is not None and known.raw == raw:
+                return known
+        return None
+
     def _keep(self, executed: ExecutedBlock) -> None:
+        executed.by_signature.update(
+            (verified.transaction.signature, verified) for verified in executed.transactions
+        )
         self._executed[compute_header_hash(executed.block.header)] = executed
 
     async def _verify_signatures(self, block: Block) -> tuple[VerifiedTransaction, ...]:
@@ -210,7 +228,7 @@ class Chain:
 
     def _verify_signature(self, transaction: Transaction) -> VerifiedTransaction:
         raw = codec.encode(transaction)
-        known = self.mempool.find_same(transaction, raw)
+        known = self.find_verified(transaction, raw)
         return known or verify_transaction(transaction, raw, self.rules.chain_id)
 
     def _count(self, final: FinalBlock) -> None:
