@@ -126,7 +126,7 @@ class Dialer:
 
     async def _try(self, address: Address, target: Target) -> float:
         """Dial once, serve the session if there is one, and return how long to pause then."""
-        pause, problem = DIAL_SECONDS, ""
+        pause, problem, is_refused = DIAL_SECONDS, "", False
         began = trio.current_time()
         try:
             await self._connect(address)
@@ -138,13 +138,14 @@ class Dialer:
             problem = str(error)
         except (HelloRefused, RefusedByPeer) as error:
             self._counters.add("dialled", f"refused_{error.refusal.name.lower()}")
-            problem = str(error)
             if error.refusal is Refusal.SELF:
                 target.addresses.pop(address, None)
             elif error.refusal is not Refusal.DUPLICATE:
+                problem, is_refused = str(error), True
                 pause = REFUSED_DIAL_SECONDS
         if problem and problem != target.last_problem:
-            log.warning("no session with a peer", address=address.text, problem=problem)
+            say = log.warning if is_refused else log.info
+            say("no session with a peer", address=address.text, problem=problem)
         target.last_problem = problem
         return pause
 

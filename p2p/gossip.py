@@ -11,15 +11,6 @@ from typing import Any, Final
 
 import structlog
 import trio
-from libp2p.crypto.keys import PrivateKey, PublicKey
-from libp2p.custom_types import TProtocol
-from libp2p.network.exceptions import SwarmException
-from libp2p.network.stream.exceptions import StreamClosed, StreamEOF
-from libp2p.peer.id import ID
-from libp2p.peer.peerstore import PeerStore
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
-from libp2p.pubsub.pubsub import Pubsub
-from libp2p.tools.anyio_service import background_trio_service
 from msgspec import Struct
 
 from ledger.rejection import Rejected, Rejection
@@ -27,6 +18,20 @@ from p2p.counters import Counters
 from p2p.gossip_filter import MAX_RPC_BYTES, TOPIC, GossipFilter, find_author
 from p2p.host import Host, accept_protocol, open_stream
 from p2p.interface import Announced
+from p2p.libp2p_parts import (
+    ID,
+    PROTOCOL_ID_V11,
+    GossipSub,
+    PeerStore,
+    PrivateKey,
+    PublicKey,
+    Pubsub,
+    StreamClosed,
+    StreamEOF,
+    SwarmException,
+    TProtocol,
+    background_trio_service,
+)
 from p2p.multiplexer import ConnectionLost, Multiplexer, Stream
 
 log = structlog.get_logger()

@@ -8,11 +8,13 @@ one topic is copied into a new frame, and the rest is dropped and counted.
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from libp2p.pubsub.pb import rpc_pb2
 
 from ledger.rejection import Rejected, Rejection
 from p2p.counters import Counters
 from p2p.interface import MAX_ANNOUNCEMENT_BYTES
+from p2p.libp2p_parts import (
+    rpc_pb2,
+)
 from p2p.limits import TokenBucket
 
 TOPIC: Final = "aitbc/announcements/1"

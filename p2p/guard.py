@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import trio
-from libp2p.abc import IRawConnection
-from libp2p.connection_types import ConnectionType
-from libp2p.io.exceptions import ConnectionClosedError
 
 from p2p.counters import Counters
+from p2p.libp2p_parts import (
+    ConnectionClosedError,
+    ConnectionType,
+    IRawConnection,
+)
 from p2p.limits import (
     MAX_UNPROVED_BYTES,
     MAX_UNPROVED_CONNECTIONS,

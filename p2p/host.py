@@ -5,36 +5,34 @@ swarm file connections under the peer's id, so two processes with one key would 
 they dial, prune, identify and map ports by themselves; none of that is used.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import trio
-from libp2p.abc import ISecureConn
-from libp2p.crypto.ed25519 import create_new_key_pair as create_identity
-from libp2p.crypto.x25519 import create_new_key_pair as create_static_key
-from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.io.exceptions import IOException
-from libp2p.peer.id import ID
-from libp2p.protocol_muxer.multiselect import Multiselect
-from libp2p.protocol_muxer.multiselect_client import MultiselectClient
-from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.security.security_multistream import SecurityMultistream
 
 from p2p import multiplexer
 from p2p.guard import GuardedConnection
+from p2p.libp2p_parts import (
+    ID,
+    NOISE,
+    BaseLibp2pError,
+    IOException,
+    ISecureConn,
+    Multiselect,
+    MultiselectClient,
+    MultiselectCommunicator,
+    NoiseTransport,
+    SecurityMultistream,
+    TProtocol,
+    create_identity,
+    create_static_key,
+)
 from p2p.limits import HANDSHAKE_SECONDS
 from p2p.multiplexer import ConnectionLost, Multiplexer, Stream
 
 YAMUX = TProtocol(multiplexer.PROTOCOL)
 MAX_NEGOTIATION_READ = 1_024
 """The longest name of a protocol that is read, in bytes."""
-
-# Whatever a peer does is counted and logged here; the library's own lines are at a peer's will.
-logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 class Host:

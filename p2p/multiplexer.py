@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 import trio
-from libp2p.abc import ISecureConn
 
+from p2p.libp2p_parts import (
+    ISecureConn,
+)
 from p2p.limits import MAX_STREAMS
 
 PROTOCOL: Final = "/yamux/1.0.0"

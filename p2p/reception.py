@@ -21,7 +21,7 @@ from p2p.handshake import RefusedByPeer, greet_as_acceptor, greet_as_dialler
 from p2p.hello import Hello, HelloRefused, Refusal
 from p2p.host import Host
 from p2p.interface import NetworkIdentity, NetworkSettings, Session
-from p2p.limits import CONNECT_SECONDS, HANDSHAKE_SECONDS
+from p2p.limits import CONNECT_SECONDS, HANDSHAKE_SECONDS, TokenBucket
 from p2p.multiplexer import Multiplexer
 from p2p.session import Link, LiveSession
 from p2p.sessions import Place, Sessions
@@ -29,6 +29,8 @@ from p2p.sessions import Place, Sessions
 log = structlog.get_logger()
 
 INSTANCE_BYTES: Final = 16
+LOGGED_REFUSALS: Final = 16
+"""Refusals that are logged at once; beyond that one a second. All are counted."""
 
 
 class Reception:
@@ -52,6 +54,7 @@ class Reception:
         self._instance = os.urandom(INSTANCE_BYTES)
         self.sessions = Sessions(self.host.peer_id, self._instance, settings)
         self._anteroom = Anteroom(counters)
+        self._refusals = TokenBucket(1, LOGGED_REFUSALS, trio.current_time())
         self._next_session = 0
 
     async def welcome(self, stream: trio.SocketStream) -> None:
@@ -64,7 +67,8 @@ class Reception:
             try:
                 await self._serve(raw, None, partial(self._anteroom.leave, ticket))
             except HelloRefused as error:
-                log.info("refused a peer", endpoint=endpoint, problem=str(error))
+                if not self._refusals.take(1, trio.current_time()):
+                    log.info("refused a peer", endpoint=endpoint, problem=str(error))
             except (RefusedByPeer, ConnectionError) as error:
                 log.debug("no session came of a connection", endpoint=endpoint, problem=str(error))
             finally:

@@ -219,7 +219,7 @@ class LiveSession:
             self.end("silent", f"no byte for {SILENCE_SECONDS:.0f} s", is_said=False)
         elif stalled is not None and now - stalled > STALL_SECONDS:
             self.end("stalled", f"nothing taken for {STALL_SECONDS:.0f} s", is_said=False)
-        elif stalled is None:
+        elif not self._lanes[CONTROL].has_outgoing:
             self._next_ping = (self._next_ping + 1) % 2**32
             while len(self._pings) >= MAX_PINGS:
                 del self._pings[next(iter(self._pings))]
