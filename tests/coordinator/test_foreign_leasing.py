@@ -1,29 +1,24 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest_asyncio
+import pytest
 from nacl.public import SealedBox
 
-from ledger.entries import AttemptOutcome, JobStatus
+from coordinator import tables
+from coordinator.coordinator import Coordinator
+from coordinator.foreign_rows import ROWS
+from coordinator.relay_messages import Fetch, Report, decode_question
+from coordinator.tables import ContentRow, JobRow
+from ledger.crypto import format_address
 from ledger.faults import Reason
 from ledger.state import get_job, get_miner
-from tests.support.coordinators import Cluster, open_cluster
+from tests.support.coordinators import Cluster, list_attempts, open_cluster
 from tests.support.self_custody import BOX_KEY, build_claim, build_completion, register, sign
-from tests.support.world import Reply
-
-
-@pytest_asyncio.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with open_cluster(tmp_path) as opened:
-        yield opened
-
-
-def get_id(job: dict[str, Any]) -> bytes:
-    return bytes.fromhex(job["job_id"][4:])
+from tests.support.world import Reply, World
 
 
 async def claim_signed(cluster: Cluster, job: dict[str, Any]) -> Reply:
@@ -39,6 +34,29 @@ def open_content(claimed: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def cut_at(cluster: Cluster, kind: type[Any], seconds: float = 0) -> None:
+    """Lose the way to home when the first question of a kind is asked, and let time pass."""
+
+    def watch(question: bytes) -> None:
+        if isinstance(decode_question(question), kind) and not cluster.relay.is_cut:
+            cluster.relay.is_cut = True
+            cluster.chain.clock.advance(seconds)
+
+    cluster.relay.watch = watch
+
+
+def reconnect(cluster: Cluster) -> None:
+    cluster.relay.watch = bytes
+    cluster.relay.is_cut = False
+    cluster.local.coordinator.note_reachable(cluster.home.coordinator.address)
+
+
+def get_bond(cluster: Cluster, name: str) -> int:
+    miner = get_miner(cluster.chain.get_view(), name)
+    assert miner is not None
+    return miner.bond
+
+
 async def test_a_miner_that_signs_does_a_job_of_another_coordinator(cluster: Cluster) -> None:
     home, local = cluster.home, cluster.local
     await register(local)
@@ -46,13 +64,19 @@ async def test_a_miner_that_signs_does_a_job_of_another_coordinator(cluster: Clu
     offered = await local.call("GET", "/v1/jobs/available?miner_id=miner_digger&wait=5", "digger")
     assert offered.json["job_id"] == job["job_id"]
     assert offered.json["prompt"] is None
-    assert offered.json["max_price_base"] == job["max_price_base"]
+    for member in ("type", "service", "model", "max_price_base", "max_units", "billing"):
+        assert offered.json[member] == job[member]
     reply = await claim_signed(cluster, job)
     assert reply.status == 200, reply
     claimed = reply.json
     assert claimed["content"] is None
     opened = open_content(claimed)
     assert opened["content"]["input"] == {"prompt": "a private question"}
+    again = await local.call(
+        "POST", f"/v1/jobs/{job['job_id']}/claim", "digger",
+        {"miner_id": "miner_digger", "transaction": sign_again(cluster, job)},
+    )  # fmt: skip
+    assert open_content(again.json) == opened
     path = f"/v1/jobs/{job['job_id']}"
     beat = {
         "miner_id": "miner_digger", "progress": 40, "phase": "running", "partial": "so far",
@@ -75,6 +99,13 @@ async def test_a_miner_that_signs_does_a_job_of_another_coordinator(cluster: Clu
         assert b"private" not in data
 
 
+def sign_again(cluster: Cluster, job: dict[str, Any]) -> str:
+    """Return the claim that was sent: the same payload under the nonce that it had."""
+    nonce = cluster.chain.get_next_nonce(cluster.local.people["digger"].address) - 1
+    claim = build_claim(cluster.local, job["job_id"])
+    return sign(cluster.local, "digger", claim, nonce)
+
+
 async def test_a_custodial_miner_does_a_job_of_another_coordinator(cluster: Cluster) -> None:
     home, local = cluster.home, cluster.local
     await local.register()
@@ -90,6 +121,10 @@ async def test_a_custodial_miner_does_a_job_of_another_coordinator(cluster: Clus
     beat = {"miner_id": "miner_miner", "progress": 30, "phase": "running"}
     assert (await local.call("POST", path + "/heartbeat", "miner", beat)).status == 200
     assert (await home.call("GET", path, "client")).json["progress"] == 30
+    known = (await local.call("GET", path, "miner")).json
+    assert known["coordinator"] == format_address(home.coordinator.address)
+    assert (known["status"], known["prompt"]) == ("running", None)
+    assert (await local.call("GET", path, "rival")).status == 404
     before = local.get_balance("miner")
     body = {"miner_id": "miner_miner", "result": "Hello.", "units": 12}
     done = await local.call("POST", path + "/complete", "miner", body)
@@ -97,8 +132,218 @@ async def test_a_custodial_miner_does_a_job_of_another_coordinator(cluster: Clus
     final = await home.until(path, "client", lambda j: j["status"] == "completed")
     assert final["result"] == "Hello."
     assert local.get_balance("miner") > before
-    again = await local.call("POST", path + "/complete", "miner", body)
-    assert (again.status, again.json["status"]) == (200, "final"), again
-    assert again.json["signed_payload"] == done.json["signed_payload"]
-    other = await local.call("POST", path + "/complete", "miner", {**body, "result": "Bye."})
-    assert (other.status, other.json["error_code"]) == (409, "JOB_ALREADY_COMPLETED")
+
+
+async def test_the_poll_protocol_gets_such_a_job_too(cluster: Cluster) -> None:
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    polled = await cluster.local.call("POST", "/v1/miners/poll", "miner", {"max_wait_seconds": 5})
+    assert (polled.status, polled.json["job_id"]) == (200, job["job_id"])
+    assert polled.json["payload"]["input"] == {"prompt": "Say hello."}
+    assert polled.json["constraints"]["max_units"] == job["max_units"]
+    path = f"/v1/miners/{job['job_id']}/result"
+    done = await cluster.local.call("POST", path, "miner", {"result": {"text": "Hello."}})
+    assert done.status == 200, done
+    shown = f"/v1/jobs/{job['job_id']}"
+    final = await cluster.home.until(shown, "client", lambda j: j["status"] == "completed")
+    assert final["result"] == {"text": "Hello."}
+
+
+async def test_of_fifty_claims_at_two_coordinators_one_wins(cluster: Cluster) -> None:
+    home, local = cluster.home, cluster.local
+    await home.register("stranger")
+    await local.register()
+    await local.register("rival")
+    job = await home.submit()
+    at: list[tuple[World, str]] = [(home, "stranger"), (local, "miner"), (local, "rival")]
+    cluster.chain.is_automatic = False
+    claims = [at[number % 3][0].claim(job["job_id"], at[number % 3][1]) for number in range(50)]
+    waiting = asyncio.gather(*claims)
+    await asyncio.sleep(0.5)
+    cluster.chain.is_automatic = True
+    cluster.chain.produce()
+    statuses = Counter(reply.status for reply in await waiting)
+    assert statuses == {200: 1, 409: 49}
+    miners = [get_miner(cluster.chain.get_view(), f"miner_{who}") for _, who in at]
+    assert sum(miner.claims for miner in miners if miner) == 1
+
+
+async def test_a_coordinator_that_is_not_there_costs_no_claim(cluster: Cluster) -> None:
+    await register(cluster.local)
+    job = await cluster.home.submit()
+    await cluster.local.call("GET", "/v1/jobs/available?miner_id=miner_digger", "digger")
+    cluster.relay.is_cut = True
+    refused = await claim_signed(cluster, job)
+    assert (refused.status, refused.json["error_code"]) == (503, "COORDINATOR_UNREACHABLE")
+    assert refused.json["coordinator"] == format_address(cluster.home.coordinator.address)
+    miner = get_miner(cluster.chain.get_view(), "miner_digger")
+    assert miner is not None
+    assert miner.claims == 0
+    offered = await cluster.local.call("GET", "/v1/jobs/available?miner_id=miner_digger", "digger")
+    assert offered.json is None, "its jobs are not offered while it is silent"
+    reconnect(cluster)
+    assert (await claim_signed(cluster, job)).status == 200
+
+
+async def test_late_content_is_waited_for(cluster: Cluster) -> None:
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    cut_at(cluster, Fetch)
+    pending = await cluster.local.claim(job["job_id"])
+    assert (pending.status, pending.json["error_code"]) == (503, "CONTENT_PENDING")
+    reconnect(cluster)
+    claimed = await cluster.local.claim(job["job_id"])
+    assert (claimed.status, claimed.json["content"]["input"]) == (200, {"prompt": "Say hello."})
+
+
+async def test_content_that_never_comes_is_given_back_without_a_word_of_the_miner(
+    cluster: Cluster,
+) -> None:
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    cut_at(cluster, Fetch)
+    assert (await cluster.local.claim(job["job_id"])).status == 503
+    cluster.chain.clock.advance(31)
+    await cluster.until(lambda: list_attempts(cluster, job))
+    assert list_attempts(cluster, job) == [("RELEASED", Reason.CONTENT_UNAVAILABLE)]
+    assert get_bond(cluster, "miner_miner") == cluster.chain.parameters.minimum_bond
+    await cluster.local.coordinator.wait_followed()
+    assert await cluster.local.database.read(lambda c: c.execute(ROWS.select()).all()) == []
+
+
+async def test_a_dead_homes_queued_job_is_refunded(cluster: Cluster) -> None:
+    await cluster.local.register()
+    before = cluster.home.get_balance("client")
+    job = await cluster.home.submit(timeout_seconds=60)
+    await cluster.home.stop()
+    refused = await cluster.local.claim(job["job_id"])
+    assert (refused.status, refused.json["error_code"]) == (503, "COORDINATOR_UNREACHABLE")
+    cluster.home.pass_time(61)
+    entry = get_job(cluster.chain.get_view(), bytes.fromhex(job["job_id"][4:]))
+    assert entry is not None
+    assert (entry.status.name, entry.reason_code) == ("FAILED", Reason.NO_MINER_IN_TIME)
+    assert before - cluster.home.get_balance("client") < 10_000, "the fee alone"
+
+
+async def test_the_lease_outlives_a_restart_of_local(cluster: Cluster) -> None:
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    assert (await cluster.local.claim(job["job_id"])).status == 200
+    await cluster.local.restart()
+    path = f"/v1/jobs/{job['job_id']}"
+    body = {"miner_id": "miner_miner", "result": "Hello."}
+    assert (await cluster.local.call("POST", path + "/complete", "miner", body)).status == 200
+    await cluster.home.until(path, "client", lambda j: j["status"] == "completed")
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        ({"content": '{"a": 1}'}, Reason.CONTENT_UNAVAILABLE),
+        ({"input": {"prompt": "another"}}, Reason.TERMS_NOT_COVERED),
+        ({"model": "another"}, Reason.TERMS_NOT_COVERED),
+        ({"service": "text_embedding"}, Reason.TERMS_NOT_COVERED),
+        ({"salt": bytes(32)}, Reason.TERMS_NOT_COVERED),
+        ({"max_price": 10**9}, Reason.TERMS_NOT_COVERED),
+    ],
+)
+async def test_what_was_not_escrowed_for_is_given_back(
+    cluster: Cluster, lie: dict[str, Any], reason: Reason
+) -> None:
+    """A custodial miner's coordinator checks for it what a miner of its own key checks itself."""
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    await change_rows(cluster.home.coordinator, bytes.fromhex(job["job_id"][4:]), lie)
+    reply = await cluster.local.claim(job["job_id"])
+    assert (reply.status, reply.json["error_code"]) == (409, "JOB_NOT_LEASED"), reply
+    await cluster.until(lambda: list_attempts(cluster, job))
+    assert list_attempts(cluster, job) == [("RELEASED", reason)]
+    assert get_bond(cluster, "miner_miner") == cluster.chain.parameters.minimum_bond
+
+
+async def change_rows(coordinator: Coordinator, job_id: bytes, lie: dict[str, Any]) -> None:
+    """Have a coordinator say of its job what is not so."""
+
+    def write(connection: Any) -> None:
+        job = tables.find(connection, JobRow, job_id=job_id)
+        assert job is not None
+        content = tables.find(connection, ContentRow, job_row_id=job.row_id)
+        assert content is not None and content.content is not None
+        columns = {name: value for name, value in lie.items() if name in ("salt", "max_price")}
+        if columns:
+            tables.update(connection, job, **columns)
+        elif "content" in lie:
+            tables.update(connection, content, content=lie["content"])
+        else:
+            members = {**json.loads(content.content), **lie}
+            tables.update(connection, content, content=json.dumps(members))
+
+    await coordinator.storage.write(write)
+
+
+async def test_nothing_is_claimed_that_could_not_be_opened(cluster: Cluster) -> None:
+    """A custodial miner may announce a key of its own, whose secret is not kept here."""
+    await cluster.local.register(encryption_key=bytes(BOX_KEY.public_key).hex())
+    job = await cluster.home.submit()
+    offered = await cluster.local.call("GET", "/v1/jobs/available", "miner")
+    assert offered.json is None
+    refused = await cluster.local.claim(job["job_id"])
+    assert refused.status == 422, refused
+    assert list_attempts(cluster, job) == []
+
+
+async def test_a_heartbeat_fails_for_no_fault_of_the_miner(cluster: Cluster) -> None:
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    assert (await cluster.local.claim(job["job_id"])).status == 200
+    path = f"/v1/jobs/{job['job_id']}"
+    beat = {"miner_id": "miner_miner", "progress": 30, "phase": "running"}
+    cut_at(cluster, Report)
+    for _ in range(2):
+        noted = await cluster.local.call("POST", path + "/heartbeat", "miner", beat)
+        assert (noted.status, noted.json["cancel_requested"]) == (200, False)
+    assert (await cluster.home.call("DELETE", path, "client")).status == 200
+    noted = await cluster.local.call("POST", path + "/heartbeat", "miner", beat)
+    assert (noted.status, noted.json["cancel_requested"]) == (200, True), "the chain says it"
+    wrong = {**beat, "miner_id": "miner_rival"}
+    await cluster.local.register("rival")
+    refused = await cluster.local.call("POST", path + "/heartbeat", "rival", wrong)
+    assert (refused.status, refused.json["error_code"]) == (409, "LEASE_NOT_HELD")
+
+
+async def test_a_lease_is_given_back_at_ones_own_coordinator(cluster: Cluster) -> None:
+    await cluster.local.register()
+    await cluster.local.register("rival")
+    job = await cluster.home.submit()
+    assert (await cluster.local.claim(job["job_id"])).status == 200
+    cluster.relay.is_cut = True
+    body = {"miner_id": "miner_miner", "reason_code": int(Reason.MINER_DRAINED)}
+    path = f"/v1/jobs/{job['job_id']}"
+    assert (await cluster.local.call("POST", path + "/fail", "miner", body)).status == 200
+    await cluster.until(lambda: list_attempts(cluster, job))
+    reconnect(cluster)
+    offered = await cluster.local.call("GET", "/v1/jobs/available?wait=5", "rival")
+    assert offered.json["job_id"] == job["job_id"]
+    assert (await cluster.local.call("GET", "/v1/jobs/available", "miner")).json is None
+    assert (await cluster.local.claim(job["job_id"], "rival")).status == 200
+
+
+async def test_a_large_content_comes_in_pieces(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path, maximum_json_bytes=8 * 2**20) as cluster:
+        await register(cluster.local)
+        await cluster.local.register()
+        prompt = "é" * (2 * 2**20) + "end"
+        body = {"prompt": prompt, "params": {"max_tokens": 16}, "max_cost": "9"}
+        data = json.dumps(body, ensure_ascii=False).encode()
+        jobs = []
+        for _ in range(2):
+            job = (await cluster.home.call("POST", "/v1/jobs", "client", data=data)).json
+            path = f"/v1/jobs/{job['job_id']}"
+            await cluster.home.until(path, "client", lambda j: j["phase"] == "queued")
+            jobs.append(job)
+        claimed = await claim_signed(cluster, jobs[0])
+        assert claimed.status == 200, claimed
+        assert len(claimed.json["content_sealed"]) == 3
+        assert open_content(claimed.json)["content"]["input"]["prompt"] == prompt
+        opened = await cluster.local.claim(jobs[1]["job_id"])
+        assert opened.json["content"]["input"]["prompt"] == prompt

@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from coordinator.relay_messages import Fetch, HandIn, decode_question
 from ledger.faults import Reason
-from ledger.state import get_job, get_miner
+from ledger.state import get_miner
 from miner.settings import MinerSettings
-from tests.support.coordinators import Cluster, open_cluster
+from tests.support.coordinators import Cluster, list_attempts, open_cluster
 from tests.support.miner_bench import mine, until
 from tests.support.text_endpoint import TextEndpoint
 
@@ -46,12 +46,6 @@ def make_settings(
     return MinerSettings(**given)
 
 
-def list_outcomes(cluster: Cluster, job: dict[str, Any]) -> list[tuple[str, int]]:
-    entry = get_job(cluster.chain.get_view(), bytes.fromhex(job["job_id"][4:]))
-    assert entry is not None
-    return [(attempt.outcome.name, attempt.reason_code) for attempt in entry.attempts]
-
-
 async def test_a_job_of_another_coordinator_is_run_and_settled(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -62,7 +56,7 @@ async def test_a_job_of_another_coordinator_is_run_and_settled(
         final = await home.until(path, "client", lambda j: j["status"] == "completed")
     assert final["result"]["text"] == "word " * 6
     assert final["miner_id"] == NAME
-    assert list_outcomes(cluster, job) == [("SETTLED", 0)]
+    assert list_attempts(cluster, job) == [("SETTLED", 0)]
     for data in cluster.relay.asked + cluster.relay.answered:
         assert b"private" not in data
         assert b"word" not in data
@@ -93,8 +87,8 @@ async def test_a_lease_without_content_goes_back_at_once(cluster: Cluster, tmp_p
     cluster.relay.watch = lose_content
     async with endpoint.serve(), mine(make_settings(cluster, endpoint, tmp_path)):
         job = await home.submit(timeout_seconds=8)
-        await until(lambda: list_outcomes(cluster, job))
-    assert list_outcomes(cluster, job) == [("RELEASED", Reason.CONTENT_UNAVAILABLE)]
+        await until(lambda: list_attempts(cluster, job))
+    assert list_attempts(cluster, job) == [("RELEASED", Reason.CONTENT_UNAVAILABLE)]
     miner = get_miner(cluster.chain.get_view(), NAME)
     assert miner is not None
     assert miner.bond == cluster.chain.parameters.minimum_bond
@@ -112,8 +106,8 @@ async def test_a_result_that_nobody_takes_costs_no_bond(cluster: Cluster, tmp_pa
     cluster.relay.watch = lose_result
     async with endpoint.serve(), mine(make_settings(cluster, endpoint, tmp_path)):
         job = await home.submit(timeout_seconds=12)
-        await until(lambda: list_outcomes(cluster, job))
-    assert list_outcomes(cluster, job) == [("RELEASED", Reason.CONTENT_UNAVAILABLE)]
+        await until(lambda: list_attempts(cluster, job))
+    assert list_attempts(cluster, job) == [("RELEASED", Reason.CONTENT_UNAVAILABLE)]
     assert endpoint.asked == 1
 
 
@@ -130,10 +124,10 @@ async def test_a_result_waits_for_its_coordinator(cluster: Cluster, tmp_path: Pa
         await until(lambda: cluster.relay.is_cut)
         await home.restart()
         await asyncio.sleep(1)
-        assert list_outcomes(cluster, job) == []
+        assert list_attempts(cluster, job) == []
         cluster.relay.watch = bytes
         cluster.relay.is_cut = False
         path = f"/v1/jobs/{job['job_id']}"
         await home.until(path, "client", lambda j: j["status"] == "completed")
-    assert list_outcomes(cluster, job) == [("SETTLED", 0)]
+    assert list_attempts(cluster, job) == [("SETTLED", 0)]
     assert endpoint.asked == 1

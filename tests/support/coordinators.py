@@ -17,14 +17,15 @@ from coordinator.relay_messages import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
 from coordinator.relay_server import answer_peer
 from coordinator.tables import METADATA
 from ledger.crypto import compute_address, compute_public_key
+from ledger.state import get_job
 from node.database import Database
 from tests.support.chain import Clock, InProcessChain, make_genesis
 from tests.support.chain_routes import CHAIN_ROUTES
 from tests.support.world import DATABASE_KEY, FUNDED, PEOPLE, World, make_address
 
-HOME_PEOPLE = ("client", "other", "holder")
+HOME_PEOPLE = ("client", "holder", "stranger")
 LOCAL_PEOPLE = ("miner", "rival", "digger")
-THIRD_PEOPLE = ("stranger",)
+THIRD_PEOPLE = ("other",)
 
 
 class DirectRelay:
@@ -70,6 +71,14 @@ class Cluster:
         """Local's way to the others."""
         self.chain = worlds[0].chain
 
+    async def until(self, holds: Callable[[], object], seconds: float = 20) -> None:
+        """Wait until a condition holds."""
+        async with asyncio.timeout(seconds):
+            while True:
+                if holds():
+                    return
+                await asyncio.sleep(0.02)
+
 
 @asynccontextmanager
 async def open_cluster(folder: Path, count: int = 2, **settings: Any) -> AsyncIterator[Cluster]:
@@ -105,3 +114,10 @@ async def open_cluster(folder: Path, count: int = 2, **settings: Any) -> AsyncIt
             await world.start()
             stack.push_async_callback(world.stop)
         yield Cluster(worlds, relays)
+
+
+def list_attempts(cluster: Cluster, job: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return how each claim of a job ended, by the chain."""
+    entry = get_job(cluster.chain.get_view(), bytes.fromhex(job["job_id"][4:]))
+    assert entry is not None
+    return [(attempt.outcome.name, attempt.reason_code) for attempt in entry.attempts]
