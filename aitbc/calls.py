@@ -243,6 +243,12 @@ def list_peers() -> Call[Any]:
     return Call("GET", "/v1/chain/peers", _as_is, is_repeatable=True)
 
 
+def list_successions(epoch: int = 0) -> Call[Any]:
+    """Return how the authority sets followed each other from an epoch on, the oldest first."""
+    path = "/v1/chain/successions"
+    return Call("GET", path, _as_is, query={"epoch": epoch}, is_repeatable=True)
+
+
 def send_transactions(transactions: Sequence[str]) -> Call[list[Submission]]:
     """Send signed transactions (hex) to the mempool; one verdict each, in order.
 

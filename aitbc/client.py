@@ -164,6 +164,7 @@ class Chain(_Calls):
 
     get_status = _blocking(calls.get_chain_status)
     list_validators = _blocking(calls.list_validators)
+    list_successions = _blocking(calls.list_successions)
     list_peers = _blocking(calls.list_peers)
     send = _blocking(calls.send_transactions)
     get_transaction = _blocking(calls.get_transaction)
@@ -176,6 +177,7 @@ class AsyncChain(_AsyncCalls):
 
     get_status = _awaited(calls.get_chain_status)
     list_validators = _awaited(calls.list_validators)
+    list_successions = _awaited(calls.list_successions)
     list_peers = _awaited(calls.list_peers)
     send = _awaited(calls.send_transactions)
     get_transaction = _awaited(calls.get_transaction)

@@ -18,8 +18,10 @@ from coordinator.tables import JobRow, ReceiptRow
 from ledger import codec, merkle
 from ledger.entries import Job, job_key
 from ledger.terms import ReceiptTerms, read_opening
+from node import chain_base
 from node.chain_store import ChainStore
 from node.database import Database
+from node.sqlcipher import get_raw
 
 
 async def build_receipt_bundle(
@@ -38,11 +40,12 @@ async def build_receipt_bundle(
     job, receipt = rows
     settled = await _build_settlement(store, job)
     state = await _build_state(store, job_id)
+    successions = await database.read(lambda raw: chain_base.read_successions(get_raw(raw)))
     if settled is None or state is None:
         return None
     opening = read_opening(json.loads(receipt.opening), ReceiptTerms)
     return msgspec.to_builtins(  # type: ignore[no-any-return]
-        encode_bundle(build_document(receipt), opening, settled, state)
+        encode_bundle(build_document(receipt), opening, settled, state, successions)
     )
 
 

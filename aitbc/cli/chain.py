@@ -11,6 +11,7 @@ from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder, get_keystore
 from aitbc.cli.output import AsJson, print_record, print_table
 from aitbc.cli.passwords import PasswordFile, get_password
 from aitbc.cli.sending import ChainId, Timeout, Wait, sign_and_send, wait_until_final
+from aitbc.cli.trust import CheckpointFile, GenesisFile, load_trusted
 
 transactions = typer.Typer(
     cls=Commands, no_args_is_help=True, help="Transactions signed here: transfer, get."
@@ -52,6 +53,37 @@ def get_stats(api_url: ApiUrl = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Show the network's totals."""
     with open_client(api_url, needs_key=False) as client:
         print_record(client.explorer.get_stats().to_dict(), as_json=as_json)
+
+
+@explorer.command("checkpoint")
+def write_checkpoint(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    genesis: GenesisFile = None,
+    checkpoint: CheckpointFile = None,
+    api_url: ApiUrl = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Write a checkpoint of the authority set in force, for `aitbc receipt verify --checkpoint`.
+
+    It is followed from genesis, or from an older checkpoint: each set's quorum signed for the next,
+    so the node that is asked cannot name another. Exit code 33 where it tries.
+    """
+    from aitbc.cli.light_client import follow_chain
+    from genesis.checkpoint import dump_checkpoint
+    from ledger.keystore import write_private_file
+
+    trusted = load_trusted(genesis, checkpoint)
+    with open_client(api_url, needs_key=False) as client:
+        found = follow_chain(client, trusted)
+    write_private_file(output, dump_checkpoint(found), is_new=False)
+    record = {
+        "checkpoint": str(output),
+        "chain_id": found.chain_id.hex(),
+        "epoch": found.authorities.epoch,
+        "authorities": len(found.authorities.members),
+        "trusted_epoch": trusted.authorities.epoch,
+    }
+    print_record(record, as_json=as_json)
 
 
 def show_account(

@@ -10,6 +10,7 @@ from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_json, print_record
 from aitbc.cli.passwords import PasswordFile, get_password
+from aitbc.cli.trust import CheckpointFile, GenesisFile, load_trusted
 from node.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -19,9 +20,6 @@ app = typer.Typer(
 )
 
 ReceiptId = Annotated[str, typer.Argument(metavar="RECEIPT", help="receipt_… or its job's job_…")]
-GenesisFile = Annotated[
-    Path, typer.Option("--genesis", envvar="AITBC_GENESIS", help="The chain's genesis.json.")
-]
 
 
 @app.command("get")
@@ -65,22 +63,24 @@ def export_receipt(
 @app.command("verify")
 def verify_receipt(
     bundle: Annotated[Path, typer.Argument(help="A file of `aitbc receipt export`.")],
-    genesis: GenesisFile,
+    genesis: GenesisFile = None,
+    checkpoint: CheckpointFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify an exported receipt against the chain's genesis; uses no network.
+    """Verify an exported receipt against the chain's genesis or a checkpoint; uses no network.
 
     Exit code 33 when any link does not hold: the miner's signature, the opening of the commitment,
-    the zero-knowledge proof, the places in block and state, the authorities' signatures.
+    the zero-knowledge proof, the places in block and state, the authorities' signatures, and how
+    each authority set followed from the one before.
     """
-    from aitbc.cli.genesis_file import load_checked
     from aitbc.cli.receipt_report import describe_verified
     from consensus.receipt_bundle import MAX_BUNDLE_BYTES
     from ledger.rejection import Rejected
 
+    trusted = load_trusted(genesis, checkpoint)
     try:
         data = _read(bundle, MAX_BUNDLE_BYTES)
-        record = describe_verified(data, load_checked(genesis))
+        record = describe_verified(data, trusted)
     except Rejected as error:
         raise _explain("receipt", error, as_json, "pay nothing on this one") from None
     print_record(record, as_json=as_json)
@@ -122,31 +122,31 @@ def open_receipt(
 @app.command("audit")
 def audit_receipt(
     sealed: Annotated[Path, typer.Argument(help="A file of `aitbc receipt open`.")],
-    genesis: GenesisFile,
     key_file: Annotated[
         Path, typer.Option("--key-file", help="The auditor's account key: a keystore file.")
     ],
+    genesis: GenesisFile = None,
+    checkpoint: CheckpointFile = None,
     password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open a file sealed to this key and check it against the chain's genesis; uses no network.
+    """Open a file sealed to this key and check it against the chain; uses no network.
 
     Shows price, units, times and hashes. Exit code 33 when any link does not hold: all that
     `receipt verify` checks, the openings of all three commitments, and every rule of the proof.
     """
-    from aitbc.cli.genesis_file import load_checked
     from aitbc.cli.receipt_report import describe_audited
     from aitbc.sealed_opening import MAX_SEALED_BYTES, OtherAuditorError, unseal
     from aitbc.wallet import Wallet
     from ledger.keystore import open_seed, read_private_file
     from ledger.rejection import Rejected
 
-    checked = load_checked(genesis)
+    trusted = load_trusted(genesis, checkpoint)
     seed = open_seed(read_private_file(key_file), get_password(password_file))
     try:
         data = _read(sealed, MAX_SEALED_BYTES)
         opening, bundle = unseal(data, Wallet(seed).derive_encryption_key())
-        record = describe_audited(opening, bundle, checked)
+        record = describe_audited(opening, bundle, trusted)
     except OtherAuditorError as error:
         raise CommandError(
             str(error), ExitCode.CONFIGURATION, "the same command with that key's --key-file"

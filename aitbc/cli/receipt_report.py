@@ -2,16 +2,15 @@
 
 from consensus.receipt_audit import audit_opening
 from consensus.receipt_bundle import TrustAnchor, VerifiedReceipt, decode_bundle, verify_bundle
-from genesis.document import Genesis, compute_chain_id, load_verifying_key
-from ledger.blocks import AuthoritySet
+from genesis.checkpoint import Checkpoint
 from ledger.rejection import Rejected, Rejection
 from ledger.terms import compute_model_hash
 from zk.opening import InvalidOpeningError, decode_opening
 
 
-def describe_verified(data: bytes, genesis: Genesis) -> dict[str, object]:
-    """Return what a bundle proves under a genesis. Raises `Rejected`."""
-    proven = _verify(data, genesis)
+def describe_verified(data: bytes, trusted: Checkpoint) -> dict[str, object]:
+    """Return what a bundle proves to whoever trusts a checkpoint. Raises `Rejected`."""
+    proven = _verify(data, trusted)
     core, settled = proven.core, proven.settled
     return {
         "valid": True,
@@ -32,13 +31,13 @@ def describe_verified(data: bytes, genesis: Genesis) -> dict[str, object]:
         "network_share_base": str(settled.network_share),
         "refund_base": str(settled.refund),
         "result_hash": core.result_hash,
-        **_describe_place(proven, genesis),
+        **_describe_place(proven, trusted),
     }
 
 
-def describe_audited(opening: bytes, bundle: bytes, genesis: Genesis) -> dict[str, object]:
+def describe_audited(opening: bytes, bundle: bytes, trusted: Checkpoint) -> dict[str, object]:
     """Return what an opening shows of the settled receipt in a bundle. Raises `Rejected`."""
-    proven = _verify(bundle, genesis)
+    proven = _verify(bundle, trusted)
     try:
         opened = decode_opening(opening)
     except InvalidOpeningError as error:
@@ -70,26 +69,24 @@ def describe_audited(opening: bytes, bundle: bytes, genesis: Genesis) -> dict[st
         "model_hash": compute_model_hash(core.model).hex(),
         "input_hash": core.input_hash,
         "result_hash": core.result_hash,
-        **_describe_place(proven, genesis),
+        **_describe_place(proven, trusted),
     }
 
 
-def _verify(data: bytes, genesis: Genesis) -> VerifiedReceipt:
-    anchor = TrustAnchor(
-        chain_id=compute_chain_id(genesis),
-        authorities=AuthoritySet(0, genesis.authorities),
-        verifying_key=load_verifying_key(genesis),
-    )
+def _verify(data: bytes, trusted: Checkpoint) -> VerifiedReceipt:
+    anchor = TrustAnchor(trusted.chain_id, trusted.authorities, trusted.verifying_key)
     return verify_bundle(decode_bundle(data), anchor)
 
 
-def _describe_place(proven: VerifiedReceipt, genesis: Genesis) -> dict[str, object]:
+def _describe_place(proven: VerifiedReceipt, trusted: Checkpoint) -> dict[str, object]:
     return {
         "transaction_id": f"tx_{proven.transaction_id.hex()}",
         "height": proven.height,
         "block_hash": proven.block_hash.hex(),
         "block_time_ms": proven.block_time,
+        "epoch": proven.epoch,
         "authorities_signed": proven.signers,
-        "authorities": len(genesis.authorities),
-        "is_dev_chain": genesis.is_dev,
+        "authorities": proven.authorities,
+        "trusted_epoch": trusted.authorities.epoch,
+        "is_dev_chain": trusted.is_dev,
     }

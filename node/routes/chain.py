@@ -8,16 +8,18 @@ from aiohttp import web
 from coordinator import wire
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from genesis.document import dump_genesis
-from ledger import crypto
+from ledger import codec, crypto
 from ledger.authorities import compute_proposal_id, list_open_proposals
 from ledger.blocks import AuthoritySet
 from ledger.entries import OpenProposal
 from ledger.quorum import compute_fault_bound, compute_quorum
 from ledger.state import get_authorities, get_totals
+from node import chain_base
 from node.routes import models
 from node.routes.answers import answer_final
 from node.routes.network import list_voters
 from node.routes.reader import ChainReader
+from node.sqlcipher import get_raw
 
 _TAG: Final = "Chain"
 
@@ -31,6 +33,10 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
 
     async def show_validators(call: Call) -> Answer:
         return Answer(describe_validators(reader))
+
+    async def show_successions(call: Call) -> Answer:
+        query = call.get_query(models.SuccessionsQuery)
+        return Answer(await list_successions(reader, query.epoch, query.limit))
 
     async def show_genesis(call: Call) -> web.StreamResponse:
         final = answer_final(call, None, reader.port.chain_id.hex())
@@ -48,6 +54,10 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
         Route(
             "GET", "/v1/chain/validators", show_validators, "The authorities in force", _TAG,
             roles=PUBLIC, answers={200: models.ValidatorSet},
+        ),
+        Route(
+            "GET", "/v1/chain/successions", show_successions, "How the authority sets followed",
+            _TAG, roles=PUBLIC, query=models.SuccessionsQuery, answers={200: models.Successions},
         ),
         Route(
             "GET", "/v1/chain/genesis", show_genesis, "The document that names the chain", _TAG,
@@ -108,6 +118,24 @@ def describe_validators(reader: ChainReader) -> models.ValidatorSet:
             _describe_proposal(proposal)
             for proposal in list_open_proposals(reader.view, height + 1)
         ],
+    )
+
+
+async def list_successions(reader: ChainReader, epoch: int, limit: int) -> models.Successions:
+    """Return what a light client needs to follow the authority sets from an epoch on."""
+    known = await reader.store.database.read(
+        lambda connection: chain_base.read_successions(get_raw(connection))
+    )
+    wanted = [each for each in known if each.header.epoch >= epoch]
+    return models.Successions(
+        successions=[
+            models.Succession(
+                epoch=each.following.epoch,
+                height=each.header.height,
+                succession=codec.encode(each).hex(),
+            )
+            for each in wanted[:limit]
+        ]
     )
 
 

@@ -53,6 +53,13 @@ class SearchQuery(Parameters):
     )
 
 
+class SuccessionsQuery(Parameters):
+    epoch: Annotated[QueryNumber, Field(ge=0)] = Field(
+        0, description="The first epoch whose last block is wanted"
+    )
+    limit: Annotated[QueryNumber, Field(ge=1, le=MAX_PAGE)] = 50
+
+
 class Page(Shown, Generic[T]):
     items: list[T]
     next_cursor: str | None
@@ -304,6 +311,19 @@ class ValidatorSet(Shown):
     next_epoch: int
     next_validators: list[Validator]
     proposals: list[ValidatorProposal]
+
+
+class Succession(Shown):
+    """How the authority set of `epoch` came into force, in canonical encoding (hex): the last
+    header of the epoch before, the proof that it is final, and the set."""
+
+    epoch: int
+    height: int
+    succession: str
+
+
+class Successions(Shown):
+    successions: list[Succession]
 
 
 class Receipt(Shown):

@@ -10,6 +10,7 @@ from typing import Any
 from aitbc.cli.receipt_report import describe_audited
 from coordinator import accounts
 from coordinator.principals import Role
+from genesis.checkpoint import start_from_genesis
 from genesis.document import dump_genesis
 from node import folder
 from node.database import Database
@@ -84,7 +85,9 @@ async def test_a_job_on_a_true_node(tmp_path: Path) -> None:
         bundle = await node.get(f"/v1/receipts/{job['job_id']}", headers=client, bundle=1)
         opening = await node.get(f"/v1/receipts/{job['job_id']}/opening", headers=client)
         audited = describe_audited(
-            json.dumps(opening.body).encode(), json.dumps(bundle.body).encode(), genesis
+            json.dumps(opening.body).encode(),
+            json.dumps(bundle.body).encode(),
+            start_from_genesis(genesis),
         )
         assert (audited["units"], audited["amount_base"]) == (3, receipt["amount_base"])
         supply = await node.read("/v1/audit/supply")

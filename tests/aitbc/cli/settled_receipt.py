@@ -1,10 +1,11 @@
-"""A real settled receipt and its bundle, made in memory: real proof, real blocks, one authority."""
+"""A real settled receipt and its bundle, made in memory: real proof, real blocks, real epochs."""
 
 import json
 from typing import Any, NamedTuple
 
 import msgspec
 
+from consensus.light_client import Succession
 from consensus.messages import Certificate, FinalityProof
 from consensus.receipt_bundle import SettlementPart, StatePart, encode_bundle
 from genesis.document import (
@@ -22,11 +23,13 @@ from ledger.context import Rules
 from ledger.entries import job_key
 from ledger.outcomes import Outcome
 from ledger.parameters import Parameters
+from ledger.quorum import compute_quorum
 from ledger.receipts import ReceiptCore, sign_receipt
 from ledger.state import MemoryState, get_account, get_authorities, get_job
 from ledger.state_tree import prove_leaf
 from ledger.terms import PriceTerms, ReceiptTerms, Terms
 from ledger.transactions import (
+    AuthorityVote,
     JobClaim,
     JobSettle,
     JobSubmit,
@@ -46,6 +49,8 @@ from zk.statement import PublicInputs, Witness, address_to_field, compute_contex
 from zk.verifier import verify
 
 AUTHORITY, CLIENT, MINER = (bytes([number]) * 32 for number in (1, 2, 3))
+AUTHORITIES = (AUTHORITY, *(bytes([number]) * 32 for number in range(40, 46)))
+"""In the order in which they join."""
 START = 1_766_828_620_000
 PRICE, UNITS, MAX_UNITS = 1_000, 42, 100
 AIT = 10**9
@@ -57,14 +62,15 @@ class SettledReceipt(NamedTuple):
     genesis: bytes
     bundle: dict[str, Any]
     opening: dict[str, Any]
+    chain: "ReceiptChain"
 
 
-class _Chain:
-    """One authority's chain in memory."""
+class ReceiptChain:
+    """A chain in memory, of one authority at first; another joins with each epoch."""
 
     def __init__(self) -> None:
         key = load_dev_verifying_key()
-        balances = [Allocation(get_address(seed), 1_000 * AIT) for seed in (CLIENT, MINER)]
+        people = (CLIENT, MINER, *AUTHORITIES)
         self.genesis = Genesis(
             name="receipt-test",
             is_dev=True,
@@ -73,7 +79,7 @@ class _Chain:
             proof=build_proof_parameters(key),
             verifying_key=key.to_bytes(),
             authorities=(Authority(crypto.compute_public_key(AUTHORITY), get_address(AUTHORITY)),),
-            allocations=tuple(balances),
+            allocations=tuple(Allocation(get_address(seed), 1_000 * AIT) for seed in people),
         )
         self.chain_id = compute_chain_id(self.genesis)
         self.rules = Rules(
@@ -87,51 +93,86 @@ class _Chain:
         self.state = changes.base
         self.state.commit(changes)
         self.head = block.header
+        self.successions: list[Succession] = []
 
     def add(self, seed: bytes, payload: Payload) -> tuple[VerifiedTransaction, Outcome]:
         """Add a block with one transaction, a second after the last."""
-        nonce = get_account(self.state, get_address(seed)).nonce
-        fee = compute_size(payload) * self.rules.parameters.minimum_fee_rate
-        signed = sign_transaction(seed, self.chain_id, nonce, fee, 1_000, payload)
-        verified = verify_transaction(signed, codec.encode(signed), self.chain_id)
-        time = self.head.time + 1_000
-        proposer = crypto.compute_public_key(AUTHORITY)
-        execution = Execution(self.state, self.head, time, get_address(AUTHORITY), self.rules)
-        outcome = execution.apply(verified)
-        assert outcome.code == 0, outcome
+        return self.grow((seed, payload))[0]
+
+    def grow(self, *payloads: tuple[bytes, Payload]) -> list[tuple[VerifiedTransaction, Outcome]]:
+        """Add a block of these transactions, which must apply."""
+        sets, time = get_authorities(self.state), self.head.time + 1_000
+        proposer = sets.current.members[0]
+        execution = Execution(self.state, self.head, time, proposer.account, self.rules)
+        done = []
+        for seed, payload in payloads:
+            verified = self._sign(seed, payload)
+            done.append((verified, execution.apply(verified)))
+            assert done[-1][1].code == 0, done
         executed = execution.finish()
-        authorities = compute_authorities_hash(get_authorities(self.state).current)
         self.head = msgspec.structs.replace(
             self.head,
+            epoch=sets.current.epoch,
             height=self.head.height + 1,
             view=self.head.view + 1,
             parent_view=self.head.view,
             time=time,
             parent=compute_header_hash(self.head),
-            proposer=proposer,
-            transactions_root=merkle.compute_root([verified.raw]),
+            proposer=proposer.key,
+            transactions_root=merkle.compute_root([verified.raw for verified, _ in done]),
             receipts_root=executed.receipts_root,
             state_root=executed.state_root,
-            authorities=authorities,
-            next_authorities=authorities,
+            authorities=compute_authorities_hash(sets.current),
+            next_authorities=compute_authorities_hash(sets.following),
         )
         self.state.commit(executed.changes)
-        return verified, outcome
+        if sets.current != sets.following:
+            proof = self.prove_final(self.head)
+            self.successions.append(Succession(self.head, proof, sets.following))
+        return done
 
-    def prove_final(self, header: Header) -> FinalityProof:
-        """Return the authority's finality proof of a block."""
-        ballot = Ballot(VoteKind.FINALIZE, header.epoch, header.view, compute_header_hash(header))
-        signature = crypto.sign(AUTHORITY, compute_vote_bytes(self.chain_id, ballot))
-        return FinalityProof((), Certificate(ballot, (0,), (signature,)))
+    def open_epoch(self) -> None:
+        """Let a quorum vote another one in; the next block closes the epoch, one more opens it."""
+        size = len(get_authorities(self.state).current.members)
+        joining = AUTHORITIES[size]
+        key = crypto.compute_public_key(joining)
+        vote = AuthorityVote(True, key, get_address(joining))
+        self.grow(*((seed, vote) for seed in AUTHORITIES[: compute_quorum(size)]))
+        self.grow()
+        self.grow()
+
+    def prove_final(self, header: Header, tip: Header | None = None) -> FinalityProof:
+        """Return the finality proof of a block, by a quorum of its epoch's set.
+
+        Where `tip`, the block's child, is given, the quorum signed for that.
+        """
+        signed = tip or header
+        ballot = Ballot(VoteKind.FINALIZE, header.epoch, signed.view, compute_header_hash(signed))
+        message = compute_vote_bytes(self.chain_id, ballot)
+        signers = range(compute_quorum(header.epoch + 1))
+        signatures = tuple(crypto.sign(AUTHORITIES[signer], message) for signer in signers)
+        certificate = Certificate(ballot, tuple(signers), signatures)
+        return FinalityProof((tip,) if tip else (), certificate)
+
+    def _sign(self, seed: bytes, payload: Payload) -> VerifiedTransaction:
+        nonce = get_account(self.state, get_address(seed)).nonce
+        fee = compute_size(payload) * self.rules.parameters.minimum_fee_rate
+        signed = sign_transaction(seed, self.chain_id, nonce, fee, 1_000, payload)
+        return verify_transaction(signed, codec.encode(signed), self.chain_id)
 
 
 def get_address(seed: bytes) -> bytes:
     return crypto.compute_address(crypto.compute_public_key(seed))
 
 
-def make_settled_receipt() -> SettledReceipt:
-    """Return a job's receipt, settled on a chain of its own; about a second, for the proof."""
-    chain = _Chain()
+def make_settled_receipt(epochs_before: int = 0, epochs_after: int = 0) -> SettledReceipt:
+    """Return a job's receipt, settled on a chain of its own; about a second, for the proof.
+
+    So many epochs end before the job begins, and between its settlement and the proof of its state.
+    """
+    chain = ReceiptChain()
+    for _ in range(epochs_before):
+        chain.open_epoch()
     job = terms.compute_job_id(get_address(CLIENT), bytes(32))
     price = PriceTerms(PRICE, b"\x11" * 32)
     offer = Terms(
@@ -182,10 +223,15 @@ def make_settled_receipt() -> SettledReceipt:
         MINER, JobSettle(job, commit, UNITS * PRICE, receipt.completed, proof)
     )
     document = _sign(chain, job, claimed.lease.number, receipt, commit)
+    settled = _prove_settlement(chain, verified, outcome)
+    for _ in range(epochs_after):
+        chain.open_epoch()
+    bundle = encode_bundle(document, receipt, settled, _prove_state(chain, job), chain.successions)
     return SettledReceipt(
         dump_genesis(chain.genesis),
-        _bundle(chain, job, verified, outcome, document, receipt),
+        msgspec.to_builtins(bundle),
         json.loads(encode_opening(witness)),
+        chain,
     )
 
 
@@ -204,7 +250,7 @@ def _build_submit(offer: Terms) -> JobSubmit:
 
 
 def _sign(
-    chain: _Chain, job: bytes, claim_number: int, receipt: ReceiptTerms, commit: bytes
+    chain: ReceiptChain, job: bytes, claim_number: int, receipt: ReceiptTerms, commit: bytes
 ) -> dict[str, Any]:
     core = ReceiptCore(
         chain_id=chain.chain_id.hex(),
@@ -232,28 +278,21 @@ def _sign(
     return sign_receipt(MINER, core)
 
 
-def _bundle(
-    chain: _Chain,
-    job: bytes,
-    verified: VerifiedTransaction,
-    outcome: Outcome,
-    document: dict[str, Any],
-    receipt: ReceiptTerms,
-) -> dict[str, Any]:
-    header, finality = chain.head, chain.prove_final(chain.head)
-    entry = get_job(chain.state, job)
-    assert entry is not None
-    leaf = chain.state.get_leaf(job_key(job))
-    assert leaf is not None
-    proof = prove_leaf(chain.state.get_node, chain.state.get_leaf_count(), leaf)
-    settled = SettlementPart(
-        header=header,
-        finality=finality,
+def _prove_settlement(
+    chain: ReceiptChain, verified: VerifiedTransaction, outcome: Outcome
+) -> SettlementPart:
+    return SettlementPart(
+        header=chain.head,
+        finality=chain.prove_final(chain.head),
         transaction=verified.raw,
         transaction_inclusion=merkle.prove_inclusion([verified.raw], 0),
         outcome=outcome,
         outcome_inclusion=merkle.prove_inclusion([codec.encode(outcome)], 0),
     )
-    state = StatePart(header, finality, entry, proof)
-    bundle: dict[str, Any] = msgspec.to_builtins(encode_bundle(document, receipt, settled, state))
-    return bundle
+
+
+def _prove_state(chain: ReceiptChain, job: bytes) -> StatePart:
+    entry, leaf = get_job(chain.state, job), chain.state.get_leaf(job_key(job))
+    assert entry is not None and leaf is not None
+    proof = prove_leaf(chain.state.get_node, chain.state.get_leaf_count(), leaf)
+    return StatePart(chain.head, chain.prove_final(chain.head), entry, proof)

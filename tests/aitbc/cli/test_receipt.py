@@ -12,6 +12,7 @@ from aitbc.cli.demo.checks import CheckFailed, verify_offline
 from aitbc.cli.main import app
 from aitbc.sealed_opening import seal
 from aitbc.wallet import Wallet
+from genesis.checkpoint import Checkpoint, dump_checkpoint, start_from_genesis
 from ledger.keystore import LOW_COST, seal_seed
 from ledger.terms import compute_content_hash, compute_model_hash
 from tests.aitbc.cli.settled_receipt import (
@@ -37,6 +38,18 @@ def genesis(settled: SettledReceipt, tmp_path: Path) -> Path:
     path = tmp_path / "genesis.json"
     path.write_bytes(settled.genesis)
     return path
+
+
+@pytest.fixture(scope="module")
+def later() -> SettledReceipt:
+    """Settled in epoch 2, and proved settled in epoch 3."""
+    return make_settled_receipt(2, 1)
+
+
+def make_checkpoint(settled: SettledReceipt, epoch: int) -> Checkpoint:
+    sets = [each.following for each in settled.chain.successions]
+    start = start_from_genesis(settled.chain.genesis)
+    return start._replace(authorities=sets[epoch - 1]) if epoch else start
 
 
 def write(bundle: object, folder: Path) -> Path:
@@ -153,6 +166,56 @@ def test_another_chain_does_not_know_the_receipt(
 ) -> None:
     genesis.write_text(genesis.read_text().replace("receipt-test", "other-chain"))
     assert verify(write(settled.bundle, tmp_path), genesis).exit_code == 33
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2, 3])
+def test_a_receipt_of_a_later_epoch_verifies_from_genesis_or_a_checkpoint_before_it(
+    later: SettledReceipt, tmp_path: Path, epoch: int
+) -> None:
+    bundle = write(later.bundle, tmp_path)
+    checkpoint = tmp_path / "checkpoint.json"
+    checkpoint.write_bytes(dump_checkpoint(make_checkpoint(later, epoch)))
+    command = ["receipt", "verify", str(bundle), "--checkpoint", str(checkpoint), "--json"]
+    result = CliRunner(env={"AITBC_GENESIS": None}).invoke(app, command)
+    if epoch == 3:
+        assert result.exit_code == 33
+        assert "of a later one" in json.loads(result.stdout)["detail"]
+        return
+    assert result.exit_code == 0, result.stderr
+    proven = json.loads(result.stdout)
+    assert (proven["epoch"], proven["trusted_epoch"]) == (2, epoch)
+    assert (proven["authorities_signed"], proven["authorities"]) == (3, 3)
+    from_genesis = tmp_path / "genesis.json"
+    from_genesis.write_bytes(later.genesis)
+    shown = json.loads(verify(bundle, from_genesis, "--json").stdout)
+    assert shown == {**proven, "trusted_epoch": 0}
+
+
+def test_a_checkpoint_of_another_chain_is_no_help(
+    settled: SettledReceipt, later: SettledReceipt, genesis: Path, tmp_path: Path
+) -> None:
+    bundle, checkpoint = write(later.bundle, tmp_path), tmp_path / "checkpoint.json"
+    other = make_checkpoint(later, 1)._replace(chain_id=bytes(32))
+    checkpoint.write_bytes(dump_checkpoint(other))
+    alone = CliRunner(env={"AITBC_GENESIS": None}).invoke(
+        app, ["receipt", "verify", str(bundle), "--checkpoint", str(checkpoint)]
+    )
+    assert alone.exit_code == 33
+    both = verify(bundle, genesis, "--checkpoint", str(checkpoint))
+    assert both.exit_code == 17 and "is of the chain" in both.stderr
+
+
+def test_something_must_be_trusted(settled: SettledReceipt, tmp_path: Path) -> None:
+    bundle = write(settled.bundle, tmp_path)
+    runner = CliRunner(env={"AITBC_GENESIS": None, "AITBC_CHECKPOINT": None})
+    result = runner.invoke(app, ["receipt", "verify", str(bundle)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    for content, code in ((None, 3), ("{}", 3)):
+        path = tmp_path / "checkpoint.json"
+        if content is not None:
+            path.write_text(content)
+        command = ["receipt", "verify", str(bundle), "--checkpoint", str(path)]
+        assert runner.invoke(app, command).exit_code == code
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '"text"', "[" * 10_000])
