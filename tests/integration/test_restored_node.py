@@ -38,6 +38,14 @@ async def read_hashes(node: RunningNode, first: int, last: int) -> list[str]:
     ]
 
 
+async def wait_for_height(node: RunningNode, height: int) -> None:
+    async with asyncio.timeout(FINAL_SECONDS):
+        while True:
+            if (await node.read("/v1/chain/status"))["height"] >= height:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_a_lone_authority_that_went_back_makes_the_very_same_blocks(tmp_path: Path) -> None:
     """Its journal holds every proposal and vote: whatever it signed, it signs again."""
     genesis, data = build_genesis(), tmp_path / "node"
@@ -53,9 +61,7 @@ async def test_a_lone_authority_that_went_back_makes_the_very_same_blocks(tmp_pa
         assert (done.head.height, done.removed_blocks) == (target, height - target)
         assert (data / "journal.bin").read_bytes() == journal
         async with reopened_node(data, genesis) as node:
-            async with asyncio.timeout(FINAL_SECONDS):
-                while (await node.read("/v1/chain/status"))["height"] < height:
-                    await asyncio.sleep(0.02)
+            await wait_for_height(node, height)
             assert await read_hashes(node, 0, height) == before
             account = await node.read(f"/v1/accounts/{crypto.format_address(STRANGER.address)}")
             assert account["balance_base"] == str(6 * AIT + 15)
