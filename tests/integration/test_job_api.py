@@ -3,60 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from aitbc.cli.receipt_report import describe_audited
-from coordinator import accounts
-from coordinator.principals import Role
 from genesis.checkpoint import start_from_genesis
 from genesis.document import dump_genesis
 from node import folder
-from node.database import Database
-from node.folder import TABLES, find_database_key
-from node.server import derive_sealing_key
-from node.settings import load_settings
-from tests.support.node import CLIENT, MINER, NODE, RunningNode, build_genesis, reopened_node
-
-Keys = dict[str, dict[str, str]]
-
-
-def enrol(data: Path) -> Keys:
-    """Give client and miner custodial accounts and keys, before the node runs."""
-    settings = load_settings(data=data)
-    database = Database.open(
-        settings.get_database_path(), find_database_key(settings), tables=TABLES, is_dev=True
-    )
-    keys = {}
-    for name, wallet, role in (("client", CLIENT, Role.CLIENT), ("miner", MINER, Role.MINER)):
-
-        def work(connection: Any, seed: bytes = wallet.seed, role: Role = role) -> str:
-            sealing_key = derive_sealing_key(NODE.seed)
-            account = accounts.import_account(connection, seed, sealing_key, 0)
-            return accounts.create_key(connection, NODE.address, account, role, "", 0).key
-
-        keys[name] = {"X-Api-Key": database.write_now(work)}
-    database.close_now()
-    return keys
-
-
-async def until(
-    node: RunningNode, path: str, headers: dict[str, str], holds: Callable[[Any], bool]
-) -> Any:
-    async with asyncio.timeout(20):
-        while True:
-            reply = await node.get(path, headers=headers)
-            if reply.status == 200 and holds(reply.body):
-                return reply.body
-            await asyncio.sleep(0.02)
-
-
-async def post(node: RunningNode, path: str, headers: dict[str, str], body: Any) -> Any:
-    async with node.session.post(node.url + path, json=body, headers=headers) as response:
-        answer = await response.json(content_type=None)
-        assert response.status < 300, answer
-        return answer
+from tests.support.custody import enrol, post, until
+from tests.support.node import NODE, build_genesis, reopened_node
 
 
 async def test_a_job_on_a_true_node(tmp_path: Path) -> None:
