@@ -1,4 +1,4 @@
-"""The bytes of a snapshot file: a state and what proves it, in frames (docs/protocol/snapshot.md).
+"""The bytes of a snapshot file: a state and what proves it, in frames (rules K1 to K5).
 
 Everything in the file follows from the genesis document: authority sets from the first, the header
 from its finality proof, each piece of the state from the header's root. So a file may come from
@@ -22,7 +22,7 @@ MAGIC: Final = b"aitbc-snapshot/1\n"
 """Format and version: the first bytes of the file."""
 PIECE_LEVELS: Final = 2
 PIECE_ENTRIES: Final = ARITY**PIECE_LEVELS
-"""Entries of a piece of the state: the leaves under one node of the tree's second level."""
+"""Entries of a piece of the state (rule K4): the leaves under a node of the second level."""
 HASHES_PER_FRAME: Final = 65_536
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """The largest frame: the base block with its outcomes and its finality proof."""

@@ -1,4 +1,4 @@
-"""Reading a snapshot that anybody may have made: nothing in it is believed before it is proved.
+"""Reading a snapshot that anybody may have made: nothing is believed unproved (rules K1 to K5).
 
 Genesis gives the first authority set; each succession the next; the set of the base block's epoch
 checks its finality proof; its header's root checks the hashes of the pieces, and these each piece
