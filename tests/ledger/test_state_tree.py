@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import codec
-from ledger.state_tree import ARITY, NodeKey, StateProof, hash_leaf, is_in_state, prove_leaf
+from ledger.state_tree import (
+    ARITY,
+    NodeKey,
+    StateProof,
+    count_levels,
+    hash_leaf,
+    hash_node,
+    is_in_state,
+    join_levels,
+    prove_leaf,
+    seal_root,
+)
 from ledger.state_tree import update_tree as update
 
 
@@ -160,3 +171,23 @@ def test_a_proof_has_one_encoding_and_a_bound() -> None:
     tree.write({}, [make_leaf(number) for number in range(300)])
     proof = prove_leaf(tree.read, 300, 299)
     assert codec.decode(codec.encode(proof), StateProof, 4_096) == proof
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 255, 256, 257, 300, 512, 4_096, 4_097, 5_000])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_tree_built_piece_by_piece_is_the_same(count: int, levels: int) -> None:
+    tree = Tree()
+    root, _ = tree.write({}, [make_leaf(number) for number in range(count)])
+    below = min(levels, count_levels(count))
+    size = ARITY**below
+    nodes: dict[NodeKey, bytes] = {}
+    hashes: list[bytes] = []
+    for first in range(0, count, size):
+        piece, more = join_levels(tree.leaves[first : first + size], 0, first, below)
+        assert len(piece) == 1
+        assert piece[0] == hash_node(tree.nodes[below - 1, first // size])
+        hashes += piece
+        nodes |= more
+    (top,), more = join_levels(hashes, below, 0, count_levels(count) - below)
+    assert seal_root(count, top) == root
+    assert nodes | more == tree.nodes
