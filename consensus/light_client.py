@@ -1,4 +1,4 @@
-"""Following a chain's authority sets without its blocks: one final header an epoch (rule C17).
+"""Following a chain's authority sets without its blocks: one final header an epoch (rule C19).
 
 Whoever trusts one set, that of genesis or of a checkpoint, knows every later one by this, with no
 network: each set's quorum signed the header that names the next.

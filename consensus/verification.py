@@ -233,7 +233,7 @@ def verify_finality(header: Header, proof: FinalityProof, committee: Committee) 
 
 
 def verify_succession(header: Header, following: AuthoritySet, committee: Committee) -> Committee:
-    """Return the committee of the epoch that a final block's header opens (rule C17).
+    """Return the committee of the epoch that a final block's header opens (rule C19).
 
     So a light client follows the sets by one header and proof an epoch. Raises
     `Rejected(BAD_HEADER)` where `following` is not the set that the header names.

@@ -1,4 +1,4 @@
-"""Where a store's blocks begin, and how its authority sets follow from those of genesis (rule C17).
+"""Where a store's blocks begin, and how its authority sets follow from those of genesis (rule C19).
 
 A store that began with a snapshot holds no block below the snapshot's. What proves its first block
 final is kept beside the blocks: for each epoch the closing block's header and proof, and the set

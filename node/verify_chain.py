@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from consensus.light_client import Succession
 from consensus.messages import CommittedBlock, decode_finality
 from consensus.verification import Committee, verify_committed
 from coordinator.ports import FinalBlock
@@ -21,6 +22,7 @@ from ledger.rejection import Rejected
 from ledger.state import MemoryState, get_authorities
 from ledger.transactions import verify_transaction
 from ledger.transition import apply_block
+from node.chain_base import is_closing
 from node.chain_store import ChainStore
 from node.exit_codes import ExitCode, OperatorError
 from node.proofs import list_proofs
@@ -52,6 +54,8 @@ class Replayed(NamedTuple):
     state: MemoryState
     transactions: int
     settlements: int
+    successions: list[Succession]
+    """How the authority set changed on the way."""
 
 
 class Report(NamedTuple):
@@ -102,8 +106,13 @@ def verify_chain(
     )
     head, state = replayed.head, replayed.state
     _compare_state(store, state)
+    start = first.block.header.height
+    if [each for each in store.read_successions() if each.header.height > start] != (
+        replayed.successions
+    ):
+        raise ChainDamaged("what is kept of the authority sets is not what the blocks say")
     return Report(
-        first.block.header.height,
+        start,
         head.height,
         head.state_root,
         replayed.transactions,
@@ -140,6 +149,7 @@ def replay(
         source = "snapshot" if head.height else "genesis document"
         raise ChainDamaged(f"block {head.height} is not that of the {source}")
     transactions = settlements = 0
+    successions = []
     for final in blocks:
         try:
             settlements += _verify_block(state, head, final, rules, verdicts)
@@ -147,8 +157,11 @@ def replay(
             raise ChainDamaged(f"block {head.height + 1}: {error}") from None
         head = final.header
         transactions += len(final.transactions)
+        if is_closing(head):
+            following = get_authorities(state).current
+            successions.append(Succession(head, decode_finality(final.certificate), following))
         on_block(head.height)
-    return Replayed(head, state, transactions, settlements)
+    return Replayed(head, state, transactions, settlements, successions)
 
 
 def _verify_block(

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aitbc.cli.receipt_report import describe_verified
 from consensus.light_client import decode_succession
 from genesis.checkpoint import Checkpoint, start_from_genesis
@@ -16,6 +18,8 @@ from node.settings import load_settings
 from node.verify_chain import verify_chain
 from tests.support.cluster import WALLETS, Cluster, running_cluster
 from tests.support.custody import enrol, post, until
+
+pytestmark = pytest.mark.slow
 
 HOME = 0
 """The one authority that is there from the start, where the people have their accounts."""

@@ -54,9 +54,10 @@ def get_keys(members: Sequence[Any]) -> list[str]:
     return [member["public_key"] for member in members]
 
 
+@pytest.mark.slow
 async def test_an_authority_is_proposed_voted_in_and_voted_out(tmp_path: Path) -> None:
     key = WALLETS[4].public_key.hex()
-    async with running_cluster(tmp_path, 4, observers=1) as cluster:
+    async with running_cluster(tmp_path, 4, observers=1, heartbeat_interval=1_000) as cluster:
         url = cluster.apis[0].url
         opened = await vote_of(cluster, 0, "propose-add", key)
         assert (opened["votes"], opened["quorum"], opened["passed"]) == (1, 3, False)
