@@ -77,8 +77,10 @@ class Question(Record, frozen=True):
 
 
 class RangeAnswer(Record, frozen=True):
-    """Consecutive final blocks, and the height of the answerer's head."""
+    """Consecutive final blocks, and from which to which height the answerer has them."""
 
+    base: Counter
+    """Where a node that began with a snapshot begins; it gives no earlier ones."""
     height: Counter
     blocks: Annotated[tuple[CommittedBlock, ...], Meta(max_length=MAX_RANGE)]
 

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 class _Peer:
     session: Session
     height: int = 0
+    base: int = 0
+    """It has no blocks before this height."""
     doubts: int = 0
     """How often in a row it gave nothing although it claimed to have more."""
 
@@ -171,12 +173,23 @@ class Peers:
         if peer is not None:
             peer.height = height
 
+    def note_range(self, number: int, base: int, height: int) -> None:
+        """Keep from where to where a peer says that it has blocks."""
+        peer = self._peers.get(number)
+        if peer is not None:
+            peer.base, peer.height = base, height
+
+    def may_have(self, number: int, height: int) -> bool:
+        """Tell whether a peer says that it has the block at a height."""
+        peer = self._peers.get(number)
+        return peer is not None and peer.base <= height <= peer.height
+
     def find_source(self, height: int, tried: set[int]) -> int | None:
         """Return the session to fetch the block after `height` from: the least doubted first."""
         ahead = [
             (-peer.doubts, peer.height, number)
             for number, peer in self._peers.items()
-            if peer.height > height and number not in tried
+            if number not in tried and self.may_have(number, height + 1)
         ]
         return max(ahead)[2] if ahead else None
 

@@ -109,7 +109,8 @@ class QuestionServer:
                 size += length
             if len(step) < _STEP:
                 break
-        answer = RangeAnswer(height, tuple(blocks[:MAX_RANGE]))
+        base = self._chain.store.base_height
+        answer = RangeAnswer(base, height, tuple(blocks[:MAX_RANGE]))
         return await asyncio.to_thread(codec.encode, answer)
 
 

@@ -84,7 +84,8 @@ class Synchronizer:
             except Rejected as rejected:
                 self._peers.punish(source, f"a range that does not hold: {rejected}")
             is_given = self._chain.head.height > before
-            self._peers.note_gift(source, is_given=is_given)
+            if is_given or self._peers.may_have(source, before + 1):
+                self._peers.note_gift(source, is_given=is_given)
             if not is_given:
                 tried.add(source)
             self._say_progress()
@@ -93,7 +94,7 @@ class Synchronizer:
         question = encode_question(RangeRequest(self._chain.head.height + 1))
         data = await self._peers.ask(source, question, ANSWER_SECONDS)
         answer = await asyncio.to_thread(decode_range, data)
-        self._peers.note_height(source, answer.height)
+        self._peers.note_range(source, answer.base, answer.height)
         if answer.blocks:
             await take_range(answer.blocks)
 

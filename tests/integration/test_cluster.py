@@ -143,7 +143,7 @@ async def test_a_claimed_height_is_no_height(tmp_path: Path) -> None:
                     case Asked(number, question, _):
                         # It gives nothing, or what is no answer at all.
                         answered += 1
-                        liar.answer(number, question, codec.encode(RangeAnswer(10**9, ())))
+                        liar.answer(number, question, codec.encode(RangeAnswer(0, 10**9, ())))
                         liar.send(number, Channel.TRANSACTIONS, encode_news(HeadNotice(10**9)))
                     case Received() | Left() | _:
                         pass
