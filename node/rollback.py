@@ -82,6 +82,7 @@ def roll_back(
                 settings.data / folder.JOURNAL_FILE, public_key, stored_sequence, target
             )
             base = read_base(settings.data, genesis, chain_base.read_base_height(raw))
+            chain_base.drop_successions(raw, get_authorities(base.state).current.epoch)
             blocks = _iterate_blocks(raw, base.block.header.height, height)
             replayed = replay(base, blocks, genesis, on_block)
             if replayed.head != target:
@@ -166,7 +167,7 @@ def _write(raw: RawConnection, replayed: Replayed, room: int) -> RolledBack:
     mempool_rows.insert_before(raw, again)
     removed = block_rows.drop_above(raw, head.height)
     history_index.drop_above(raw, head.height)
-    chain_base.drop_successions(raw, get_authorities(state).current.epoch)
+    chain_base.write_successions(raw, replayed.successions)
     _write_state(raw, state, head.height)
     return RolledBack(head, removed, len(again), len(state.leaves))
 

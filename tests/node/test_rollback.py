@@ -110,6 +110,7 @@ async def test_a_spoilt_state_is_made_anew(made: tuple[SignedChain, Path], data:
         "delete from state_nodes",
         "delete from state_keys where leaf > 3",
         "update state_log set changes = x'00'",
+        "update successions set header = x'00', epoch = 7",
         "update outcomes set outcome = x'00' where position >> 20 > 40",
         "update blocks set header = x'00' where height between 41 and 60",
     )
