@@ -46,6 +46,10 @@ lint: $(READY) ## ruff, mypy --strict and the layer contracts (under a minute)
 simulate: $(READY) ## Whole clusters from seeds 1 to SEEDS under faults (SEEDS=2000 by default: minutes)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)
 
+.PHONY: power-cut
+power-cut: $(READY) ## Power cuts at any write of a node: IMAGES of the disk, from number FIRST on (2,500: 2 minutes)
+	$(BIN)/python -m tests.power --images $(or $(IMAGES),2500) --first $(or $(FIRST),0)
+
 .PHONY: bench
 bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 6 minutes)
 	$(BIN)/python -m bench

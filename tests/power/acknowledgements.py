@@ -20,6 +20,8 @@ class Accepted(msgspec.Struct, frozen=True, tag=True):
     """A transaction waits durably."""
 
     transaction_id: bytes
+    node: int = 0
+    """By whose word, where there are several."""
 
 
 class BlockFinal(msgspec.Struct, frozen=True, tag=True):
@@ -27,12 +29,14 @@ class BlockFinal(msgspec.Struct, frozen=True, tag=True):
 
     height: int
     hash: bytes
+    node: int = 0
 
 
 class Left(msgspec.Struct, frozen=True, tag=True):
     """A vote or proposal may be with other authorities; `message` is what they hold."""
 
     message: bytes
+    node: int = 0
 
 
 Acknowledgement = Created | KeyChanged | Accepted | BlockFinal | Left

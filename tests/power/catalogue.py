@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Final
 
-from tests.power.images import check_whole
+from tests.power.images import SCRATCH, check_whole
 from tests.power.recording import Recording, record
 
-SHARES: Final = {"authority": 13, "node": 6, "restart": 3, "rekey": 3}
+SHARES: Final = {"authority": 12, "node": 5, "cluster": 2, "restart": 3, "rekey": 3}
 """Of each 25 power cuts."""
 
 
@@ -22,7 +22,7 @@ def get_scenario(name: str) -> ModuleType:
 @cache
 def record_scenario(name: str, variant: str) -> Recording:
     """Return a recording of a scenario in a process of its own; one for each process that asks."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=SCRATCH) as folder:
         recorded = Path(folder, "recorded").resolve()
         recorded.mkdir()
         recording = record(["tests.power.run_scenario", name, str(recorded), variant], recorded)

@@ -17,7 +17,7 @@ from consensus.messages import (
 from consensus.verification import Committee
 from coordinator.ports import FinalBlock
 from ledger import codec
-from ledger.ballots import Ballot
+from ledger.ballots import Ballot, VoteKind
 from ledger.blocks import Block
 from node.chain_store import ChainStore
 from node.database import Database
@@ -28,6 +28,7 @@ from tests.node.stores import compute_whole_root
 from tests.power.acknowledgements import Accepted, Acknowledgement, BlockFinal, Left
 
 MAX_MESSAGE_BYTES = 1_000_000
+OTHER_BLOCK = b"\x01" * 32
 RECENT_VIEWS = 8
 """Signatures this far below the newest are tried again; older ones the floor covers alike."""
 
@@ -38,10 +39,10 @@ def check_chain(
     journal_path: Path,
     seed: bytes,
     acknowledged: Sequence[Acknowledgement],
-) -> None:
+) -> list[bytes]:
     """Start on a database and a journal as a node does, and compare with what was acknowledged.
 
-    Raises what the shipped code raises, and `AssertionError`.
+    Returns the hash of each block. Raises what the shipped code raises, and `AssertionError`.
     """
     chain_id = committee.chain_id
     store = ChainStore(database, chain_id)
@@ -57,6 +58,7 @@ def check_chain(
             journal.close()
     finally:
         store.close()
+    return [block.hash for block in blocks]
 
 
 def check_blocks(
@@ -121,7 +123,8 @@ def _check_vote(journal: VoteJournal, vote: Vote, head_view: int) -> None:
         assert journal.sign_vote(ballot, None, vote.signer) == vote
     except ConflictRefused:
         assert ballot.view <= head_view, f"{ballot} left and is refused"
-    other = Ballot(ballot.kind, ballot.epoch, ballot.view, bytes(32 - 1) + b"\x01")
+    kind = VoteKind.FINALIZE if ballot.kind is VoteKind.NULLIFY else ballot.kind
+    other = Ballot(kind, ballot.epoch, ballot.view, OTHER_BLOCK)
     try:
         journal.sign_vote(other, None, vote.signer)
     except ConflictRefused:

@@ -23,7 +23,8 @@ Check = Callable[[Path, list[Acknowledgement]], None]
 
 SECTORS: Final = (512, 4096)
 _MEMORY: Final = Path("/dev/shm")
-"""Images lie in memory where there is such a folder: opening one syncs its files many times."""
+SCRATCH: Final = _MEMORY if _MEMORY.is_dir() else None
+"""Where images lie; in memory if possible, since opening one syncs its files many times."""
 _CALLS_NEAR: Final = 10
 _SHARED_BYTES: Final = 32_768
 
@@ -45,17 +46,18 @@ def cut_power(
     `keep` is a folder to make, for the images of these as they were before the check.
     """
     told = _find_acknowledgements(recording)
-    moments = sorted(_choose(number, len(recording.operations), told) for number in numbers)
+    length = len(recording.operations)
+    moments = sorted((_choose_moment(number, length, told), number) for number in numbers)
     disk = Disk(PurePath(recording.folder))
     acknowledged: list[Acknowledgement] = []
     done = 0
-    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as name:
+    with TemporaryDirectory(dir=SCRATCH) as name:
         folder = Path(name)
         for position, number in moments:
             while done < position:
                 disk.apply(recording.operations[done])
                 if done in told:
-                    acknowledged.append(decode(recording.operations[done].data))
+                    acknowledged.append(told[done])
                 done += 1
             image = folder / str(number)
             _write_image(image, disk, number)
@@ -82,8 +84,10 @@ def check_whole(recording: Recording) -> None:
     assert disk.read() == found, "something was written that no recorded call wrote"
 
 
-def _find_acknowledgements(recording: Recording) -> frozenset[int]:
-    found, descriptors = set(), set()
+def _find_acknowledgements(recording: Recording) -> dict[int, Acknowledgement]:
+    """Return each acknowledgement by its place among the calls."""
+    found: dict[int, Acknowledgement] = {}
+    descriptors = set()
     for index, operation in enumerate(recording.operations):
         if operation.kind in (Kind.OPEN, Kind.CREATE):
             if PurePath(operation.path).name == ACKNOWLEDGED:
@@ -91,17 +95,19 @@ def _find_acknowledgements(recording: Recording) -> frozenset[int]:
         elif operation.kind is Kind.CLOSE:
             descriptors.discard(operation.descriptor)
         elif operation.kind is Kind.WRITE and operation.descriptor in descriptors:
-            found.add(index)
-    return frozenset(found)
+            found[index] = decode(operation.data)
+    return found
 
 
-def _choose(number: int, length: int, told: frozenset[int]) -> tuple[int, int]:
-    """Return how many calls are done before a cut, and its number."""
+def _choose_moment(number: int, length: int, told: dict[int, Acknowledgement]) -> int:
+    """Return how many calls are done before a cut."""
     random = Random(f"moment {number}")
     if random.random() < 0.5:
-        return random.randint(0, length), number
-    near = random.choice(sorted(told)) + random.randint(-_CALLS_NEAR, _CALLS_NEAR)
-    return min(max(near, 0), length), number
+        return random.randint(0, length)
+    # Each kind as often as any other, however many there are of it.
+    kind = random.choice(sorted({type(each).__name__ for each in told.values()}))
+    near = random.choice([index for index, each in told.items() if type(each).__name__ == kind])
+    return min(max(near + random.randint(-_CALLS_NEAR, _CALLS_NEAR), 0), length)
 
 
 def _write_image(image: Path, disk: Disk, number: int) -> None:

@@ -50,6 +50,9 @@ BUGS: Final = {
     "the log's name is not synced": Bug("authority", is_dropped=_drop_naming("node.db-wal")),
     "a checkpoint is not synced": Bug("authority", is_dropped=_drop("node/node.db")),
     "a vote is not synced": Bug("authority", is_dropped=_drop("node/journal.bin")),
+    "a vote is not synced, of four authorities": Bug(
+        "cluster", "whole", lambda path, named: path.endswith("/journal.bin")
+    ),
     "the rewritten journal is not synced": Bug(
         "authority", is_dropped=_drop("node/journal.bin.new")
     ),
