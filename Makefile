@@ -42,6 +42,10 @@ lint: $(READY) ## ruff, mypy --strict and the layer contracts (under a minute)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: e2e
+e2e: $(READY) ## Four real nodes under load and faults: bounds and all (15 minutes; root for partitions)
+	$(BIN)/python -m tests.e2e
+
 .PHONY: simulate
 simulate: $(READY) ## Whole clusters from seeds 1 to SEEDS under faults (SEEDS=2000 by default: minutes)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)

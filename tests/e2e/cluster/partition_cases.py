@@ -1,0 +1,202 @@
+"""Links that are cut between processes that all run: by halves, one alone, one way, one key twice.
+
+These need a cluster in namespaces.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from ledger.quorum import compute_quorum
+from node.exit_codes import ExitCode
+from tests.e2e.cluster.checks import Violation
+from tests.e2e.cluster.cluster import LIMIT_SECONDS, VALIDATORS, Cluster, wait_until
+from tests.e2e.cluster.crash_cases import ALL, LEAD_SECONDS, demand_no_block
+from tests.e2e.cluster.figures import NO_QUORUM_SECONDS, Figure, watched
+from tests.e2e.cluster.key_cases import copy_folder, remove_copy
+from tests.e2e.cluster.nodes import NodeDown
+from tests.e2e.network import Namespaces
+
+HALVES_SECONDS: Final = 25.0
+ALONE_SECONDS: Final = 15.0
+LISTENING_SECONDS: Final = 1.5
+"""What a started authority listens before it votes (rule C16), and some more."""
+
+ATTEMPTS: Final = 4
+
+
+async def part_halves(cluster: Cluster) -> list[Figure]:
+    """Two hear two: neither half makes a block; healed, the chain goes on."""
+    network = _get_network(cluster)
+    cluster.load.start()
+    await asyncio.sleep(LEAD_SECONDS)
+    network.split((2, 3))
+    stalled = await demand_no_block(cluster, HALVES_SECONDS, *ALL)
+    network.heal()
+    healed = time.perf_counter()
+    connected = await cluster.wait_connected(*ALL)
+    block = await cluster.wait_block(stalled, *ALL)
+    return [
+        Figure("blocks without a quorum", 0, 0, unit=""),
+        Figure("all heard a quorum after the heal", connected - healed),
+        Figure("next block after that", max(0.0, block - connected), NO_QUORUM_SECONDS),
+    ]
+
+
+async def part_one(cluster: Cluster) -> list[Figure]:
+    """Three go on without the one; it makes no block alone, and comes back."""
+    network = _get_network(cluster)
+    cluster.load.start()
+    await asyncio.sleep(LEAD_SECONDS)
+    async with watched(cluster.nodes[0]) as blocks:
+        await asyncio.sleep(LEAD_SECONDS)
+        begin = time.perf_counter()
+        network.split((3,))
+        await demand_no_block(cluster, ALONE_SECONDS, 3)
+        gaps = blocks.measure_gaps(begin, time.perf_counter())
+    network.heal()
+    healed = time.perf_counter()
+    rejoined = await cluster.wait_rejoined(3)
+    return [*gaps, Figure("at the tip after the heal", rejoined - healed)]
+
+
+async def mute_one(cluster: Cluster) -> list[Figure]:
+    """What one sends reaches none of the others, what they send reaches it: they go on."""
+    network, others = _get_network(cluster), (0, 1, 2)
+    cluster.load.start()
+    await asyncio.sleep(LEAD_SECONDS)
+    async with watched(cluster.nodes[0]) as blocks:
+        await asyncio.sleep(LEAD_SECONDS)
+        begin = time.perf_counter()
+        network.mute(3, others)
+        await asyncio.sleep(ALONE_SECONDS)
+        gaps = blocks.measure_gaps(begin, time.perf_counter())
+    behind = await cluster.read_tip(3) - await cluster.nodes[3].read_height()
+    network.unmute(3, others)
+    healed = time.perf_counter()
+    rejoined = await cluster.wait_rejoined(3)
+    return [
+        *gaps,
+        Figure("blocks it was behind", behind, unit=""),
+        Figure("at the tip after the heal", rejoined - healed),
+    ]
+
+
+async def mute_towards_one(cluster: Cluster) -> list[Figure]:
+    """One reaches two of three: whatever the way of a message, all four stay at the tip."""
+    network = _get_network(cluster)
+    cluster.load.start()
+    await asyncio.sleep(LEAD_SECONDS)
+    async with watched(cluster.nodes[0]) as blocks:
+        begin = time.perf_counter()
+        network.mute(3, (0,))
+        await asyncio.sleep(ALONE_SECONDS)
+        gaps = blocks.measure_gaps(begin, time.perf_counter())
+        rejoined = await cluster.wait_rejoined(3) - begin - ALONE_SECONDS
+    network.unmute(3, (0,))
+    return [*gaps, Figure("at the tip while still cut, after", max(0.0, rejoined))]
+
+
+async def copy_in_hearing(cluster: Cluster) -> list[Figure]:
+    """A copied folder started on another host while the original runs: it stops, unsigned."""
+    copy = copy_folder(cluster, 3)
+    cluster.load.start()
+    await asyncio.sleep(LEAD_SECONDS)
+    async with watched(cluster.nodes[0]) as blocks:
+        begin = time.perf_counter()
+        copy.start()
+        code = await copy.wait_end(LIMIT_SECONDS)
+        ended = time.perf_counter()
+        await asyncio.sleep(LEAD_SECONDS)
+        gaps = blocks.measure_gaps(begin, time.perf_counter())
+    if code != ExitCode.CONFLICTING_SIGNATURE_SEEN:
+        raise Violation(f"the copy ended with {code}: {copy.read_log()[-3:]}")
+    if not cluster.nodes[3].is_running:
+        raise Violation(f"the original stopped: {cluster.nodes[3].read_log()[-3:]}")
+    remove_copy(cluster, copy)
+    return [*gaps, Figure("the copy ended, exit code 22, after its start", ended - begin)]
+
+
+async def copy_across_partition(cluster: Cluster) -> list[Figure]:
+    """A copy votes with two, the original with one: healed, the key is convicted and removed.
+
+    Both lead the same view, apart: the copy with {0, 1}, the original with {2}. The view is one of
+    theirs and nothing waits when the copy starts; else the attempt is repeated.
+    """
+    network, key = _get_network(cluster), cluster.nodes[3].wallet.public_key
+    attempts = 0
+    while True:
+        attempts += 1
+        await _wait_for_turn(cluster, 3)
+        copy = copy_folder(cluster, 3)
+        network.split((2, 3))
+        copy.start()
+        await copy.wait_answer()
+        await _wait_sessions(cluster, len(cluster.nodes) - 1, 2)
+        await asyncio.sleep(LISTENING_SECONDS)
+        before = await cluster.read_tip()
+        await cluster.load.send_one(0, 2)
+        await cluster.load.send_one(1, 0)
+        await cluster.wait_block(before, 0, 1)
+        for each in (cluster.nodes[3], copy):
+            cluster.signatures.take_journal(each.data, key)
+        if cluster.signatures.list_conflicts():
+            break
+        if attempts == ATTEMPTS:
+            raise Violation(f"no conflicting signatures in {ATTEMPTS} attempts")
+        remove_copy(cluster, copy)
+        network.heal()
+        await cluster.wait_rejoined(3)
+    network.heal()
+    healed = time.perf_counter()
+    removed = await wait_until(lambda: _is_removed(cluster, key)) - healed
+    ends = f"the original {cluster.nodes[3].describe()}, the copy {copy.describe()}"
+    cluster.load.start()
+    block = await cluster.read_tip(3)
+    await cluster.wait_block(block + 2, 0, 1, 2)
+    await cluster.load.stop()
+    cluster.nodes[3].end()
+    remove_copy(cluster, copy)
+    return [
+        Figure(f"removed from the authorities after the heal ({ends})", removed),
+        Figure("attempts at a common view", attempts, unit=""),
+    ]
+
+
+def _get_network(cluster: Cluster) -> Namespaces:
+    assert isinstance(cluster.site, Namespaces)
+    return cluster.site
+
+
+async def _wait_for_turn(cluster: Cluster, number: int) -> None:
+    """Return when all are in a view that this authority leads, with nothing to do."""
+    for _ in range(4 * VALIDATORS):
+        statuses = await asyncio.gather(*(cluster.nodes[n].read_status() for n in ALL))
+        views = {status["view"] for status in statuses}
+        if len(views) == 1 and views.pop() % VALIDATORS == number:
+            return
+        tip = max(status["height"] for status in statuses)
+        await cluster.load.send_one(2, 2)
+        await cluster.wait_block(tip, 2)
+        for each in ALL:
+            await cluster.wait_rejoined(each)
+    raise Violation("no view in which all rest")
+
+
+async def _wait_sessions(cluster: Cluster, number: int, count: int) -> None:
+    """Return once a node has sessions with so many authorities."""
+
+    async def has_sessions() -> bool:
+        voters = (await cluster.nodes[number].read_status())["voters"]
+        return bool(sum(voter["is_connected"] for voter in voters) >= count)
+
+    await wait_until(has_sessions)
+
+
+async def _is_removed(cluster: Cluster, key: bytes) -> bool:
+    try:
+        found = await cluster.nodes[0].read("/v1/chain/validators")
+    except NodeDown:
+        return False
+    members = {validator["public_key"] for validator in found["validators"]}
+    return key.hex() not in members and found["quorum"] == compute_quorum(VALIDATORS - 1)
