@@ -1,5 +1,7 @@
 """Authority sets followed from one to the next: what leads on, and what leads nowhere."""
 
+import json
+
 import msgspec
 import pytest
 
@@ -16,6 +18,7 @@ from tests.consensus.network import (
     make_committee,
     make_quorum,
 )
+from tests.consensus.vectors import PATH
 
 replace = msgspec.structs.replace
 
@@ -59,6 +62,12 @@ def test_a_succession_reads_back_from_its_bytes() -> None:
         assert decode_succession(codec.encode(succession)) == succession
     with pytest.raises(Rejected):
         decode_succession(codec.encode(SUCCESSIONS[0]) + b"\x00")
+
+
+def test_the_frozen_succession_leads_on() -> None:
+    """By the quorum of epoch 2, which proposed its last block again in a later view."""
+    frozen = decode_succession(bytes.fromhex(json.loads(PATH.read_text())["succession"]))
+    assert follow(make_committee(4, epoch=2), [frozen]) == make_committee(5, epoch=3)
 
 
 def refuse(start: int, *successions: Succession) -> Rejection:

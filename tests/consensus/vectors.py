@@ -8,10 +8,11 @@ from pathlib import Path
 
 from consensus.evidence import make_proposal_evidence
 from consensus.journal import JOURNAL_VERSION, JournalHead, SignedVote, encode_frame
+from consensus.light_client import Succession
 from consensus.messages import CertificateRequest, CommittedBlock, FinalityProof, encode_message
 from ledger import codec
 from ledger.ballots import VoteKind, compute_proposal_bytes, compute_vote_bytes
-from ledger.blocks import compute_header_hash
+from ledger.blocks import compute_authorities_hash, compute_header_hash
 from tests.consensus.network import (
     CHAIN_ID,
     get_key,
@@ -49,6 +50,13 @@ def compute_vectors() -> dict[str, str]:
     finalize = make_quorum(make_ballot(VoteKind.FINALIZE, 5, child_hash, 2), 4)
     committed = CommittedBlock(block, FinalityProof((child.header,), finalize))
     vectors["committed_block_by_descendant"] = codec.encode(committed)
+    following = make_committee(5, epoch=3).authorities
+    closing = make_block(
+        committee, view=3, next_authorities=compute_authorities_hash(following)
+    ).header
+    closed = make_quorum(make_ballot(VoteKind.FINALIZE, 4, compute_header_hash(closing), 2), 4)
+    succession = Succession(closing, FinalityProof((), closed), following)
+    vectors["succession"] = codec.encode(succession)
     other = make_block(committee, view=3, time=1_001)
     evidence = make_proposal_evidence(make_proposal(block, 3), make_proposal(other, 3))
     vectors["proposal_evidence"] = codec.encode(evidence)
