@@ -49,7 +49,6 @@ from zk.process import ProverBusyError, ProverCrashedError
 
 log = structlog.get_logger(__name__)
 
-TEND_SECONDS: Final = 5.0
 GIVE_UP_MS: Final = 30_000
 """What is left of a lease when a result that nobody takes is given up, so that it costs no bond; a
 quarter of a shorter lease."""
@@ -311,7 +310,7 @@ async def run(coordinator: Coordinator) -> None:
                 continue
             async with lock:
                 await _tend(coordinator, row)
-        await asyncio.sleep(TEND_SECONDS)
+        await asyncio.sleep(coordinator.settings.resubmit_seconds)
 
 
 async def _tend(coordinator: Coordinator, row: ForeignLeaseRow) -> None:

@@ -142,7 +142,7 @@ class ForeignJobs:
     def get_pause(self, now: float) -> float:
         """Return after how many seconds a coordinator or job is worth asking about again."""
         times = [
-            max(job.asked_again_at, self.get_home(job.home).asked_again_at)
+            max(0.0 if job.offer else job.asked_again_at, self.get_home(job.home).asked_again_at)
             for job in self.waiting.values()
             if job.offer is None or self.is_silent(job.home, now)
         ]

@@ -71,8 +71,11 @@ async def describe_record(coordinator: Coordinator, record: JobRecord) -> JobRec
     job_id = record.job.job_id
     if record.job.chain_status != JobStatus.QUEUED:
         return record
-    await relay.describe(coordinator, record.home, [job_id])
-    return await find_record(coordinator, job_id) or record
+    offers = await relay.describe(coordinator, record.home, [job_id])
+    view = coordinator.chain.get_view()
+    entry = get_job(view, job_id)
+    assert entry is not None
+    return foreign_jobs.build_record(view, job_id, entry, offers.get(job_id))
 
 
 async def claim_job(

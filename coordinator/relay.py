@@ -15,6 +15,7 @@ from coordinator.relay_messages import (
     Answer,
     Describe,
     Described,
+    Offer,
     Question,
     Refusal,
     Refused,
@@ -99,13 +100,17 @@ async def _describe_home(coordinator: Coordinator, home: bytes) -> None:
         if jobs:
             try:
                 await describe(coordinator, home, jobs)
-            except (Unreachable, HomeRefused) as error:
-                log.info("coordinator silent", coordinator=home.hex(), error=str(error))
+            except Unreachable as error:
+                log.info("coordinator silent", coordinator=home.hex(), reason=str(error))
+            except HomeRefused as error:
+                log.info("jobs not described", coordinator=home.hex(), reason=str(error))
                 coordinator.foreign.note_offers(home, jobs, (), now)
 
 
-async def describe(coordinator: Coordinator, home: bytes, jobs: list[bytes]) -> None:
-    """Ask a coordinator what its jobs ask for, now. Raises `Unreachable`, `HomeRefused`."""
+async def describe(coordinator: Coordinator, home: bytes, jobs: list[bytes]) -> dict[bytes, Offer]:
+    """Return what a coordinator says now of jobs that it knows. Raises `Unreachable`,
+    `HomeRefused`.
+    """
     loop = asyncio.get_running_loop()
     question = Describe(tuple(jobs))
     answer = await ask_home(coordinator, home, question, Described, DESCRIBE_SECONDS)
@@ -114,6 +119,7 @@ async def describe(coordinator: Coordinator, home: bytes, jobs: list[bytes]) -> 
         raise Unreachable("an answer in another coordinator's name")
     coordinator.foreign.get_home(home).key = answer.key
     coordinator.foreign.note_offers(home, jobs, answer.offers, loop.time())
+    return {offer.job: offer for offer in answer.offers}
 
 
 async def find_key(coordinator: Coordinator, home: bytes, job_id: bytes) -> bytes:

@@ -25,7 +25,7 @@ from tests.support.world import DATABASE_KEY, FUNDED, PEOPLE, World, make_addres
 
 HOME_PEOPLE = ("client", "holder", "stranger")
 LOCAL_PEOPLE = ("miner", "rival", "digger")
-THIRD_PEOPLE = ("other",)
+THIRD_PEOPLE = ("other", "visitor")
 
 
 class DirectRelay:

@@ -70,6 +70,7 @@ PEOPLE = (
     ("holder", Role.CLIENT, False),
     ("digger", Role.MINER, False),
     ("stranger", Role.MINER, True),
+    ("visitor", Role.MINER, True),
     ("operator", Role.OPERATOR, True),
 )
 
