@@ -25,7 +25,8 @@ def record_scenario(name: str, variant: str) -> Recording:
     with TemporaryDirectory(dir=SCRATCH) as folder:
         recorded = Path(folder, "recorded").resolve()
         recorded.mkdir()
-        recording = record(["tests.power.run_scenario", name, str(recorded), variant], recorded)
+        arguments = ["-m", "tests.power.run_scenario", name, str(recorded), variant]
+        recording = record(arguments, recorded)
         check_whole(recording)
     return recording
 

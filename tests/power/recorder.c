@@ -81,8 +81,7 @@ static void record(uint8_t operation, int32_t fd, uint64_t position, const char 
 
 static int open_recorded(const char *path, int flags, mode_t mode) {
     pthread_mutex_lock(&lock);
-    struct stat before;
-    int is_there = syscall(SYS_newfstatat, AT_FDCWD, path, &before, 0) == 0;
+    int is_there = access(path, F_OK) == 0;
     int fd = REAL(open)(path, flags | O_LARGEFILE, mode);
     if (fd >= MAX_DESCRIPTORS) abort();
     if (fd >= 0) {
@@ -117,6 +116,10 @@ DEFINE_OPEN(open64)
     }
 DEFINE_OPENAT(openat)
 DEFINE_OPENAT(openat64)
+
+/* What a call of two arguments becomes where the C library checks for the third. */
+int __open_2(const char *path, int flags) { return open(path, flags); }
+int __open64_2(const char *path, int flags) { return open64(path, flags); }
 
 /* Performs a call under the lock, and logs it where it succeeded. */
 #define PERFORM(condition, type, call, log)  \

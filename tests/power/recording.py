@@ -10,9 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from enum import IntEnum
-from functools import cache
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Final
 
 from msgspec import Struct
@@ -58,19 +56,20 @@ class Recording(Struct, frozen=True):
 
 
 def record(arguments: list[str], folder: Path) -> Recording:
-    """Run a Python module with arguments and record an empty folder of it to the end.
+    """Run Python with arguments and record an empty folder until it ends.
 
-    Raises `CalledProcessError` where it fails.
+    The log and the recorder lie beside the folder. Raises `CalledProcessError` where it fails.
     """
     folder = folder.resolve()
-    log = folder.with_name(folder.name + ".log")
+    log, library = (folder.with_name(folder.name + suffix) for suffix in (".log", ".so"))
+    _build_recorder(library)
     environment = os.environ | {
-        "LD_PRELOAD": str(_build_recorder()),
+        "LD_PRELOAD": str(library),
         "RECORD_FOLDER": str(folder),
         "RECORD_LOG": str(log),
     }
     subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *arguments],
         cwd=Path(__file__).parents[2],
         env=environment,
         check=True,
@@ -79,13 +78,10 @@ def record(arguments: list[str], folder: Path) -> Recording:
     return Recording(folder, tuple(_parse(log.read_bytes())))
 
 
-@cache
-def _build_recorder() -> Path:
-    """Compile the recorder once for this process; the set-up of the project needs gcc anyway."""
-    library = Path(gettempdir(), f"aitbc-recorder-{os.getuid()}-{os.getpid()}.so")
-    flags = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+def _build_recorder(library: Path) -> None:
+    """Compile the recorder; the set-up of the project needs gcc anyway."""
+    flags = ("-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
     subprocess.run(["gcc", *flags, "-o", library, _SOURCE, "-ldl", "-lpthread"], check=True)
-    return library
 
 
 def _parse(log: bytes) -> Iterator[Operation]:
