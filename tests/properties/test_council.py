@@ -21,7 +21,7 @@ from tests.ledger.authorities import (
 )
 from tests.ledger.world import CLIENT, STRANGER, Key, World, copy_state
 from tests.properties.checks import find_state_violations
-from tests.properties.council import Council
+from tests.properties.council import Change, Council
 
 VALIDITY = 6
 AUTHORITY_REJECTIONS = frozenset(code for code in Rejection if 160 <= code < 170)
@@ -30,11 +30,11 @@ AUTHORITY_REJECTIONS = frozenset(code for code in Rejection if 160 <= code < 170
 class Session:
     """A chain with an open block, and the oracle beside it."""
 
-    def __init__(self, size: int, seen: Counter[int]) -> None:
+    def __init__(self, size: int, seen: Counter[int], oracle: type[Council] = Council) -> None:
         self.world: World = make_authority_world(size, Parameters(vote_validity=VALIDITY))
         self.first_state = copy_state(self.world.state)
         self.supply = sum(self.world.balances.values())
-        self.council = Council(AUTHORITIES[:size], VALIDITY)
+        self.council = oracle(AUTHORITIES[:size], VALIDITY)
         self.seen = seen
         self._open()
 
@@ -163,6 +163,49 @@ def test_random_sequences_reach_every_event_and_refusal() -> None:
         Rejection.AUTHORITY_SET_FULL
     }
     assert all(seen[name] for name in EVENTS)  # type: ignore[index]
+
+
+class NeverExpires(Council):
+    """Takes every vote to be good for ever."""
+
+    def begin(self, height: int) -> None:
+        self._closes = dict.fromkeys(self._closes, height + VALIDITY)
+        super().begin(height)
+
+
+class ForgetsConvictions(Council):
+    """Lets a convict come back."""
+
+    def expect_evidence(self, offender: bytes, is_proof: bool) -> int:
+        code = super().expect_evidence(offender, is_proof)
+        self.convicted.clear()
+        return code
+
+
+class ChangesAtOnce(Council):
+    """Puts a set in force in the block that made it."""
+
+    def expect_vote(self, sender: bytes, change: Change) -> int:
+        code = super().expect_vote(sender, change)
+        self.current = list(self.following)
+        return code
+
+
+class BelievesAnything(Council):
+    """Convicts by statements that prove nothing."""
+
+    def expect_evidence(self, offender: bytes, is_proof: bool) -> int:
+        return super().expect_evidence(offender, True)
+
+
+@pytest.mark.parametrize(
+    "oracle", [NeverExpires, ForgetsConvictions, ChangesAtOnce, BelievesAnything]
+)
+def test_a_rule_taken_otherwise_is_noticed(oracle: type[Council]) -> None:
+    """What one side alone does otherwise, be it the oracle, ends the run."""
+    with pytest.raises(AssertionError):
+        for seed in range(6):
+            run_at_random(Session(4, Counter(), oracle), Random(seed), 120)
 
 
 EVENTS = ("AuthorityVoted", "AuthoritiesChanged", "AuthorityConvicted")
