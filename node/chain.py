@@ -20,7 +20,7 @@ from ledger.blocks import Block, Header, compute_header_hash
 from ledger.context import Rules
 from ledger.entries import Account, account_key
 from ledger.rejection import Rejected
-from ledger.state import StateView, get_totals
+from ledger.state import StateView, get_authorities, get_totals
 from ledger.transactions import Transaction, VerifiedTransaction, verify_transaction
 from ledger.transition import Executed, apply_block
 from node.block_builder import Place, build_block
@@ -92,8 +92,9 @@ class Chain:
         return await self.store.history.find_transaction(transaction_id) is not None
 
     def has_work(self) -> bool:
-        """Tell whether a transaction or a due deadline waits for a block."""
-        if self.mempool.has_durable():
+        """Tell whether a transaction, a due deadline or another authority set waits for a block."""
+        authorities = get_authorities(self.view)
+        if self.mempool.has_durable() or authorities.current != authorities.following:
             return True
         clock = self._get_now() - get_totals(self.view).outage
         return bool(self.view.get_due_jobs(clock, 1))
