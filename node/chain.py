@@ -94,7 +94,7 @@ class Chain:
     def has_work(self) -> bool:
         """Tell whether a transaction, a due deadline or another authority set waits for a block."""
         authorities = get_authorities(self.view)
-        if self.mempool.has_durable() or authorities.current != authorities.following:
+        if self.mempool.has_durable() or authorities.current.epoch < authorities.following.epoch:
             return True
         clock = self._get_now() - get_totals(self.view).outage
         return bool(self.view.get_due_jobs(clock, 1))

@@ -135,8 +135,8 @@ def create_network(folder: Path, wanted: Wanted) -> Network:
                     miners.append(Miner(f"miner_{index + 1}", name, number - 1, key))
         finally:
             desk.database.close_now()
-        address = crypto.format_address(get_address(seed))
-        nodes.append(Node(data.name, address, get_peer_id(seed), keys))
+        text = crypto.format_address(get_address(seed))
+        nodes.append(Node(data.name, text, get_peer_id(seed), keys))
     miners.sort(key=lambda miner: int(miner.id.removeprefix("miner_")))
     network = Network(
         compute_chain_id(genesis).hex(), interval, tuple(nodes), tuple(miners), purse.addresses
