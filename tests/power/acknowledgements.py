@@ -16,6 +16,17 @@ class KeyChanged(msgspec.Struct, frozen=True, tag=True):
     """The database is under another key."""
 
 
+class HeadMoved(msgspec.Struct, frozen=True, tag=True):
+    """A command said where the chain ends now."""
+
+    height: int
+    hash: bytes
+
+
+class BackedUp(msgspec.Struct, frozen=True, tag=True):
+    """There is a copy of the database."""
+
+
 class Accepted(msgspec.Struct, frozen=True, tag=True):
     """A transaction waits durably."""
 
@@ -39,7 +50,7 @@ class Left(msgspec.Struct, frozen=True, tag=True):
     node: int = 0
 
 
-Acknowledgement = Created | KeyChanged | Accepted | BlockFinal | Left
+Acknowledgement = Created | KeyChanged | HeadMoved | BackedUp | Accepted | BlockFinal | Left
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Acknowledgement] = msgspec.msgpack.Decoder(Acknowledgement)

@@ -10,7 +10,7 @@ from typing import Final
 from tests.power.images import SCRATCH, check_whole
 from tests.power.recording import Recording, record
 
-SHARES: Final = {"authority": 12, "node": 5, "cluster": 2, "restart": 3, "rekey": 3}
+SHARES: Final = {"authority": 12, "node": 4, "cluster": 2, "restart": 2, "rekey": 3, "operator": 2}
 """Of each 25 power cuts."""
 
 

@@ -66,6 +66,14 @@ BUGS: Final = {
     "the settings are not synced": Bug(
         "node", is_dropped=lambda path, named: path.startswith("node/.config.toml")
     ),
+    "a restored chain's base is not synced": Bug(
+        "operator", is_dropped=_drop("node/base.snapshot.new")
+    ),
+    "a restored chain's base has no synced name": Bug(
+        "operator", is_dropped=_drop_naming("base.snapshot")
+    ),
+    "a backup is not synced": Bug("operator", is_dropped=_drop("node/backup.db.partial")),
+    "a backup's name is not synced": Bug("operator", is_dropped=_drop_naming("backup.db")),
     "the next key is not synced": Bug("rekey", is_dropped=_drop("node/database.key.new")),
     "the next key's name is not synced": Bug("rekey", is_dropped=_drop_naming("database.key.new")),
 }
