@@ -41,6 +41,7 @@ from ledger import codec, terms
 from ledger.crypto import parse_address
 from ledger.entries import LEASE_STATES, Job
 from ledger.faults import Reason
+from ledger.receipts import parse_receipt
 from ledger.rejection import Rejected, Rejection
 from ledger.state import get_job
 from ledger.terms import Terms
@@ -85,6 +86,7 @@ async def _complete_signed(
     payload = leasing.require_payload(signed, JobSettle)
     if (payload.job, payload.receipt_commit.hex()) != (job_id, document.get("receipt_commit")):
         raise BadCompletion("/transaction", "settles another job or receipt")
+    parse_receipt(document)
     sent = await coordinator.wallets.find(signed.id)
     attestations = "[]"
     # A settlement that has left here did so behind the coordinator's word for the result.
@@ -161,7 +163,7 @@ def _is_attested(data: bytes, job_id: bytes, home: bytes) -> bool:
 def _build_receipt(
     coordinator: Coordinator, record: JobRecord, document: dict[str, Any], attestations: str
 ) -> ReceiptRow:
-    """Return a receipt as its row would look here; the chain says whether it is final."""
+    """Return a whole receipt as its row would look here; the chain says whether it is final."""
     entry = get_job(coordinator.chain.get_view(), record.job.job_id)
     settlement = None if entry is None else entry.settlement
     is_final = (
@@ -173,8 +175,8 @@ def _build_receipt(
     return ReceiptRow(
         job_row_id=0,
         account_id=0,
-        miner=str(document.get("miner_id", "")),
-        provider=parse_address(str(document.get("provider", ""))),
+        miner=document["miner_id"],
+        provider=parse_address(document["provider"]),
         client=record.job.client,
         document=json.dumps(core),
         attestations=attestations,

@@ -117,8 +117,10 @@ def _open_boxes(sealed: SealedContent, key: PrivateKey) -> Opened:
         raise ValueError(f"not a content: {type(error).__name__}") from None
 
 
-def check_opened(entry: Job, job_id: bytes, opened: Opened) -> None:
-    """Hold what was opened against the chain's own record. Raises `ContentGone`."""
+def check_opened(entry: Job, job_id: bytes, opened: Opened, now: int) -> None:
+    """Hold what was opened against the chain's own record, at a header time. Raises
+    `ContentGone`.
+    """
     uncovered = terms.find_uncovered_terms(opened.terms, entry.job_commit, entry.escrow)
     if uncovered is not None:
         raise ContentGone(uncovered, Reason.TERMS_NOT_COVERED)
@@ -135,6 +137,8 @@ def check_opened(entry: Job, job_id: bytes, opened: Opened) -> None:
             opened.terms.model == terms.compute_model_hash(content["model"]),
             "the model is not the one that the terms name",
         ),
+        (opened.terms.max_units > 0, "the terms pay for no unit"),
+        (opened.terms.deadline > now, "the terms' deadline has passed"),
     )
     for holds, sentence in checks:
         if not holds:

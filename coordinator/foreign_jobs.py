@@ -175,7 +175,7 @@ def build_record(view: StateView, job_id: bytes, entry: Job, offer: Offer | None
         queue_deadline=min(entry.queue_deadline + outage, MAX_AMOUNT),
         execution_limit=entry.execution_limit,
         total_deadline=min(entry.total_deadline + outage, MAX_AMOUNT),
-        submit_tx=bytes(32),
+        submit_tx=b"",
         status=stage.status.value,
         phase=stage.phase.value,
         chain_status=int(entry.status),

@@ -15,12 +15,14 @@ from sqlalchemy import Connection
 from coordinator import (
     foreign_jobs,
     foreign_rows,
+    job_terms,
     leasing,
     registration,
     relay,
     sealing,
     tables,
 )
+from coordinator.catalogue import SERVICES
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_content import (
     ContentGone,
@@ -55,7 +57,7 @@ async def find_record(coordinator: Coordinator, job_id: bytes) -> JobRecord | No
     """Return another coordinator's job as far as it is known here."""
     view = coordinator.chain.get_view()
     entry = get_job(view, job_id)
-    if entry is None or entry.coordinator == coordinator.address:
+    if entry is None or entry.coordinator == coordinator.address or entry.service not in SERVICES:
         return None
     waiting = coordinator.foreign.waiting.get(job_id)
     return foreign_jobs.build_record(view, job_id, entry, waiting.offer if waiting else None)
@@ -206,7 +208,7 @@ async def _check_opened(
     """
     view = coordinator.chain.get_view()
     entry, lease = require_lease(coordinator, job_id, name)
-    check_opened(entry, job_id, opened)
+    check_opened(entry, job_id, opened, coordinator.get_now())
     miner = get_miner(view, name)
     assert miner is not None
     job = foreign_jobs.build_record(view, job_id, entry, None).job
@@ -257,6 +259,7 @@ def restore_record(record: JobRecord, row: ForeignLeaseRow) -> JobRecord:
     job = record.job
     job.model = json.loads(row.content)["model"]
     job.max_units, job.max_price = opening.max_units, opening.max_price
+    job.total_deadline = opening.deadline - job_terms.OUTAGE_ALLOWANCE
     job.input_hash, job.salt = opening.input_hash, opening.salt
     record.content.content = row.content
     return record

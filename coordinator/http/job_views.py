@@ -78,7 +78,8 @@ def view_settlement(coordinator: Coordinator, job: JobRow) -> Settlement:
         paid_base=str(job.amount),
         refunded=wire.format_ait(job.refunded),
         refunded_base=str(job.refunded),
-        tx=wire.format_transaction_id(transaction),
+        # Of another coordinator's job the chain does not say by which transaction it came.
+        tx=wire.format_transaction_id(transaction) if transaction else None,
         height=job.end_height,
         confirmations=head - job.end_height + 1 if job.end_height is not None and is_final else 0,
     )

@@ -11,13 +11,21 @@ from nacl.public import SealedBox
 from coordinator import tables
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_rows import ROWS
+from coordinator.principals import Role
 from coordinator.relay_messages import Fetch, Report, decode_question
 from coordinator.tables import ContentRow, JobRow
 from ledger.crypto import format_address
 from ledger.faults import Reason
 from ledger.state import get_job, get_miner
 from tests.support.coordinators import Cluster, list_attempts, open_cluster
-from tests.support.self_custody import BOX_KEY, build_claim, build_completion, register, sign
+from tests.support.self_custody import (
+    BOX_KEY,
+    build_claim,
+    build_completion,
+    register,
+    sign,
+    sign_job,
+)
 from tests.support.world import Reply, World
 
 
@@ -132,6 +140,21 @@ async def test_a_custodial_miner_does_a_job_of_another_coordinator(cluster: Clus
     final = await home.until(path, "client", lambda j: j["status"] == "completed")
     assert final["result"] == "Hello."
     assert local.get_balance("miner") > before
+
+
+async def test_another_coordinator_says_who_holds_a_job(cluster: Cluster) -> None:
+    """A client with a key at both sees at the other what the chain knows, and where to go."""
+    await cluster.local.enrol([("holder", Role.CLIENT, False)])
+    body = await sign_job(cluster.home, {"prompt": "a private question", "max_cost": "0.5"})
+    posted = await cluster.home.call("POST", "/v1/jobs", "holder", body)
+    path = f"/v1/jobs/{posted.json['job_id']}"
+    await cluster.home.until(path, "holder", lambda j: j["phase"] == "queued")
+    await cluster.local.coordinator.wait_followed()
+    known = await cluster.local.call("GET", path, "holder")
+    assert (known.status, known.json["status"]) == (200, "pending")
+    assert known.json["coordinator"] == format_address(cluster.home.coordinator.address)
+    assert b"private" not in known.body
+    assert (await cluster.local.call("GET", path, "miner")).status == 404
 
 
 async def test_the_poll_protocol_gets_such_a_job_too(cluster: Cluster) -> None:

@@ -9,7 +9,14 @@ import pytest
 from nacl.public import SealedBox
 
 from ledger.terms import Terms, commit_terms
-from miner.terms import TermsRefusedError, check_terms, open_terms
+from miner.terms import (
+    MAX_BOXES,
+    ContentUnreadableError,
+    TermsRefusedError,
+    check_terms,
+    open_content,
+    open_terms,
+)
 from tests.miner.samples import CLIENT, CONTENT, JOB, MINER, NOW, TERMS
 
 KEY = MINER.derive_encryption_key()
@@ -92,3 +99,48 @@ def test_covered_terms_pass() -> None:
 def test_each_lie_is_found(changed: dict[str, Any], reason: str) -> None:
     with pytest.raises(TermsRefusedError, match=reason):
         check(**changed)
+
+
+TOKEN = "0f" * 16
+
+
+def seal_pieces(text: bytes, size: int) -> list[str]:
+    box = SealedBox(KEY.public_key)
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    return [base64.b64encode(box.encrypt(piece)).decode() for piece in pieces]
+
+
+def test_a_content_in_several_boxes_opens_for_its_miner_alone() -> None:
+    text = json.dumps({"content": CONTENT, "report_token": TOKEN}, ensure_ascii=False).encode()
+    boxes = seal_pieces(text, 50)
+    assert len(boxes) > 2
+    assert open_content(boxes, KEY) == (CONTENT, TOKEN)
+    for wrong, key in (
+        (boxes, CLIENT.derive_encryption_key()),
+        (boxes[1:], KEY),
+        (boxes[::-1], KEY),
+        (boxes[:-1], KEY),
+    ):
+        with pytest.raises(ContentUnreadableError):
+            open_content(wrong, key)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [],
+        {},
+        {"content": CONTENT},
+        {"content": "x", "report_token": TOKEN},
+        {"content": CONTENT, "report_token": 5},
+        {"content": CONTENT, "report_token": TOKEN.upper()},
+    ],
+)
+def test_what_is_no_content_is_named_as_such(members: Any) -> None:
+    with pytest.raises(ContentUnreadableError):
+        open_content(seal_pieces(json.dumps(members).encode(), 1_000), KEY)
+
+
+def test_boxes_beyond_measure_are_not_opened() -> None:
+    with pytest.raises(ContentUnreadableError):
+        open_content(seal_pieces(b"x" * (MAX_BOXES + 1), 1), KEY)
