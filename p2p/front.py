@@ -223,6 +223,7 @@ class BridgedNetwork:
                 self._take_announcement(report)
             case Joined(session=joined):
                 self._sessions[joined.number] = _Waiting()
+                self._peers += (PeerStatus(joined, None, 0.0, 0, 0),)
                 self._events.append(report)
             case Left(session, reason):
                 self._end(session, reason)

@@ -90,6 +90,8 @@ class PeerLimits(Struct, frozen=True):
     rates: dict[Lane, Rate]
     incoming_bytes: dict[Lane, int]
     """What was read and the node has not taken yet; over it the stream is not read."""
+    pieces: int
+    """Noise messages, yamux frames and lots of 8 KiB in a second, with twice that at once."""
 
 
 AUTHORITY_LIMITS: Final = PeerLimits(
@@ -105,6 +107,7 @@ AUTHORITY_LIMITS: Final = PeerLimits(
         Channel.TRANSACTIONS: 2 * MIB,
         CONTROL: 4 * MIB,
     },
+    pieces=40_000,
 )
 OBSERVER_LIMITS: Final = PeerLimits(
     rates={
@@ -119,6 +122,7 @@ OBSERVER_LIMITS: Final = PeerLimits(
         Channel.TRANSACTIONS: 256 * KIB,
         CONTROL: 256 * KIB,
     },
+    pieces=8_000,
 )
 
 

@@ -16,7 +16,7 @@ import trio
 from p2p.libp2p_parts import (
     ISecureConn,
 )
-from p2p.limits import MAX_STREAMS
+from p2p.limits import MAX_STREAMS, TokenBucket
 
 PROTOCOL: Final = "/yamux/1.0.0"
 INITIAL_WINDOW: Final = 256 * 1024
@@ -25,6 +25,8 @@ MAX_BATCH: Final = 65_519
 """Plaintext of one Noise message; a write of more would be two."""
 MAX_CHUNK: Final = 16 * 1024
 """What one stream sends before the next one's turn."""
+PIECE_BYTES: Final = 8 * 1024
+"""Of a long message, so many bytes count as one piece of a peer's rate."""
 MAX_REPLIES: Final = 64 * 1024
 """Bytes of pongs and resets that a peer may cause without reading them."""
 
@@ -174,6 +176,8 @@ class Multiplexer:
     def __init__(self, connection: ISecureConn, *, is_initiator: bool) -> None:
         self.blocked_since: float | None = None
         """Since when a write waits for the peer's end of the connection; `None` while none does."""
+        self.pieces: TokenBucket | None = None
+        """What the peer's messages and frames are counted in, once it has a rate."""
         self._connection = connection
         self._next = 1 if is_initiator else 2
         self._highest_remote = 0
@@ -285,14 +289,18 @@ class Multiplexer:
             if not message:
                 raise ConnectionLost("the connection ended")
             self._buffer += message
-            self._parse()
+            pieces = 1 + len(message) // PIECE_BYTES + self._parse()
+            if self.pieces is not None:
+                delay = self.pieces.take(pieces, trio.current_time())
+                if delay:
+                    await trio.sleep(delay)
             while len(self._replies) > MAX_REPLIES:
                 self._replies_written = trio.Event()
                 await self._replies_written.wait()
 
-    def _parse(self) -> None:
-        """Handle every whole header and all data there is."""
-        start, end = 0, len(self._buffer)
+    def _parse(self) -> int:
+        """Handle every whole header and all data there is; return how many headers those were."""
+        start, end, count = 0, len(self._buffer), 0
         with memoryview(self._buffer) as view:
             while True:
                 if self._current is not None:
@@ -313,7 +321,9 @@ class Multiplexer:
                 header = _HEADER.unpack_from(view, start)
                 start += _HEADER.size
                 self._handle(*header)
+                count += 1
         del self._buffer[:start]
+        return count
 
     def _handle(self, version: int, kind: int, flags: int, number: int, value: int) -> None:
         if version != 0 or kind > GO_AWAY:

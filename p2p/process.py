@@ -19,6 +19,8 @@ from p2p.interface import NetworkIdentity, NetworkSettings
 log = structlog.get_logger()
 
 STOP_SECONDS: Final = 3.0
+LOT_BYTES: Final = 1024 * 1024
+"""What is read from the process ahead of being handled."""
 
 
 class ProcessEngine:
@@ -30,6 +32,12 @@ class ProcessEngine:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def process_id(self) -> int:
+        """Of the process, once it has started."""
+        assert self._process is not None
+        return self._process.pid
 
     async def start(self, front: BridgedNetwork) -> None:
         """Start the process; what it reports goes to `front`."""
@@ -43,7 +51,7 @@ class ProcessEngine:
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
             )
-        reader, self._writer = await asyncio.open_connection(sock=ours)
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=LOT_BYTES)
         self._writer.write(pipe.encode(self._setup))
         self._reading = asyncio.create_task(self._read(reader, front))
 
@@ -86,5 +94,10 @@ class ProcessEngine:
 class ProcessNetwork(BridgedNetwork):
     """`Network` in a process of its own."""
 
-    def __init__(self, identity: NetworkIdentity, settings: NetworkSettings) -> None:
-        super().__init__(identity, ProcessEngine(identity, settings))
+    def __init__(
+        self,
+        identity: NetworkIdentity,
+        settings: NetworkSettings,
+        engine: ProcessEngine | None = None,
+    ) -> None:
+        super().__init__(identity, engine or ProcessEngine(identity, settings))

@@ -121,8 +121,7 @@ class Reception:
 
     def _explain(self, error: Exception) -> Exception:
         """Return what to say of a failed handshake, counted: a refusal, or no connection."""
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
+        error = _find_cause(error)
         if isinstance(error, HelloRefused):
             self._counters.add("refused", error.refusal.name.lower())
             return error
@@ -197,7 +196,15 @@ async def _multiplex(streams: Multiplexer) -> None:
     try:
         await streams.run()
     except Exception as error:  # noqa: BLE001 - no remote byte may end the process
-        log.debug("a connection ended", problem=f"{type(error).__name__}: {error}"[:200])
+        cause = _find_cause(error)
+        log.debug("a connection ended", problem=f"{type(cause).__name__}: {cause}"[:200])
+
+
+def _find_cause(error: Exception) -> Exception:
+    """Return the first failure of several that ended each other."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _close(raw: GuardedConnection) -> None:

@@ -50,6 +50,7 @@ from p2p.limits import (
     Lane,
     PeerLimits,
     RateLimiter,
+    TokenBucket,
     compute_cost,
 )
 from p2p.multiplexer import ConnectionLost, Multiplexer, Stream
@@ -142,6 +143,7 @@ class LiveSession:
         """Hold the peer to other limits from now on."""
         now = trio.current_time()
         self._pool = pool
+        self.streams.pieces = TokenBucket(limits.pieces, 2 * limits.pieces, now)
         self._limiters = {lane: RateLimiter(limits.rates[lane], now) for lane in self._lanes}
         for lane, limit in limits.incoming_bytes.items():
             self._backlogs[lane].set_limit(limit)
