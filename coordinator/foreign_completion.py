@@ -1,4 +1,4 @@
-"""How a result of another coordinator's job is handed in and paid (rule K7).
+"""How a result of another coordinator's job is handed in and paid (rule H7).
 
 First the result is durable where the client will read it, and its coordinator has signed for that;
 then the settlement is sent. What a custodial miner is owed goes on from its row after a crash; one

@@ -1,5 +1,5 @@
 """Jobs of other coordinators that wait for a miner: which the chain says there are, what their
-coordinators say of them, and which coordinator is not worth asking just now (rule K4).
+coordinators say of them, and which coordinator is not worth asking just now (rule H4).
 
 In memory alone: the chain has the first, the coordinators the second, and a restart asks again.
 """

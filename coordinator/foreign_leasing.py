@@ -1,5 +1,5 @@
 """Leases on jobs of other coordinators: claim here, content from there, and what follows when the
-other coordinator is not there (rules K5 and K6).
+other coordinator is not there (rules H5 and H6).
 
 The claim is a transaction like any other. What the lease is about comes from the job's own
 coordinator, sealed to the miner's key; a miner whose key is kept here has its boxes opened here.

@@ -1,7 +1,7 @@
 """Which job a miner is offered: the oldest that suits it, of this coordinator's before others'.
 
 Jobs of other coordinators are known by the chain's word that they are queued and by their own
-coordinator's word of what they ask for (rule K4).
+coordinator's word of what they ask for (rule H4).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""How much one peer may ask of a coordinator, and all of them together (rule K3).
+"""How much one peer may ask of a coordinator, and all of them together (rule H3).
 
 A peer is the key of a node; what it asks costs us reading, sealing and writing. A restart forgives.
 """

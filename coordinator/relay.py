@@ -1,4 +1,4 @@
-"""Asks other coordinators about their jobs, each question with one typed answer (rules K1 to K3).
+"""Asks other coordinators about their jobs, each question with one typed answer (rules H1 to H3).
 
 Whatever comes back is another's word: an answer that is none, or is to another question, counts as
 no answer at all.

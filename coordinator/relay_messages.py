@@ -1,4 +1,4 @@
-"""What coordinators ask each other about a job, and what they answer (rules K2 and K3).
+"""What coordinators ask each other about a job, and what they answer (rules H2 and H3).
 
 Canonical MessagePack, as everything between nodes. What a job is about stands in these messages
 only inside boxes: of the content only the leaseholder's key opens them, of progress and result only

@@ -1,4 +1,4 @@
-"""Answers other coordinators' questions about the jobs that are at home here (rules K2 and K3).
+"""Answers other coordinators' questions about the jobs that are at home here (rules H2 and H3).
 
 Nobody is believed: a lease counts when it is in the state that is final here, content leaves only
 in boxes for the leaseholder's key, progress needs the token from inside such a box, and a result
