@@ -148,7 +148,8 @@ class Consensus(Conclusions):
             if self._is_foreign(ballot):
                 self._stop(StopReason.OWN_KEY_ELSEWHERE, str(ballot))
                 return
-            self._own_votes.setdefault((ballot.view, ballot.kind), vote)
+            if self._own_ballots.get((ballot.view, ballot.kind)) == ballot.block_hash:
+                self._own_votes.setdefault((ballot.view, ballot.kind), vote)
         elif ballot.view < self.view:
             self._answer_laggard(vote.signer, ballot.view)
         if self._listening is not None:
@@ -171,7 +172,8 @@ class Consensus(Conclusions):
             return
         leader = self._get_leader(view)
         if leader == self._me and self._own_proposals.get(view) != verified.block_hash:
-            if self._listening is None and view >= self._first_view:
+            is_own_past = self._restored.is_wiped and self._listening is not None
+            if view >= self._first_view and not is_own_past:
                 self._stop(StopReason.OWN_KEY_ELSEWHERE, f"proposal of view {view}")
                 return
         self._silent.on_proposal(leader, view)
@@ -273,9 +275,10 @@ class Consensus(Conclusions):
         self._begin_epoch(committee)
         self._pacing.enter(self._now)
         self._pacing.parent_final_at = self._now
-        # C16: in an epoch that it catches up into, a wiped authority may have voted.
-        self._listening = None
-        if self._restored.is_wiped and self._is_from_range:
+        # C16: of an epoch that it catches up into it has heard nobody, not even its own key.
+        if self._me is None or self.committee.size == 1:
+            self._listening = None
+        elif self._is_from_range:
             self._listen(is_connected=True)
 
     def _listen(self, is_connected: bool) -> None:

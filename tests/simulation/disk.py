@@ -1,13 +1,15 @@
-"""A disk that loses what was not made durable, and tears what was being written."""
+"""A disk that loses what was not made durable, tears what was being written, and reorders it."""
 
 from random import Random
+
+SECTOR_BYTES = 512
 
 
 class SimulatedDisk:
     """One file: bytes that are durable, and bytes that only the cache holds."""
 
-    def __init__(self) -> None:
-        self.durable = b""
+    def __init__(self, durable: bytes = b"") -> None:
+        self.durable = durable
         self._cached = b""
 
     def append(self, data: bytes) -> None:
@@ -25,11 +27,21 @@ class SimulatedDisk:
         self._cached = b""
 
     def crash(self, random: Random) -> None:
-        """Keep an arbitrary beginning of what was in the cache, at times as zeros."""
-        torn = self._cached[: random.randint(0, len(self._cached))]
-        if torn and random.random() < 0.3:
-            torn = bytes(len(torn))
-        self.durable += torn
+        """Keep an arbitrary beginning of what was in the cache, at times with holes.
+
+        Sectors reach the disk in any order: what lies below the file's new end and was not
+        written reads as zeros.
+        """
+        start = len(self.durable)
+        end = start + random.randint(0, len(self._cached))
+        torn = bytearray(self._cached[: end - start])
+        if random.random() < 0.5:
+            for sector in range(start // SECTOR_BYTES, end // SECTOR_BYTES + 1):
+                if random.random() < 0.5:
+                    low = max(start, sector * SECTOR_BYTES) - start
+                    high = min(end, (sector + 1) * SECTOR_BYTES) - start
+                    torn[low:high] = bytes(high - low)
+        self.durable += bytes(torn)
         self._cached = b""
 
     def wipe(self) -> None:

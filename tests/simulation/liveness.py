@@ -1,7 +1,8 @@
 """What must happen once a quorum is healthy: the liveness checker.
 
-A work item that every healthy node knows is final at every healthy node within a bound; an idle
-chain commits its heartbeat and nullifies no view.
+A work item that every healthy node knows is final at every healthy node within a bound, and so is
+the conviction of whoever is proved guilty; an idle chain commits its heartbeat and nullifies no
+view; a copy of a running key that hears the original stops.
 """
 
 from dataclasses import dataclass
@@ -11,16 +12,16 @@ from tests.simulation.node import SimulatedNode
 from tests.simulation.safety import Violation
 
 
-def compute_bound(timing: Timing, fault_bound: int) -> int:
+def compute_bound(timing: Timing, faulty: int) -> int:
     """Return how long after the network is healthy an item may wait, in ms.
 
-    Each of the f faulty leaders may spoil one view (3 delta, and 2 delta of waiting for its
-    parent); before that a wiped authority may still be listening, and after that come one interval
-    and the time to fetch what was missed.
+    Each of the faulty leaders may spoil one view (3 delta, and 2 delta of waiting for its parent);
+    before that a wiped authority may still be listening, and after that come one interval and the
+    time to fetch what was missed.
     """
     spoiled_view = timing.view_timeout + timing.finality_wait
     coming_together = timing.longest_listening + 2 * timing.delta
-    return (fault_bound + 1) * spoiled_view + coming_together + 2 * timing.block_interval
+    return (faulty + 1) * spoiled_view + coming_together + 2 * timing.block_interval
 
 
 @dataclass
@@ -32,14 +33,18 @@ class LivenessChecker:
 
     def __post_init__(self) -> None:
         self._items: list[tuple[int, int]] = []
-        self._waiting: dict[int, int] = {}
+        self._convictions: dict[int, int] = {}
 
     def on_item(self, number: int, now: int) -> None:
         """An item is known to all healthy nodes."""
         self._items.append((number, now))
 
+    def on_evidence(self, offender: int, now: int) -> None:
+        """All healthy nodes know what convicts an authority."""
+        self._convictions.setdefault(offender, now)
+
     def check(self, nodes: list[SimulatedNode], now: int) -> None:
-        """Demand that every item older than the bound is final everywhere."""
+        """Demand that everything older than the bound is final everywhere."""
         done = min(node.done if node.is_up else 0 for node in nodes)
         while self._items and self._items[0][0] <= done:
             _, since = self._items.pop(0)
@@ -48,6 +53,12 @@ class LivenessChecker:
             number, since = self._items[0]
             state = [(node.index, node.done, node.machine.view) for node in nodes]
             raise Violation(f"item {number} waits since {since}: (node, done, view) {state}")
+        for offender, since in self._convictions.items():
+            for node in nodes:
+                state_there = node.store.state
+                is_out = offender in state_there.convicted and offender not in state_there.members
+                if now - since > 2 * self.bound and not is_out and len(state_there.members) > 1:
+                    raise Violation(f"{offender} is guilty since {since} and in the set")
 
 
 def check_idle(nodes: list[SimulatedNode], since: int, until: int, timing: Timing) -> None:
@@ -58,3 +69,13 @@ def check_idle(nodes: list[SimulatedNode], since: int, until: int, timing: Timin
         times = [at for at in node.committed_at if since <= at <= until]
         if len(times) != (until - since) // timing.heartbeat:
             raise Violation(f"node {node.index} has {len(times)} heartbeats: {times}")
+
+
+def check_copy(copy: SimulatedNode, original: SimulatedNode) -> None:
+    """Demand that a copy which heard the original has stopped without a signature of its own."""
+    if copy.is_up:
+        raise Violation(f"a copy of node {copy.index} still runs")
+    if copy.has_signed:
+        raise Violation(f"a copy of node {copy.index} signed before it stopped")
+    if not original.is_up:
+        raise Violation(f"the original of node {copy.index} stopped")

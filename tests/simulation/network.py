@@ -1,5 +1,6 @@
 """A network that loses, delays, reorders, doubles and parts, all from one seed."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -23,15 +24,24 @@ class SimulatedNetwork:
     def __init__(self, random: Random, weather: Weather) -> None:
         self._random = random
         self.weather = weather
-        self._sides: dict[int, int] = {}
+        self._sides: Mapping[int, int] = {}
+        self._cut: frozenset[tuple[int, int]] = frozenset()
 
-    def part(self, sides: dict[int, int]) -> None:
-        """Let only nodes of the same side hear each other; an empty division heals."""
-        self._sides = sides
+    def part(self, sides: Mapping[int, int], cut: Iterable[tuple[int, int]] = ()) -> None:
+        """Let only places of the same side hear each other, and `cut` (from, to) one way.
+
+        Nothing of both heals the network.
+        """
+        self._sides, self._cut = sides, frozenset(cut)
+
+    def is_open(self, sender: int, receiver: int) -> bool:
+        """Tell whether one place is heard at another."""
+        is_apart = self._sides.get(sender) != self._sides.get(receiver)
+        return not is_apart and (sender, receiver) not in self._cut
 
     def compute_arrivals(self, sender: int, receiver: int, now: int) -> list[int]:
         """Return the times at which a message arrives, none for a lost one."""
-        if self._sides.get(sender) != self._sides.get(receiver):
+        if not self.is_open(sender, receiver):
             return []
         random, weather = self._random, self.weather
         if random.random() < weather.loss:

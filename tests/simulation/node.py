@@ -4,34 +4,45 @@ The driver does what the real one does, in the same order, and each step is a pl
 """
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, assert_never
 
 from consensus import effects, inputs
 from consensus.block_tree import FinalHead, closes_epoch
-from consensus.journal import decode_journal, encode_frame
-from consensus.machine import Consensus
-from consensus.messages import CommittedBlock, Message, Proposal, Vote
-from consensus.restored import Restored
-from consensus.sign_state import SignState, check_sign_state
+from consensus.evidence import Evidence
+from consensus.journal import encode_frame
+from consensus.messages import (
+    CertificateRequest,
+    CommittedBlock,
+    Message,
+    Proposal,
+    Vote,
+    decode_message,
+)
+from consensus.sign_state import check_sign_state
 from consensus.timing import Timing
 from consensus.verification import (
     CheckedRequest,
-    Committee,
     VerifiedCertificate,
     VerifiedProposal,
     VerifiedVote,
     verify_block,
     verify_committed,
 )
-from ledger.ballots import Ballot, compute_proposal_bytes, compute_vote_bytes
+from ledger.ballots import Ballot, VoteKind, compute_proposal_bytes, compute_vote_bytes
 from ledger.blocks import Block, compute_header_hash
-from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import CHAIN_ID, GENESIS_HASH, World, get_done
-
-MachineFactory = Callable[[Committee, bytes | None, Timing, Restored], Consensus]
+from ledger.rejection import Rejected
+from ledger.transactions import EquivocationEvidence
+from tests.simulation.code import Code
+from tests.simulation.host import Host, Store
+from tests.simulation.world import (
+    CHAIN_ID,
+    CLOCK_TOLERANCE,
+    GENESIS_HASH,
+    START_TIME,
+    State,
+    World,
+)
 
 
 class Crashed(Exception):
@@ -39,13 +50,14 @@ class Crashed(Exception):
 
 
 class Surroundings(Protocol):
-    """What a node needs of the cluster (the cluster itself, or a test that holds one node)."""
+    """What a node needs of the cluster."""
 
-    now: int
+    @property
+    def now(self) -> int: ...
 
-    def send(self, sender: int, receiver: int, message: Message) -> None: ...
+    def send(self, node: "SimulatedNode", receiver: int, message: Message | bytes) -> None: ...
 
-    def broadcast(self, sender: int, message: Message) -> None: ...
+    def broadcast(self, node: "SimulatedNode", message: Message) -> None: ...
 
     def set_timer(self, node: "SimulatedNode", timer: effects.Timer, at: int) -> None: ...
 
@@ -55,60 +67,45 @@ class Surroundings(Protocol):
 
     def on_commit(self, node: "SimulatedNode", committed: CommittedBlock) -> None: ...
 
-    def on_evidence(self, node: "SimulatedNode", report: effects.ReportEvidence) -> None: ...
+    def on_evidence(self, node: "SimulatedNode", evidence: Evidence) -> None: ...
+
+    def on_refused(self, node: "SimulatedNode", sender: int, reason: Rejected) -> None: ...
 
     def on_stop(self, node: "SimulatedNode", stop: effects.Stop) -> None: ...
 
 
-@dataclass
-class Store:
-    """What survives a crash besides the journal: final blocks with the sign-state's number."""
-
-    committed: list[CommittedBlock] = field(default_factory=list)
-    sequence: int = 0
-
-
-@dataclass(frozen=True)
-class Variant:
-    """The classes of a run; a seeded bug replaces one of them."""
-
-    machine: MachineFactory = Consensus
-    sign_state: type[SignState] = SignState
-    is_synced: bool = True
-    """Whether the driver makes a signature durable before it leaves."""
-
-
 class SimulatedNode:
-    """One process, from a start to a crash; a restart makes a new one on the same disk."""
+    """One process, from a start to a crash; a restart makes a new one on the same host."""
 
     def __init__(
         self,
-        index: int,
+        host: Host,
         world: World,
         surroundings: Surroundings,
         timing: Timing,
         random: Random,
-        disk: SimulatedDisk,
-        store: Store,
-        variant: Variant,
-        clock_offset: int = 0,
+        code: Code,
     ) -> None:
-        self.index = index
+        self.host = host
+        self.place = host.place
+        self.index = host.index
         self.world = world
         self._surroundings = surroundings
         self.timing = timing
         self.random = random
-        self.disk = disk
-        self.store = store
-        self.variant = variant
-        self._offset = clock_offset
+        self.code = code
+        self.key = world.keys[host.index]
         self.crash_chance = 0.0
         self.known = 0
         """Number of work items heard of."""
+        self.evidence: dict[int, EquivocationEvidence] = {}
+        """What this node knows against others."""
         self.is_up = False
+        self.has_signed = False
+        """Whether this process has signed anything new."""
         self.started_at = 0
-        self.blocks: dict[bytes, Block] = {}
-        """Executed blocks above the final head, as overlays are."""
+        self.states: dict[bytes, State] = {}
+        """After executed blocks above the final head, as overlays are."""
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
         self.nullified: list[tuple[int, int]] = []
@@ -118,32 +115,41 @@ class SimulatedNode:
     @property
     def now(self) -> int:
         """This node's own monotonic clock."""
-        return self._surroundings.now + self._offset
+        return self._surroundings.now + self.host.offset
+
+    @property
+    def time(self) -> int:
+        """This node's wall clock."""
+        return START_TIME + self._surroundings.now + self.host.skew
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.host.store
 
     @property
     def done(self) -> int:
         """Work items in final blocks."""
-        return get_done(self.store.committed[-1].block) if self.store.committed else 0
+        return self.store.state.done
 
     def start(self) -> None:
-        """Read the disk and start the machine (rule C11 and C16)."""
-        key = self.world.keys[self.index]
-        journal = decode_journal(self.disk.durable, CHAIN_ID, key)
+        """Read the disk and start the machine (rules C11 and C16)."""
+        disk, sign_state = self.host.disk, self.code.sign_state
+        journal = self.code.decode(disk.durable, CHAIN_ID, self.key)
         if journal is None:
             check_sign_state(None, self.store.sequence)
-            self.sign_state = self.variant.sign_state.create(CHAIN_ID, key)
+            self.sign_state = sign_state.create(CHAIN_ID, self.key)
         else:
-            self.sign_state = self.variant.sign_state.restore(journal)
+            self.sign_state = sign_state.restore(journal)
             check_sign_state(self.sign_state.sequence, self.store.sequence)
-        head = self._make_head()
-        committee = self.world.committees[self.world.get_epoch(head.height + 1)]
-        self.disk.replace(encode_frame(self.sign_state.compact(committee.epoch, 0)))
-        restored = self.sign_state.make_restored(head, committee)
-        self.machine = self.variant.machine(committee, key, self.timing, restored)
+        committee = self.world.open_epoch(self.store.state)
+        disk.replace(encode_frame(self.sign_state.compact(committee.epoch, 0)))
+        restored = self.sign_state.make_restored(self._make_head(), committee)
+        self.machine = self.code.machine(committee, self.key, self.timing, restored)
         self.is_up = True
         self.started_at = self._surroundings.now
         self.tell(inputs.Started(self.now))
-        self.learn(self.known)
+        self._tell_work()
 
     def _make_head(self) -> FinalHead:
         if not self.store.committed:
@@ -156,31 +162,56 @@ class SimulatedNode:
     def learn(self, known: int) -> None:
         """Hear of work items up to a number."""
         self.known = max(self.known, known)
-        if self.is_up:
-            self.tell(inputs.WorkKnown(self.now, self.known > self.done))
+        self._tell_work()
 
-    def receive(self, sender: int, message: Message) -> None:
-        """Verify a message and hand it on."""
-        epoch = _get_epoch(message)
-        if epoch > self.machine.committee.epoch:
-            self._surroundings.catch_up(self)
-        if epoch != self.machine.committee.epoch or not self.machine.is_useful(message):
+    def learn_evidence(self, payload: EquivocationEvidence) -> None:
+        """Hear of a transaction that convicts an authority."""
+        self.evidence.setdefault(self.world.get_offender(payload), payload)
+        self._tell_work()
+
+    def _tell_work(self) -> None:
+        if self.is_up:
+            is_pending = self.known > self.done or bool(self._list_evidence(self.store.state))
+            self.tell(inputs.WorkKnown(self.now, is_pending))
+
+    def _list_evidence(self, state: State) -> tuple[EquivocationEvidence, ...]:
+        known = sorted(self.evidence.items())
+        return tuple(payload for node, payload in known if node not in state.convicted)
+
+    def receive(self, sender: int, message: Message | bytes) -> None:
+        """Decode and verify a message, and hand it on."""
+        try:
+            if isinstance(message, bytes):
+                message = decode_message(message)
+            epoch = get_epoch(message)
+            if epoch > self.machine.committee.epoch:
+                self._surroundings.catch_up(self)
+            if epoch != self.machine.committee.epoch or not self.machine.is_useful(message):
+                return
+            verified = self.world.check(message, epoch)
+        except Rejected as reason:
+            self._surroundings.on_refused(self, sender, reason)
             return
-        match self.world.verify(message, epoch):
-            case VerifiedVote() as vote:
-                self.tell(inputs.VoteReceived(self.now, vote))
-            case VerifiedProposal() as proposal:
-                self.tell(inputs.ProposalReceived(self.now, proposal))
-            case VerifiedCertificate() as certificate:
-                self.tell(inputs.CertificateReceived(self.now, certificate))
-            case CheckedRequest() as request:
+        match verified:
+            case VerifiedVote():
+                self.tell(inputs.VoteReceived(self.now, verified))
+            case VerifiedProposal():
+                self.tell(inputs.ProposalReceived(self.now, verified))
+            case VerifiedCertificate():
+                self.tell(inputs.CertificateReceived(self.now, verified))
+            case CheckedRequest():
                 index = self.machine.committee.get_index(self.world.keys[sender])
                 if index is not None:
-                    self.tell(inputs.CertificatesRequested(self.now, index, request))
+                    self.tell(inputs.CertificatesRequested(self.now, index, verified))
 
-    def receive_block(self, block: Block) -> None:
+    def receive_block(self, sender: int, block: Block) -> None:
         """Take the answer to a fetch."""
-        self.tell(inputs.BlockReceived(self.now, verify_block(block)))
+        try:
+            verified = verify_block(block)
+        except Rejected as reason:
+            self._surroundings.on_refused(self, sender, reason)
+            return
+        self.tell(inputs.BlockReceived(self.now, verified))
 
     def fire(self, timer: effects.Timer) -> None:
         """Take a timer's end."""
@@ -196,13 +227,21 @@ class SimulatedNode:
                 return committed.block
         return None
 
-    def take_range(self, blocks: list[CommittedBlock]) -> None:
+    def serve_range(self, first: int, end: int) -> list[CommittedBlock]:
+        """Return final blocks for a peer."""
+        return self.store.committed[first:end]
+
+    def take_range(self, sender: int, blocks: list[CommittedBlock]) -> None:
         """Check and commit final blocks of a peer, in order (rule C12)."""
         for committed in blocks:
             header = committed.block.header
-            if header.height != len(self.store.committed) + 1:
+            if header.height != self.store.state.height + 1:
                 continue
-            verify_committed(committed, self.world.committees[self.world.get_epoch(header.height)])
+            try:
+                self.check_final(committed)
+            except Rejected as reason:
+                self._surroundings.on_refused(self, sender, reason)
+                return
             self._store(committed)
             certificate = committed.finality.certificate
             block_hash = compute_header_hash(header)
@@ -210,9 +249,12 @@ class SimulatedNode:
                 block_hash, header.height, header.view, certificate, closes_epoch(committed.block)
             )
             self.tell(inputs.ChainAdvanced(self.now, head))
-            if closes_epoch(committed.block):
-                authorities = self.world.committees[header.epoch + 1].authorities
-                self.tell(inputs.EpochOpened(self.now, authorities))
+            if head.closes_epoch:
+                self.tell(self._open_epoch())
+
+    def check_final(self, committed: CommittedBlock) -> None:
+        """Check a final block of a peer. Raises `Rejected`."""
+        verify_committed(committed, self.world.open_epoch(self.store.state))
 
     def tell(self, item: inputs.Input) -> None:
         """Handle an input, its effects, and the inputs that come of these."""
@@ -235,7 +277,7 @@ class SimulatedNode:
         around = self._surroundings
         match effect:
             case effects.SetTimer(timer, at):
-                around.set_timer(self, timer, at - self._offset)
+                around.set_timer(self, timer, at - self.host.offset)
             case effects.RequestProposal():
                 self._inbox.append(inputs.ProposalBuilt(self.now, effect.view, self.build(effect)))
             case effects.SignProposal(view, block, block_hash):
@@ -245,32 +287,42 @@ class SimulatedNode:
             case effects.JournalCertificate(certificate):
                 self.sign_state.record_certificate(certificate)
             case effects.Broadcast(message):
-                around.broadcast(self.index, message)
+                around.broadcast(self, message)
             case effects.Send(authority, message):
-                around.send(self.index, self._get_node(authority), message)
+                around.send(self, self._get_node(authority), message)
             case effects.FetchBlock(block_hash, holders):
                 around.fetch(self, block_hash, tuple(map(self._get_node, holders)))
             case effects.ValidateBlock(block, block_hash, is_certified):
-                self._validate(block, block_hash, is_certified)
+                is_valid = self.validate(block, block_hash, is_certified)
+                answer = inputs.BlockValidated(self.now, block_hash, is_valid, is_certified)
+                self._inbox.append(answer)
             case effects.Commit(committed, _):
                 self._commit(committed)
             case effects.CatchUp():
                 around.catch_up(self)
-            case effects.ReportEvidence():
-                around.on_evidence(self, effect)
+            case effects.ReportEvidence(evidence):
+                around.on_evidence(self, evidence)
             case effects.Stop():
                 around.on_stop(self, effect)
             case _:
                 assert_never(effect)
 
     def build(self, request: effects.RequestProposal) -> Block:
-        """Return a block with all work known here."""
-        done = max(self.known, self._get_done(request.parent))
+        """Return a block with all work and evidence known here."""
+        parent = self.find_state(request.parent)
+        assert parent is not None, "asked to build on a block that was not executed"
+        place = (request.view, request.parent, request.parent_view)
         block = self.world.build(
-            request.height, request.view, request.parent, request.parent_view, self.now, done
+            parent, place, self.time, self.known, self._list_evidence(parent)[:16]
         )
-        self.blocks[compute_header_hash(block.header)] = block
+        self._execute(block, compute_header_hash(block.header), parent)
         return block
+
+    def find_state(self, block_hash: bytes) -> State | None:
+        """Return the state after a block, where it was executed here and is not below the head."""
+        if block_hash == self._make_head().block_hash:
+            return self.store.state
+        return self.states.get(block_hash)
 
     def sign_proposal(self, view: int, block: Block, block_hash: bytes) -> None:
         """Journal, then send, then hear oneself (rule C11)."""
@@ -279,25 +331,25 @@ class SimulatedNode:
         if proposal is None:
             proposal = self.make_proposal(view, block, block_hash)
             self._write(encode_frame(self.sign_state.record_proposal(proposal)))
-        self._surroundings.broadcast(self.index, proposal)
+        self._surroundings.broadcast(self, proposal)
         self.step()
-        self._hear_proposal(proposal)
+        self.hear_own(proposal)
 
     def sign_vote(self, ballot: Ballot, proposal: Proposal | None) -> None:
         """Journal, then send, then hear oneself (rule C11)."""
-        if ballot.kind.name == "NULLIFY":
+        if ballot.kind is VoteKind.NULLIFY:
             self.nullified.append((self._surroundings.now, ballot.view))
         vote = self.sign_state.find_vote(ballot)
         if vote is None:
             vote = self.make_vote(ballot)
             self._write(encode_frame(self.sign_state.record_vote(vote, proposal)))
-        self._surroundings.broadcast(self.index, vote)
+        self._surroundings.broadcast(self, vote)
         self.step()
-        self._hear_vote(vote)
+        self.hear_own(vote)
 
     def make_vote(self, ballot: Ballot) -> Vote:
         """Return the signed ballot."""
-        index = self.machine.committee.get_index(self.world.keys[self.index])
+        index = self.machine.committee.get_index(self.key)
         assert index is not None
         message = compute_vote_bytes(CHAIN_ID, ballot)
         return Vote(ballot, index, self.world.scheme.sign(self.world.seeds[self.index], message))
@@ -309,63 +361,75 @@ class SimulatedNode:
         return Proposal(view, block, signature)
 
     def _write(self, frame: bytes) -> None:
+        self.has_signed = True
         self.step()
-        self.disk.append(frame)
+        self.host.disk.append(frame)
         self.step()
-        if self.variant.is_synced:
-            self.disk.sync()
+        if self.code.is_synced:
+            self.host.disk.sync()
         self.step()
 
-    def _hear_vote(self, vote: Vote) -> None:
-        verified = self.world.verify(vote, vote.ballot.epoch)
-        assert isinstance(verified, VerifiedVote)
-        self._inbox.append(inputs.VoteReceived(self.now, verified))
+    def hear_own(self, message: Vote | Proposal) -> None:
+        """Return a signature of this node to its machine."""
+        verified = self.world.check(message, get_epoch(message))
+        if isinstance(verified, VerifiedVote):
+            self._inbox.append(inputs.VoteReceived(self.now, verified))
+        elif isinstance(verified, VerifiedProposal):
+            self._inbox.append(inputs.ProposalReceived(self.now, verified))
 
-    def _hear_proposal(self, proposal: Proposal) -> None:
-        verified = self.world.verify(proposal, proposal.block.header.epoch)
-        assert isinstance(verified, VerifiedProposal)
-        self._inbox.append(inputs.ProposalReceived(self.now, verified))
+    def validate(self, block: Block, block_hash: bytes, is_certified: bool) -> bool:
+        """Execute a block; the clock decides only about one that is not certified (rule C9)."""
+        if not is_certified and block.header.time > self.time + CLOCK_TOLERANCE:
+            return False
+        parent = self.find_state(block.header.parent)
+        assert parent is not None, "asked to execute a block before its parent"
+        return self._execute(block, block_hash, parent)
 
-    def _validate(self, block: Block, block_hash: bytes, is_certified: bool) -> None:
-        is_valid = self.world.is_valid(block, self._get_done(block.header.parent))
-        if is_valid:
-            self.blocks[block_hash] = block
-        answer = inputs.BlockValidated(self.now, block_hash, is_valid, is_certified)
-        self._inbox.append(answer)
-
-    def _get_done(self, block_hash: bytes) -> int:
-        if block_hash in self.blocks:
-            return get_done(self.blocks[block_hash])
-        head = self._make_head()
-        assert block_hash == head.block_hash, "asked to build on a block that was not executed"
-        return self.done
+    def _execute(self, block: Block, block_hash: bytes, parent: State) -> bool:
+        state = self.world.execute(block, parent)
+        if state is not None:
+            self.states[block_hash] = state
+        return state is not None
 
     def _commit(self, committed: CommittedBlock) -> None:
         self.step()
         self._store(committed)
         self.step()
-        block = committed.block
-        if closes_epoch(block):
-            authorities = self.world.committees[block.header.epoch + 1].authorities
-            self._inbox.append(inputs.EpochOpened(self.now, authorities))
+        if closes_epoch(committed.block):
+            self._inbox.append(self._open_epoch())
+
+    def _open_epoch(self) -> inputs.EpochOpened:
+        committee = self.world.open_epoch(self.store.state)
+        return inputs.EpochOpened(self.now, committee.authorities)
 
     def _store(self, committed: CommittedBlock) -> None:
-        self.store.committed.append(committed)
-        self.store.sequence = self.sign_state.sequence
+        header, store = committed.block.header, self.store
+        state = self.world.execute(committed.block, store.state)
+        assert state is not None, f"the final block {header.height} does not execute"
+        store.state = state
+        store.committed.append(committed)
+        store.sequence = self.sign_state.sequence
         self._surroundings.on_commit(self, committed)
-        header = committed.block.header
-        self.blocks = {h: b for h, b in self.blocks.items() if b.header.height > header.height}
+        self.forget_states(state.height)
         if header.height % 8 == 0:
-            self.disk.replace(encode_frame(self.sign_state.compact(header.epoch, header.view)))
-        self._inbox.append(inputs.WorkKnown(self.now, self.known > self.done))
+            self.step()
+            self.host.disk.replace(encode_frame(self.sign_state.compact(header.epoch, header.view)))
+        self._tell_work()
+
+    def forget_states(self, height: int) -> None:
+        """Drop the overlays that a final block has settled."""
+        self.states = {h: state for h, state in self.states.items() if state.height > height}
 
     def _get_node(self, authority: int) -> int:
         return self.world.keys.index(self.machine.committee.get_key(authority))
 
 
-def _get_epoch(message: Message) -> int:
-    if isinstance(message, Proposal):
-        return message.block.header.epoch
-    if hasattr(message, "ballot"):
-        return message.ballot.epoch
-    return message.epoch
+def get_epoch(message: Message) -> int:
+    """Return the epoch that a message speaks of."""
+    match message:
+        case Proposal():
+            return message.block.header.epoch
+        case CertificateRequest():
+            return message.epoch
+        case _:
+            return message.ballot.epoch

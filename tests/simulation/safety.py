@@ -3,7 +3,7 @@
 It sees the wire, the disks and the commits, and knows nothing of how nodes decide.
 """
 
-from consensus.evidence import Evidence, ProposalEvidence, VoteEvidence, verify_evidence
+from consensus.evidence import Evidence, verify_evidence
 from consensus.journal import SignedVote, decode_journal
 from consensus.messages import CommittedBlock, Message, Proposal, Vote
 from consensus.verification import verify_committed
@@ -11,7 +11,7 @@ from ledger.ballots import Ballot, is_conflict
 from ledger.blocks import Block, compute_header_hash
 from ledger.rejection import Rejected
 from tests.simulation.node import SimulatedNode
-from tests.simulation.world import CHAIN_ID, GENESIS_HASH, World, get_done
+from tests.simulation.world import CHAIN_ID, GENESIS_HASH, World, get_done, get_evidence_epoch
 
 
 class Violation(AssertionError):
@@ -25,9 +25,10 @@ class SafetyChecker:
         self._world = world
         self._honest = honest
         self._forgetful = forgetful
-        """Nodes that were wiped: they count as faulty in what they sign, not in what they keep."""
+        """Nodes that were wiped, or copied: they count as faulty in what their keys sign, not in
+        what they keep."""
         self._chain: dict[int, bytes] = {0: GENESIS_HASH}
-        self._ballots: dict[tuple[int, int, int], list[Ballot]] = {}
+        self._ballots: dict[tuple[int, int, int], list[tuple[int, Ballot]]] = {}
         self._proposals: dict[tuple[int, int, int], bytes] = {}
         self._proposed_at: dict[bytes, int] = {}
         self._done = 0
@@ -46,9 +47,8 @@ class SafetyChecker:
             raise Violation(f"two final blocks of height {header.height}")
         if self._chain[header.height - 1] != header.parent:
             raise Violation(f"the final block {header.height} has another parent")
-        committee = self._world.committees[self._world.get_epoch(header.height)]
         try:
-            verify_committed(committed, committee)
+            verify_committed(committed, self._world.committees[header.epoch])
         except Rejected as error:
             raise Violation(f"height {header.height}: {error}") from None
         if header.height > self.committed:
@@ -77,15 +77,16 @@ class SafetyChecker:
     def _check_vote(self, node: SimulatedNode, vote: Vote) -> None:
         ballot = vote.ballot
         cast = self._ballots.setdefault((node.index, ballot.epoch, ballot.view), [])
-        if ballot in cast:
+        if (node.place, ballot) in cast:
             return
         if node.index not in self._forgetful:
-            for other in cast:
+            for place, other in cast:
                 if is_conflict(other, ballot):
-                    raise Violation(f"node {node.index} casts {ballot} after {other}")
-        cast.append(ballot)
-        journal = decode_journal(node.disk.durable, CHAIN_ID, self._world.keys[node.index])
-        entries = () if journal is None else journal.entries[-8:]
+                    where = "" if place == node.place else " elsewhere"
+                    raise Violation(f"node {node.index} casts {ballot} after {other}{where}")
+        cast.append((node.place, ballot))
+        journal = decode_journal(node.host.disk.durable, CHAIN_ID, node.key)
+        entries = () if journal is None else reversed(journal.entries)
         if not any(isinstance(entry, SignedVote) and entry.vote == vote for entry in entries):
             raise Violation(f"node {node.index} sends a vote that is not durable")
 
@@ -93,7 +94,7 @@ class SafetyChecker:
         """A child is proposed one interval after its parent (a lone authority's start aside)."""
         self._proposed_at[compute_header_hash(block.header)] = now
         parent_at = self._proposed_at.get(block.header.parent, 0)
-        if parent_at <= node.started_at and len(self._world.keys) == 1:
+        if parent_at <= node.started_at and node.machine.committee.size == 1:
             return
         if now - parent_at < node.timing.block_interval:
             height = block.header.height
@@ -101,13 +102,10 @@ class SafetyChecker:
 
     def on_evidence(self, evidence: Evidence) -> None:
         """Evidence holds, and never against an honest key."""
-        match evidence:
-            case VoteEvidence(first):
-                epoch = first.ballot.epoch
-            case ProposalEvidence(signed):
-                epoch = signed.header.epoch
         try:
-            offence = verify_evidence(evidence, self._world.committees[epoch])
+            offence = verify_evidence(
+                evidence, self._world.committees[get_evidence_epoch(evidence)]
+            )
         except Rejected as error:
             raise Violation(f"evidence that proves nothing: {error}") from None
         offender = self._world.keys.index(offence.offender)

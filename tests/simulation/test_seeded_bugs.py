@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.cluster import Cluster
-from tests.simulation.node import Variant
 from tests.simulation.scenario import make_scenario
+from tests.simulation.variant import Variant
 
 SEEDS = range(460)
 RARE = {

@@ -10,19 +10,14 @@ class Equivocator(DishonestNode):
     """Signs two proposals a turn, every notarize for any block, and nullify beside finalize."""
 
     def sign_proposal(self, view: int, block: Block, block_hash: bytes) -> None:
-        header = block.header
-        if view != header.view:
+        if view != block.header.view:
             return super().sign_proposal(view, block, block_hash)
-        other = self.world.build(
-            header.height, view, header.parent, header.parent_view, header.time + 1, self.known
-        )
-        other_hash = compute_header_hash(other.header)
-        self.blocks[other_hash] = other
+        other = self.build_other(block)
         first = self.make_proposal(view, block, block_hash)
-        second = self.make_proposal(view, other, other_hash)
+        second = self.make_proposal(view, other, compute_header_hash(other.header))
         for node in self.get_others():
             self.whisper(node, first if node % 2 else second)
-        self._hear_proposal(first)
+        self.hear_own(first)
         return None
 
     def sign_vote(self, ballot: Ballot, proposal: Proposal | None) -> None:
@@ -37,7 +32,7 @@ class Equivocator(DishonestNode):
         if opposite is not None and others:
             second = Ballot(opposite, ballot.epoch, ballot.view, NO_BLOCK)
             self.whisper(self.random.choice(others), self.make_vote(second))
-        self._hear_vote(vote)
+        self.hear_own(vote)
 
     def on_foreign_proposal(self, proposal: Proposal, block_hash: bytes) -> None:
         """Notarize and finalize whatever anybody proposes, at once."""

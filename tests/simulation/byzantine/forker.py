@@ -28,11 +28,11 @@ class Forker(DishonestNode):
         if view != block.header.view or parent is None:
             return super().sign_proposal(view, block, block_hash)
         header = parent.header
-        fork = self.world.build(
-            header.height, view, header.parent, header.parent_view, header.time + 7, self.known
-        )
-        if fork.header.epoch != block.header.epoch:
+        grandparent = self.find_state(header.parent)
+        if grandparent is None or grandparent.authorities.epoch != block.header.epoch:
             return super().sign_proposal(view, block, block_hash)
+        place = (view, header.parent, header.parent_view)
+        fork = self.world.build(grandparent, place, header.time + 7, self.known)
         fork_hash = compute_header_hash(fork.header)
         proposal = self.make_proposal(view, fork, fork_hash)
         votes = [

@@ -16,7 +16,7 @@ class Invalid(DishonestNode):
             header = msgspec.structs.replace(block.header, state_root=bytes(32))
         else:
             header = msgspec.structs.replace(block.header, parent=self.random.randbytes(32))
-        false = Block(header, ())
+        false = Block(header, block.transactions)
         proposal = self.make_proposal(view, false, compute_header_hash(header))
         for node in self.get_others():
             self.whisper(node, proposal)

@@ -12,7 +12,7 @@ class Selective(DishonestNode):
     def sign_vote(self, ballot: Ballot, proposal: Proposal | None) -> None:
         vote = self.make_vote(ballot)
         self.whisper(self.random.choice(self.get_others()), vote)
-        self._hear_vote(vote)
+        self.hear_own(vote)
 
     def perform(self, effect: effects.Effect) -> None:
         if not isinstance(effect, effects.Broadcast | effects.Send):

@@ -8,12 +8,9 @@ class TwinProposals(DishonestNode):
     """Its two blocks race; the votes split, and everybody holds evidence."""
 
     def sign_proposal(self, view: int, block: Block, block_hash: bytes) -> None:
-        header = block.header
-        if view != header.view:
+        if view != block.header.view:
             return super().sign_proposal(view, block, block_hash)
-        other = self.world.build(
-            header.height, view, header.parent, header.parent_view, header.time + 1, self.known
-        )
+        other = self.build_other(block)
         pair = [
             self.make_proposal(view, block, block_hash),
             self.make_proposal(view, other, compute_header_hash(other.header)),
@@ -22,5 +19,5 @@ class TwinProposals(DishonestNode):
             self.random.shuffle(pair)
             for proposal in pair:
                 self.whisper(node, proposal)
-        self._hear_proposal(pair[0])
+        self.hear_own(pair[0])
         return None

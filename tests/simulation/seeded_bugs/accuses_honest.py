@@ -6,7 +6,7 @@ from consensus.messages import Vote
 from consensus.verification import Committee
 from consensus.vote_keeper import VoteKeeper
 from ledger.ballots import VoteKind
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Keeper(VoteKeeper):

@@ -5,7 +5,7 @@ import msgspec
 from consensus.block_tree import BlockTree, Path
 from consensus.machine import Consensus
 from consensus.verification import Committee
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Tree(BlockTree):

@@ -3,7 +3,7 @@
 from consensus.journal import Entry
 from consensus.messages import Proposal, Vote
 from consensus.sign_state import SignState
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _SignState(SignState):

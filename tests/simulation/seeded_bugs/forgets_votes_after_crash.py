@@ -2,7 +2,7 @@
 
 from consensus.journal import DecodedJournal
 from consensus.sign_state import SignState
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _SignState(SignState):

@@ -3,7 +3,7 @@
 import msgspec
 
 from consensus.machine import Consensus
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Machine(Consensus):

@@ -2,7 +2,7 @@
 
 from consensus.block_tree import Missing
 from consensus.machine import Consensus
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Machine(Consensus):

@@ -1,7 +1,7 @@
 """A certificate without its block waits for the block to come by itself."""
 
 from consensus.machine import Consensus
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Machine(Consensus):

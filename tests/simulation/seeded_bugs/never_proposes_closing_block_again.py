@@ -3,7 +3,7 @@
 from consensus.block_tree import BlockTree, Missing, Parent
 from consensus.machine import Consensus
 from consensus.verification import Committee
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Tree(BlockTree):

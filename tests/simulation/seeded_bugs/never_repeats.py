@@ -1,7 +1,7 @@
 """Nothing is ever sent a second time."""
 
 from consensus.machine import Consensus
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Machine(Consensus):

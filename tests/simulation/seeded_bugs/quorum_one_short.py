@@ -3,7 +3,7 @@
 from consensus.machine import Consensus
 from consensus.verification import Committee
 from consensus.vote_keeper import VoteKeeper
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Keeper(VoteKeeper):

@@ -1,5 +1,5 @@
 """A vote leaves before the disk has it."""
 
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 VARIANT = Variant(is_synced=False)

@@ -4,7 +4,7 @@ from consensus.block_tree import BlockTree, Missing
 from consensus.machine import Consensus
 from consensus.messages import Proposal
 from consensus.verification import Committee
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Tree(BlockTree):

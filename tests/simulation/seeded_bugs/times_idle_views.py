@@ -2,7 +2,7 @@
 
 from consensus.machine import Consensus
 from consensus.pacing import Pacing
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Pacing(Pacing):

@@ -3,7 +3,7 @@
 from consensus.machine import Consensus
 from ledger.ballots import VoteKind
 from ledger.blocks import Block
-from tests.simulation.node import Variant
+from tests.simulation.variant import Variant
 
 
 class _Machine(Consensus):
