@@ -37,6 +37,7 @@ LOAD: Final[dict[str, Measure]] = {
     "visible": rows.measure_visible,
     "final": rows.measure_final_loop,
     "idle": rows.measure_idle,
+    "disk": rows.measure_disk,
 }
 FAULTS: Final[dict[str, Measure]] = {
     "killed": rows.measure_killed,
@@ -59,7 +60,6 @@ class Row(NamedTuple):
 TABLE: Final = (
     Row("rate", "transfers/s, closed loop, next when accepted", 0, 1.2, is_ratio=True),
     Row("cpu_ms", "CPU-ms per transfer, all nodes together", 3, 0.7),
-    Row("disk_bytes", "bytes per transfer per node on disk", 0, 400),
     Row("memory_mb", "memory of one node, MB", 0, 220),
     Row("loop_seconds", "  of the loop: seconds of sending", 1),
     Row("drain_seconds", "  … seconds until the last was final everywhere", 1),
@@ -70,6 +70,8 @@ TABLE: Final = (
     Row("visible_p99", "submit to final on another node at 300/s, p99 s", 2, 0.7),
     Row("final_rate", "transfers/s, closed loop, next when final", 0),
     Row("idle_cores", "idle CPU of all nodes, cores", 3, 0.05),
+    Row("disk_bytes", "bytes per transfer per node on disk", 0, 400),
+    Row("disk_whole_bytes", "  … with the votes' journal, cut at 16 MiB", 0),
     Row("gap_mean", "1 of 4 killed: mean block gap, s", 2, 0.9),
     Row("gap_max", "1 of 4 killed: longest block gap, s", 2, 2.0),
     Row("rejoin", "it rejoins to tip, s from the start of its process", 2, 1.0),

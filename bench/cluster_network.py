@@ -19,10 +19,12 @@ VALIDATORS = 4
 CLIENTS = 64
 PAYEES = 1_000
 POLL_SECONDS = 0.02
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 LIMIT_SECONDS = 60.0
 """What no wait for a final block may take."""
+
+JOURNAL = "journal.bin"
 
 _SHORT = aiohttp.ClientTimeout(total=10)
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -69,8 +71,8 @@ class NodeProcess:
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it as an operator would, where this process has started it."""
-        if self._process is not None and self._process.poll() is None:
+        """End it as an operator would."""
+        if _is_running(self.pid):
             self._end(signal.SIGTERM)
 
     def read_cpu(self) -> float:
@@ -86,13 +88,12 @@ class NodeProcess:
 
     def measure_disk(self) -> int:
         """Return the bytes of every file in the data folder."""
-        total = 0
-        for path in self.data.rglob("*"):
-            try:
-                total += path.stat().st_size if path.is_file() else 0
-            except FileNotFoundError:
-                continue  # A file of the database's that went meanwhile.
-        return total
+        return sum(path.stat().st_size for path in self.data.rglob("*") if path.is_file())
+
+    def measure_journal(self) -> int:
+        """Return the bytes of the file of own votes, which is cut at a fixed length; 0 if none."""
+        path = self.data / JOURNAL
+        return path.stat().st_size if path.exists() else 0
 
     def _spawn(self) -> int:
         with (self.data.parent / f"{self.data.name}.bench.log").open("ab") as log:
