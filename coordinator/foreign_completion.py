@@ -326,21 +326,22 @@ async def _tend(coordinator: Coordinator, row: ForeignLeaseRow) -> None:
     left = ends_at - coordinator.get_now()
     give_up = min(GIVE_UP_MS, (ends_at - lease.claimed_at) // 4)
     is_owed = row.content is None or row.result is not None
+    reason = Reason.CONTENT_UNAVAILABLE
     try:
         if is_owed and 0 < left <= give_up:
-            await foreign_leasing.give_back(
-                coordinator,
-                lease.payee,
-                job_id,
-                Reason.CONTENT_UNAVAILABLE,
-                "the job's coordinator is not there",
-            )
+            sentence = "the job's coordinator is not there"
+            await foreign_leasing.give_back(coordinator, lease.payee, job_id, reason, sentence)
         elif row.content is None:
             await foreign_leasing.fetch_custodial(coordinator, lease.payee, job_id, row.miner, 0)
         elif row.document is not None:
-            await settle(coordinator, lease.payee, row)
+            try:
+                await settle(coordinator, lease.payee, row)
+            except BadCompletion as error:
+                # It was built by the rules here, and nobody is left to hear of the refusal.
+                await foreign_leasing.give_back(
+                    coordinator, lease.payee, job_id, reason, str(error)
+                )
     except (
-        BadCompletion,
         ContentPending,
         HomeRefused,
         ProverBusyError,

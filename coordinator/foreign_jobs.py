@@ -22,6 +22,7 @@ from ledger.types import MAX_AMOUNT
 
 MAX_QUEUED: Final = 4_096
 """Foreign jobs that are kept in mind; the chain is looked through again when half are gone."""
+MAX_REPORTED: Final = 4_096
 FIRST_SILENCE: Final = 2.0
 LONGEST_SILENCE: Final = 60.0
 """Seconds for which a coordinator that did not answer is not asked: doubled each time."""
@@ -56,6 +57,8 @@ class ForeignJobs:
     homes: dict[bytes, Home] = field(default_factory=dict)
     waiting: dict[bytes, Waiting] = field(default_factory=dict)
     """By job id, those that entered the queue first in front."""
+    reported: dict[bytes, float] = field(default_factory=dict)
+    """When progress of a job was passed on last."""
     is_whole: bool = False
     """Whether every queued job of the chain is here, or some did not fit."""
 
@@ -90,6 +93,15 @@ class ForeignJobs:
             self.is_whole = False
             return False
         self.waiting[job_id] = Waiting(entry.coordinator)
+        return True
+
+    def may_report(self, job_id: bytes, now: float, pause: float) -> bool:
+        """Note that progress is to be passed on; tell whether the last was long enough ago."""
+        if now - self.reported.get(job_id, -pause) < pause:
+            return False
+        if len(self.reported) >= MAX_REPORTED:
+            self.reported.clear()
+        self.reported[job_id] = now
         return True
 
     def get_home(self, address: bytes) -> Home:

@@ -51,6 +51,8 @@ from ledger.transactions import JobFail, VerifiedTransaction
 log = structlog.get_logger(__name__)
 
 REPORT_SECONDS: Final = 3.0
+REPORT_PAUSE: Final = 1.0
+"""Of a job's heartbeats that come faster, the ones in between are not passed on."""
 
 
 async def find_record(coordinator: Coordinator, job_id: bytes) -> JobRecord | None:
@@ -284,7 +286,8 @@ async def report_progress(
     await leasing.note_seen(coordinator, principal, name)
     assert entry.lease is not None
     is_cancelling = entry.status is JobStatus.CANCELLING
-    if progress is not None:
+    now = asyncio.get_running_loop().time()
+    if progress is not None and coordinator.foreign.may_report(job_id, now, REPORT_PAUSE):
         try:
             noted = await _report(coordinator, record.home, job_id, entry.lease.number, progress)
             is_cancelling = is_cancelling or noted.cancel_requested

@@ -11,7 +11,8 @@ from limits.aio.strategies import FixedWindowRateLimiter
 
 from coordinator.relay_messages import PIECE_BYTES
 
-QUESTIONS_PER_MINUTE: Final = 1_200
+QUESTIONS_PER_MINUTE: Final = 6_000
+"""A hundred running jobs, with a report each second."""
 CONTENT_PER_MINUTE: Final = 64 * PIECE_BYTES
 """Bytes of content, in whole pieces."""
 MAX_AT_ONCE: Final = 32

@@ -78,12 +78,15 @@ class Delivery:
                     break
                 refusals = 0
             except AITBCError as error:
-                if self._is_undeliverable(error):
+                refusals += isinstance(error, APIError) and _is_refusal(error)
+                is_refused = refusals >= BELIEVED_REFUSALS
+                if self._is_undeliverable(error, is_refused):
+                    refusals = 0
+                    log.warning("lease given back", job=self._work.job_id, error=str(error))
                     detail = "the job's coordinator takes no result"
                     await self._save(fail(self._work, Reason.CONTENT_UNAVAILABLE, detail))
                     continue
-                refusals += isinstance(error, APIError) and _is_refusal(error)
-                if refusals >= BELIEVED_REFUSALS or self._clock.read() > self._latest:
+                if is_refused or self._clock.read() > self._latest:
                     log.error("work is lost", job=self._work.job_id, error=str(error))
                     break
                 log.warning("handing in again", job=self._work.job_id, error=str(error))
@@ -138,11 +141,18 @@ class Delivery:
             return
         await client.miners.complete(work.job_id, build_report(identity, work, signed))
 
-    def _is_undeliverable(self, error: AITBCError) -> bool:
-        """Tell whether a result is to be given up, its settlement never having left our node."""
+    def _is_undeliverable(self, error: AITBCError, is_refused: bool) -> bool:
+        """Tell whether a result is to be given up while that costs no bond.
+
+        A coordinator that takes no result must not have the lease lapse, which pays its client.
+        """
+        assert self._work.lease is not None
         if self._work.stage is not Stage.FINISHED or not isinstance(error, APIError):
             return False
-        return error.code == HOME_UNREACHABLE and self._compute_patience() <= 0
+        if self._clock.read() >= self._work.lease.ends_at:
+            return False
+        is_gone = error.code == HOME_UNREACHABLE and self._compute_patience() <= 0
+        return is_gone or is_refused
 
     def _compute_patience(self) -> float:
         """Return the seconds until a result that nobody takes is to be given up."""

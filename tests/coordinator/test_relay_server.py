@@ -184,9 +184,9 @@ async def test_what_is_no_result_is_refused_and_in_nobodys_way(cluster: Cluster)
 
 async def test_a_peer_has_its_measure(cluster: Cluster) -> None:
     question = Describe((bytes(32),))
-    data = codec.encode(question)
-    for _ in range(peer_limits.QUESTIONS_PER_MINUTE):
-        await answer_peer(cluster.home.coordinator, PEER, data)
+    for _ in range(peer_limits.QUESTIONS_PER_MINUTE - 1):
+        assert await cluster.home.coordinator.peer_limits.may_ask(PEER)
+    assert isinstance(await ask(cluster, question), Described)
     assert await refuse(cluster, question) is Refusal.BUSY
     assert isinstance(await ask(cluster, question, bytes([1]) * 32), Described)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest_asyncio
 
-from coordinator.relay_messages import Fetch, HandIn, decode_question
+from coordinator.relay_messages import Fetch, HandIn, Refusal, Refused, decode_question
+from ledger import codec
 from ledger.faults import Reason
 from ledger.state import get_miner
 from miner.settings import MinerSettings
@@ -131,3 +132,20 @@ async def test_a_result_waits_for_its_coordinator(cluster: Cluster, tmp_path: Pa
         await home.until(path, "client", lambda j: j["status"] == "completed")
     assert list_attempts(cluster, job) == [("SETTLED", 0)]
     assert endpoint.asked == 1
+
+
+async def test_a_coordinator_that_refuses_every_result_makes_no_lease_lapse(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    endpoint, home, relay = TextEndpoint(), cluster.home, cluster.relay
+
+    def refuse(answer: bytes) -> bytes:
+        is_result = isinstance(decode_question(relay.asked[-1]), HandIn)
+        refused = codec.encode(Refused(Refusal.RESULT_REFUSED, "/receipt: no"))
+        return refused if is_result else answer
+
+    relay.change = refuse
+    async with endpoint.serve(), mine(make_settings(cluster, endpoint, tmp_path)):
+        job = await home.submit()
+        await until(lambda: list_attempts(cluster, job))
+    assert list_attempts(cluster, job) == [("RELEASED", Reason.CONTENT_UNAVAILABLE)]
