@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from nacl.public import SealedBox
 
@@ -12,8 +13,9 @@ from coordinator import tables
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_rows import ROWS
 from coordinator.principals import Role
-from coordinator.relay_messages import Fetch, Report, decode_question
+from coordinator.relay_messages import Described, Fetch, Report, decode_answer, decode_question
 from coordinator.tables import ContentRow, JobRow
+from ledger import codec
 from ledger.crypto import format_address
 from ledger.faults import Reason
 from ledger.state import get_job, get_miner
@@ -282,6 +284,26 @@ async def test_what_was_not_escrowed_for_is_given_back(
     await cluster.until(lambda: list_attempts(cluster, job))
     assert list_attempts(cluster, job) == [("RELEASED", reason)]
     assert get_bond(cluster, "miner_miner") == cluster.chain.parameters.minimum_bond
+
+
+async def test_an_offer_that_promised_more_is_given_back(cluster: Cluster) -> None:
+    """The claim commits to a price by the offer, which nobody signed; the terms are what counts."""
+
+    def promise(data: bytes) -> bytes:
+        answer = decode_answer(data)
+        if not isinstance(answer, Described):
+            return data
+        offers = tuple(
+            msgspec.structs.replace(offer, max_price=2 * offer.max_price) for offer in answer.offers
+        )
+        return codec.encode(Described(answer.key, offers))
+
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    cluster.relay.change = promise
+    assert (await cluster.local.claim(job["job_id"])).status == 409
+    await cluster.until(lambda: list_attempts(cluster, job))
+    assert list_attempts(cluster, job) == [("RELEASED", Reason.TERMS_NOT_COVERED)]
 
 
 async def change_rows(coordinator: Coordinator, job_id: bytes, lie: dict[str, Any]) -> None:
