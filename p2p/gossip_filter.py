@@ -7,8 +7,6 @@ one topic is copied into a new frame, and the rest is dropped and counted.
 
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
 from ledger.rejection import Rejected, Rejection
 from p2p.counters import Counters
 from p2p.interface import MAX_ANNOUNCEMENT_BYTES
@@ -47,7 +45,7 @@ class GossipFilter:
         rpc: Any = rpc_pb2.RPC()
         try:
             rpc.ParseFromString(data)
-        except DecodeError:
+        except Exception:  # noqa: BLE001 - no remote byte may end the process
             raise Rejected(Rejection.MALFORMED, "not a frame of GossipSub") from None
         clean: Any = rpc_pb2.RPC()
         for message in self._limit(rpc.publish, MAX_MESSAGES, "message"):

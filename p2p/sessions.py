@@ -1,6 +1,6 @@
 """Who is let in: authorities always, others while there is room, nobody twice, nobody banned.
 
-Rules W4 and W9. Two processes with one key are two peers, so a process is known by its key and its
+Rule W4. Two processes with one key are two peers, so a process is known by its key and its
 instance; of two sessions with one process both sides keep the same one.
 """
 
