@@ -67,6 +67,10 @@ class Consensus(Conclusions):
             case _:
                 assert_never(message)
 
+    def get_next_view(self) -> int:
+        """Return the first view whose proposal this node has not heard yet."""
+        return self.view + 1 if self.view in self.tree.proposals else self.view
+
     def get_block(self, block_hash: bytes) -> Block | None:
         """Return a block above the final head, to serve it to a peer (rule C12)."""
         return self.tree.blocks.get(block_hash)
@@ -101,6 +105,8 @@ class Consensus(Conclusions):
                 if head.height > self.tree.final.height:
                     self._pacing.last_block_at = self._now
                     self._is_from_range = True
+                    if head.certificate is not None:
+                        self._count_signers(head.certificate)
                     self._advance(head)
             case inputs.EpochOpened(_, authorities):  # C17
                 self._on_epoch(authorities)
@@ -154,8 +160,7 @@ class Consensus(Conclusions):
             self._answer_laggard(vote.signer, ballot.view)
         if self._listening is not None:
             self._listening.hear(self._now, ballot.view)
-        if ballot.view > self.tree.final.view:
-            self._count(vote)
+        self._count(vote)
 
     def _count(self, vote: Vote) -> None:
         counted = self._keeper.add(vote, self.view)
@@ -199,9 +204,12 @@ class Consensus(Conclusions):
         if self._listening is not None:
             self._listening.hear(self._now, ballot.view)
         self._add_certificate(certificate)
+        self._count_signers(certificate)
+
+    def _count_signers(self, certificate: Certificate) -> None:
         # C18: an offence often shows only between a certificate and a vote outside of it.
         for signer, signature in zip(certificate.signers, certificate.signatures, strict=True):
-            self._count(Vote(ballot, signer, signature))
+            self._count(Vote(certificate.ballot, signer, signature))
 
     def _add_certificate(self, certificate: Certificate) -> None:
         if not self.tree.add_certificate(certificate):

@@ -5,8 +5,9 @@ each with its proof, state and outcomes in one transaction (docs/architecture.md
 """
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -29,6 +30,9 @@ from node.mempool import Mempool
 from node.mempool_journal import DatabaseJournal, MemoryJournal
 from node.metrics import Metrics
 from node.proofs import ProofGate, list_proofs
+
+SIGNATURES_AT_ONCE = 128
+"""Signatures of a block that one thread checks in a go; several threads share a long block."""
 
 FOLLOWER_QUEUE = 64
 """Final blocks kept for a slow follower; it reads what it lost from the store."""
@@ -222,10 +226,20 @@ class Chain:
     async def _verify_signatures(self, block: Block) -> tuple[VerifiedTransaction, ...]:
         """Return the transactions as verified; what waits here was checked on its way in."""
 
-        def verify() -> tuple[VerifiedTransaction, ...]:
-            return tuple(map(self._verify_signature, block.transactions))
+        def verify(transactions: Sequence[Transaction]) -> list[VerifiedTransaction]:
+            return [self._verify_signature(transaction) for transaction in transactions]
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, verify)
+        loop, every = asyncio.get_running_loop(), block.transactions
+        starts = range(0, len(every), SIGNATURES_AT_ONCE)
+        parts = await asyncio.gather(
+            *(
+                loop.run_in_executor(
+                    self._executor, verify, every[start : start + SIGNATURES_AT_ONCE]
+                )
+                for start in starts
+            )
+        )
+        return tuple(itertools.chain.from_iterable(parts))
 
     def _verify_signature(self, transaction: Transaction) -> VerifiedTransaction:
         raw = codec.encode(transaction)
