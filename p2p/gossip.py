@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ledger.rejection import Rejected, Rejection
 from p2p.counters import Counters
-from p2p.gossip_filter import MAX_RPC_BYTES, TOPIC, GossipFilter, find_author
+from p2p.gossip_filter import ALL_PER_SECOND, MAX_RPC_BYTES, TOPIC, GossipFilter, find_author
 from p2p.host import Host, accept_protocol, open_stream
 from p2p.interface import Announced
 from p2p.libp2p_parts import (
@@ -32,6 +32,7 @@ from p2p.libp2p_parts import (
     TProtocol,
     background_trio_service,
 )
+from p2p.limits import TokenBucket
 from p2p.multiplexer import ConnectionLost, Multiplexer, Stream
 
 log = structlog.get_logger()
@@ -67,11 +68,13 @@ class FilteredStream:
 
     metric_send_channel = None
 
-    def __init__(self, peer: GossipPeer, stream: Stream, counters: Counters) -> None:
+    def __init__(
+        self, peer: GossipPeer, stream: Stream, counters: Counters, shared: TokenBucket
+    ) -> None:
         self.muxed_conn = peer
         self._stream = stream
         self._counters = counters
-        self._filter = GossipFilter(counters, trio.current_time())
+        self._filter = GossipFilter(counters, trio.current_time(), shared)
         self._received = bytearray()
         self._clean = bytearray()
 
@@ -128,6 +131,7 @@ class GossipHost:
         self._host = host
         self._counters = counters
         self._peerstore = PeerStore()
+        self._shared = TokenBucket(ALL_PER_SECOND, 4 * ALL_PER_SECOND, trio.current_time())
         self._peers: list[GossipPeer] = []
         self.notifee: Any = None
         self.handler: Any = None
@@ -175,8 +179,12 @@ class GossipHost:
                 stream = await open_stream(peer.streams, PROTOCOL, PRIORITY)
             except ConnectionLost:
                 continue
-            return FilteredStream(peer, stream, self._counters)
+            return self.filter(peer, stream)
         raise SwarmException(f"no session with {peer_id}")
+
+    def filter(self, peer: GossipPeer, stream: Stream) -> FilteredStream:
+        """Return a stream as the library may see it."""
+        return FilteredStream(peer, stream, self._counters, self._shared)
 
     def add(self, peer: GossipPeer) -> None:
         """Note a session."""
@@ -207,9 +215,9 @@ class Gossip:
         while True:
             try:
                 await self._run_once()
-            except Exception as error:  # noqa: BLE001 - no remote byte may end the process
+            except* Exception as group:  # noqa: BLE001 - no remote byte may end the process
                 self._counters.add("gossip", "restarted")
-                log.warning("gossip broke and begins anew", problem=f"{type(error).__name__}")
+                log.warning("gossip broke and begins anew", problem=str(group.exceptions[0])[:200])
             await trio.sleep(RESTART_SECONDS)
 
     def announce(self, data: bytes) -> None:
@@ -242,7 +250,7 @@ class Gossip:
             try:
                 await accept_protocol(stream, (PROTOCOL,))
                 if self._is_running:
-                    await self._host.handler(FilteredStream(peer, stream, self._counters))
+                    await self._host.handler(self._host.filter(peer, stream))
             except Exception as error:  # noqa: BLE001 - no remote byte may end the process
                 self._counters.add("dropped", "gossip_stream")
                 log.debug("gossip of a peer ended", problem=f"{type(error).__name__}: {error}")

@@ -137,10 +137,22 @@ class TokenBucket:
 
     def take(self, amount: float, now: float) -> float:
         """Take, and return the seconds to wait until that is paid for."""
-        earned = (now - self._updated) * self._per_second
-        self._tokens = min(self._burst, self._tokens + earned) - amount
-        self._updated = now
+        self._earn(now)
+        self._tokens -= amount
         return max(0.0, -self._tokens / self._per_second)
+
+    def try_take(self, amount: float, now: float) -> bool:
+        """Take if there is enough, and tell whether there was."""
+        self._earn(now)
+        if self._tokens < amount:
+            return False
+        self._tokens -= amount
+        return True
+
+    def _earn(self, now: float) -> None:
+        earned = (now - self._updated) * self._per_second
+        self._tokens = min(self._burst, self._tokens + earned)
+        self._updated = now
 
 
 class RateLimiter:

@@ -67,7 +67,7 @@ class Reception:
             try:
                 await self._serve(raw, None, partial(self._anteroom.leave, ticket))
             except HelloRefused as error:
-                if not self._refusals.take(1, trio.current_time()):
+                if self._refusals.try_take(1, trio.current_time()):
                     log.info("refused a peer", endpoint=endpoint, problem=str(error))
             except (RefusedByPeer, ConnectionError) as error:
                 log.debug("no session came of a connection", endpoint=endpoint, problem=str(error))
@@ -99,6 +99,7 @@ class Reception:
         Raises `HelloRefused`, `RefusedByPeer`, and `ConnectionError` when no session came of it.
         """
         places: list[Place] = []
+        problem: Exception | None = None
         try:
             with trio.move_on_after(HANDSHAKE_SECONDS) as deadline:
                 proved, streams = await self.host.secure(raw, peer_id)
@@ -112,16 +113,19 @@ class Reception:
                     nursery.cancel_scope.cancel()
             if deadline.cancelled_caught:
                 raise ConnectionError(f"no greeting within {HANDSHAKE_SECONDS:.0f} s")
-        except Exception as error:  # noqa: BLE001 - no remote byte may end the process
-            raise self._explain(error) from None
+        except* Exception as group:  # noqa: BLE001 - no remote byte may end the process
+            # Together with a cancellation, which goes on; alone, an `except` would miss it.
+            problem = self._explain(group)
         finally:
             for place in places:
                 self.sessions.release(place)
                 self.on_lost(place.peer_id)
+        if problem is not None:
+            raise problem
 
-    def _explain(self, error: Exception) -> Exception:
+    def _explain(self, group: ExceptionGroup[Exception]) -> Exception:
         """Return what to say of a failed handshake, counted: a refusal, or no connection."""
-        error = _find_cause(error)
+        error = _find_cause(group)
         if isinstance(error, HelloRefused):
             self._counters.add("refused", error.refusal.name.lower())
             return error
@@ -195,8 +199,8 @@ async def _multiplex(streams: Multiplexer) -> None:
     """Run a connection's streams; when that ends, so do they, and whoever reads them hears it."""
     try:
         await streams.run()
-    except Exception as error:  # noqa: BLE001 - no remote byte may end the process
-        cause = _find_cause(error)
+    except* Exception as group:  # noqa: BLE001 - no remote byte may end the process
+        cause = _find_cause(group)
         log.debug("a connection ended", problem=f"{type(cause).__name__}: {cause}"[:200])
 
 

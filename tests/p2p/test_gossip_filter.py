@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 
 from ledger.rejection import Rejected, Rejection
 from p2p.counters import Counters
-from p2p.gossip_filter import MAX_IDS, MAX_MESSAGES, MESSAGES_PER_SECOND, TOPIC, GossipFilter
+from p2p.gossip_filter import (
+    ALL_PER_SECOND,
+    MAX_IDS,
+    MAX_MESSAGES,
+    MESSAGES_PER_SECOND,
+    TOPIC,
+    GossipFilter,
+)
 from p2p.libp2p_parts import rpc_pb2
+from p2p.limits import TokenBucket
 
 AUTHOR = bytes([0, 36, 8, 1, 18, 32]) + b"k" * 32
 MESSAGE: dict[str, object] = {
@@ -21,10 +29,14 @@ MESSAGE: dict[str, object] = {
 }
 
 
+def make_filter(counters: Counters) -> GossipFilter:
+    return GossipFilter(counters, 0.0, TokenBucket(ALL_PER_SECOND, 4 * ALL_PER_SECOND, 0.0))
+
+
 class Filter:
     def __init__(self) -> None:
         self.counters = Counters()
-        self._filter = GossipFilter(self.counters, 0.0)
+        self._filter = make_filter(self.counters)
 
     def clean(self, rpc: Any, now: float = 0.0) -> Any:
         cleaned: Any = rpc_pb2.RPC()
@@ -87,6 +99,17 @@ def test_messages_over_the_rate_and_over_the_number_are_dropped() -> None:
     assert len(tested.clean(make_rpc(*[MESSAGE] * 9), now=100.0).publish) == 9
 
 
+def test_all_peers_share_a_rate() -> None:
+    shared = TokenBucket(ALL_PER_SECOND, 4 * ALL_PER_SECOND, 0.0)
+    data = make_rpc(*[MESSAGE] * 60).SerializeToString()
+    kept = 0
+    for _ in range(10):
+        rpc: Any = rpc_pb2.RPC()
+        rpc.ParseFromString(GossipFilter(Counters(), 0.0, shared).clean(data, 0.0))
+        kept += len(rpc.publish)
+    assert kept == 4 * ALL_PER_SECOND
+
+
 def test_control_messages_pass_as_far_as_they_make_sense() -> None:
     rpc = make_rpc()
     rpc.subscriptions.add(subscribe=True, topicid=TOPIC)
@@ -114,7 +137,7 @@ def test_control_messages_pass_as_far_as_they_make_sense() -> None:
 @pytest.mark.parametrize("data", [b"\xff" * 10, b"\x0a\x05abc", b"garbage"])
 def test_what_is_no_frame_is_refused(data: bytes) -> None:
     with pytest.raises(Rejected) as refused:
-        GossipFilter(Counters(), 0.0).clean(data, 0.0)
+        make_filter(Counters()).clean(data, 0.0)
     assert refused.value.reason is Rejection.MALFORMED
 
 
@@ -122,6 +145,6 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for frame in (data, make_rpc(MESSAGE | {"data": data}).SerializeToString() + data):
         try:
-            GossipFilter(Counters(), 0.0).clean(frame, 0.0)
+            make_filter(Counters()).clean(frame, 0.0)
         except Rejected as error:
             assert error.reason is Rejection.MALFORMED

@@ -31,6 +31,12 @@ def test_what_is_over_the_burst_is_waited_for() -> None:
     assert bucket.take(20, 100.0) == pytest.approx(0.1)
 
 
+def test_what_is_refused_costs_nothing() -> None:
+    bucket = TokenBucket(10, 20, 0.0)
+    assert [bucket.try_take(10, 0.0) for _ in range(5)] == [True, True, False, False, False]
+    assert bucket.try_take(10, 1.0)
+
+
 def test_a_peer_is_held_to_bytes_and_to_frames() -> None:
     many_small, few_long = RateLimiter(Rate(1000, 10), 0.0), RateLimiter(Rate(1000, 10), 0.0)
     assert many_small.take(30, 30, 0.0) == pytest.approx(1.0)
