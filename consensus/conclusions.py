@@ -14,7 +14,6 @@ from consensus.effects import (
     StopReason,
 )
 from consensus.repetition import Repetition
-from consensus.vote_keeper import VIEW_WINDOW
 from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from ledger.blocks import Block
 
@@ -85,7 +84,7 @@ class Conclusions(Repetition):
         self._pacing.enter(self._now)
         self._resend_at = None
         self._missing = None
-        self._keeper.prune(max(self.tree.final.view + 1, view - VIEW_WINDOW))
+        self._keeper.prune(view)
         self._drop_proposals()
         certificate = self._get_entry_certificate()
         if self._me is not None and certificate is not None and self.committee.size > 1:

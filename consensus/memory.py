@@ -89,11 +89,9 @@ class Memory:
         self._own_ballots = {k: v for k, v in self._own_ballots.items() if k[0] > view}
         self._own_votes = {k: v for k, v in self._own_votes.items() if k[0] > view}
         self._own_proposals = {k: v for k, v in self._own_proposals.items() if k > view}
-        self._convicted = {k for k in self._convicted if k[0] > view}
         self._refused &= self.tree.blocks.keys()
         self._validating = {k for k in self._validating if k[0] in self.tree.blocks}
         self._wanted = {}
-        self._keeper.prune(view + 1)
 
     def _is_ready(self, path: Path, certificate: Certificate, executed: int) -> bool:
         """Tell whether the lowest blocks of a certified path are executed; else ask for it."""

@@ -1,7 +1,8 @@
 """The votes of the views in play: they are counted once, become certificates, and convict.
 
 Rules C3, C7 and C18. Memory is bounded: one vote for each view, kind and signer, in a window of
-views around the current one; for views beyond it only each signer's highest view is kept.
+views around the current one; for views beyond it only each signer's highest view is kept. A node
+that jumps over many views keeps the votes of those that it was in: they may convict.
 """
 
 from msgspec import Struct
@@ -37,7 +38,7 @@ class VoteKeeper:
         """Count a verified vote while the node is in `view`."""
         ballot = vote.ballot
         self._highest[vote.signer] = max(self._highest[vote.signer], ballot.view)
-        if abs(ballot.view - view) > VIEW_WINDOW:
+        if abs(ballot.view - view) > VIEW_WINDOW and ballot.view not in self._votes:
             return Counted(False)
         votes = self._votes.setdefault(ballot.view, {})
         known = votes.get((ballot.kind, vote.signer))
@@ -71,11 +72,11 @@ class VoteKeeper:
         """Return the highest view that f + 1 authorities have reached, by their votes."""
         return sorted(self._highest, reverse=True)[self._fault_bound]
 
-    def prune(self, lowest_view: int) -> None:
-        """Forget votes of the views below `lowest_view`."""
-        for view in [view for view in self._votes if view < lowest_view]:
-            del self._votes[view]
-        for ballot in [ballot for ballot in self._counts if ballot.view < lowest_view]:
+    def prune(self, view: int) -> None:
+        """Forget the votes of all views below `view` but the newest that any were cast in."""
+        for old in sorted(known for known in self._votes if known < view)[:-VIEW_WINDOW]:
+            del self._votes[old]
+        for ballot in [ballot for ballot in self._counts if ballot.view not in self._votes]:
             del self._counts[ballot]
 
     def _find_conflict(

@@ -72,7 +72,17 @@ def test_f_and_one_are_believed() -> None:
 
 def test_pruned_votes_are_gone() -> None:
     keeper = VoteKeeper(4)
-    keeper.add(make_vote(NULLIFY, 1), 3)
-    keeper.prune(4)
+    newest = 3 + VIEW_WINDOW
+    for view in range(3, newest + 1):
+        keeper.add(make_vote(make_ballot(VoteKind.NULLIFY, view), 1), view)
+    keeper.prune(newest + 1)
     assert keeper.get_vote(3, VoteKind.NULLIFY, 1) is None
+    assert keeper.get_vote(4, VoteKind.NULLIFY, 1) is not None
     assert keeper.get_signers(NULLIFY) == ()
+
+
+def test_a_jump_forgets_no_view_that_it_leaves() -> None:
+    keeper = VoteKeeper(4)
+    keeper.add(make_vote(NULLIFY, 1), 3)
+    keeper.prune(10_000)
+    assert keeper.add(make_vote(FINALIZE, 1), 10_000).evidence is not None

@@ -34,6 +34,8 @@ class SafetyChecker:
         self._done = 0
         self.committed = 0
         self.convicted: set[bytes] = set()
+        self.contradicted: set[int] = set()
+        """Forgetful nodes whose votes contradicted each other."""
 
     def on_commit(self, node: SimulatedNode, committed: CommittedBlock) -> None:
         """One chain, in order, each block provably final and its outcome valid."""
@@ -79,11 +81,10 @@ class SafetyChecker:
         cast = self._ballots.setdefault((node.index, ballot.epoch, ballot.view), [])
         if (node.place, ballot) in cast:
             return
-        if node.index not in self._forgetful:
-            for place, other in cast:
-                if is_conflict(other, ballot):
-                    where = "" if place == node.place else " elsewhere"
-                    raise Violation(f"node {node.index} casts {ballot} after {other}{where}")
+        if any(is_conflict(other, ballot) for _, other in cast):
+            if node.index not in self._forgetful:
+                raise Violation(f"node {node.index} casts {ballot} after {cast}")
+            self.contradicted.add(node.index)
         cast.append((node.place, ballot))
         journal = decode_journal(node.host.disk.durable, CHAIN_ID, node.key)
         entries = () if journal is None else reversed(journal.entries)

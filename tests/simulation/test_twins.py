@@ -1,0 +1,49 @@
+"""Two running copies of one key: heard, the copy stops; unheard, what it signs convicts it."""
+
+import pytest
+
+from tests.simulation.cluster import Cluster
+from tests.simulation.scenario import Scenario, Twin
+from tests.simulation.variant import Variant
+
+EVERYBODY = ((0, 1, 2, 3),)
+SEEDS = range(12)
+
+
+def run_apart(seed: int, hearers: set[int], apart: int) -> Cluster:
+    begin = 5_500 + 100 * seed
+    twin = Twin(3, begin - 300, begin, frozenset(hearers), begin + apart)
+    scenario = Scenario(seed, 4, EVERYBODY, twin=twin, stormy=begin + apart, calm=12_000)
+    cluster = Cluster(scenario, Variant())
+    cluster.run()
+    return cluster
+
+
+@pytest.mark.parametrize("apart", [3_000, 30_000])
+def test_a_copy_that_contradicted_its_original_takes_the_key_out(apart: int) -> None:
+    contradictions = 0
+    for seed in SEEDS:
+        cluster = run_apart(seed, {2}, apart)
+        contradictions += len(cluster.safety.contradicted)
+        members = cluster.nodes[0].store.state.members
+        assert members == ((0, 1, 2) if cluster.safety.contradicted else (0, 1, 2, 3))
+    assert contradictions >= len(SEEDS) // 4
+
+
+@pytest.mark.parametrize("apart", [3_000, 30_000])
+def test_two_that_voted_apart_do_not_both_go_on(apart: int) -> None:
+    for seed in SEEDS:
+        cluster = run_apart(seed, {0, 2}, apart)
+        is_out = 3 not in cluster.nodes[0].store.state.members
+        assert is_out or not (cluster.nodes[3].is_up and cluster.nodes[4].is_up)
+        assert is_out == bool(cluster.safety.convicted)
+
+
+def test_a_heard_copy_stops_before_it_signs() -> None:
+    for seed in SEEDS:
+        twin = Twin(seed % 4, 4_000 + 150 * seed, 6_000)
+        scenario = Scenario(seed, 4, EVERYBODY * 2, (6,), twin=twin, stormy=6_000, calm=9_000)
+        cluster = Cluster(scenario, Variant())
+        cluster.run()
+        assert not cluster.safety.convicted
+        assert [node.is_up for node in cluster.nodes] == [True] * 4 + [False]
