@@ -88,26 +88,27 @@ async def run_group(cases: Sequence[Case], data: Path) -> int:
     waiting = list(cases)
     while waiting:
         folder = Path(tempfile.mkdtemp(prefix="chain-", dir=data))
-        places = VALIDATORS + SPARE_PLACES
-        with make_site(places, is_apart=waiting[0].need is Need.NAMESPACES) as site:
-            async with running_cluster(folder, site) as cluster:
-                while waiting:
-                    case = waiting.pop(0)
-                    try:
+        case = waiting[0]
+        try:
+            with make_site(is_apart=case.need is Need.NAMESPACES) as site:
+                async with running_cluster(folder, site) as cluster:
+                    while waiting:
+                        case = waiting.pop(0)
                         report = await run_case(cluster, case)
-                    except Exception:  # noqa: BLE001 - whatever it is, the others are to run
-                        traceback.print_exc()
-                        print(f"✘ {case.name}: see above; logs in {folder}", flush=True)
-                        failed += 1
-                        break
-                    failed += not report.is_met
-                    print(f"{'✔' if report.is_met else '✘'} {report.line}", flush=True)
+                        failed += not report.is_met
+                        print(f"{'✔' if report.is_met else '✘'} {report.line}", flush=True)
+        except Exception:  # noqa: BLE001 - whatever it is, the other cases are to run
+            traceback.print_exc()
+            print(f"✘ {case.name}: see above; data and logs in {folder}", flush=True)
+            failed += 1
+            waiting = [each for each in waiting if each is not case]
     return failed
 
 
 @contextmanager
-def make_site(places: int, *, is_apart: bool) -> Iterator[Site]:
+def make_site(*, is_apart: bool) -> Iterator[Site]:
     """Yield the network for a cluster."""
+    places = VALIDATORS + SPARE_PLACES
     if is_apart:
         with closing(Namespaces(places)) as namespaces:
             yield namespaces

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from tests.e2e.cluster.checks import Violation
-from tests.e2e.cluster.cluster import VALIDATORS, Cluster, wait_until
+from tests.e2e.cluster.cluster import LIMIT_SECONDS, VALIDATORS, Cluster, wait_until
 from tests.e2e.cluster.figures import (
     NO_QUORUM_SECONDS,
     REJOIN_SECONDS,
@@ -14,7 +14,7 @@ from tests.e2e.cluster.figures import (
     Figure,
     watched,
 )
-from tests.e2e.cluster.nodes import NodeDown
+from tests.e2e.cluster.nodes import START_SECONDS, NodeDown
 
 LEAD_SECONDS: Final = 2.0
 """Load before the fault, so that it hits a chain at work."""
@@ -115,4 +115,4 @@ async def _wait_block_of(cluster: Cluster, wall: int) -> float:
                     return True
         return False
 
-    return await wait_until(has_block)
+    return await wait_until(has_block, START_SECONDS + LIMIT_SECONDS)

@@ -22,6 +22,10 @@ ALONE_SECONDS: Final = 15.0
 LISTENING_SECONDS: Final = 1.5
 """What a started authority listens before it votes (rule C16), and some more."""
 
+NULLIFY_SECONDS: Final = 1.5
+"""After so long without a certificate a view is nullified (rule C13), by the original alone here:
+beside the copy's finalize that convicts, whichever of the two stops first after the heal."""
+
 ATTEMPTS: Final = 4
 
 
@@ -138,6 +142,7 @@ async def copy_across_partition(cluster: Cluster) -> list[Figure]:
         await cluster.load.send_one(0, 2)
         await cluster.load.send_one(1, 0)
         await cluster.wait_block(before, 0, 1)
+        await asyncio.sleep(NULLIFY_SECONDS)
         for each in (cluster.nodes[3], copy):
             cluster.signatures.take_journal(each.data, key)
         if cluster.signatures.list_conflicts():
