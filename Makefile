@@ -54,6 +54,10 @@ simulate: $(READY) ## Whole clusters from SEEDS seeds (20,000 by default) under 
 power-cut: $(READY) ## Power cuts at any write of a node: IMAGES of the disk, from number FIRST on (2,500: 2 minutes)
 	$(BIN)/python -m tests.power --images $(or $(IMAGES),2500) --first $(or $(FIRST),0)
 
+.PHONY: fuzz
+fuzz: $(READY) ## Spoilt frames: 1,000,000 into a node, 10,000 over libp2p to a live one (an hour)
+	$(BIN)/python -m tests.fuzz
+
 .PHONY: bench
 bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 6 minutes)
 	$(BIN)/python -m bench

@@ -99,8 +99,9 @@ class Endpoint:
             self._asked.pop(question, None)
 
     def answer(self, session: int, question: int, data: bytes | None) -> None:
-        asker, number = self._askers.pop((session, question))
-        asker.take_answer(number, data)
+        asker, number = self._askers.pop((session, question), (None, 0))
+        if asker is not None:
+            asker.take_answer(number, data)
 
     def announce(self, data: bytes) -> None:
         for other in self.sessions.values():
@@ -135,6 +136,10 @@ class Endpoint:
             self.lose(other, "closed")
 
     # What the other ends call.
+
+    def take_events(self) -> list[Event]:
+        """Return what has come so far, for a test's own hand."""
+        return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
     def put(self, event: Event) -> None:
         self._events.put_nowait(event)
