@@ -104,16 +104,33 @@ async def claim_job(
         if claim is None and await _is_undelivered(coordinator, job_id, name):
             return await _deliver_opened(coordinator, principal, job_id, name)
     leasing.require_queued(coordinator, record.job, entry)
-    if claim is None and not await has_derived_key(coordinator, principal, miner):
-        raise Rejected(
-            Rejection.MALFORMED, "boxes for the miner's own encryption key cannot be opened here"
-        )
     if claim is not None:
         await leasing.send_claim(
             coordinator, principal, record.job, name, signed, leasing.record_nothing
         )
         return await _deliver_sealed(coordinator, job_id, name)
-    now = coordinator.get_now()
+    if not await has_derived_key(coordinator, principal, miner):
+        raise Rejected(
+            Rejection.MALFORMED, "boxes for the miner's own encryption key cannot be opened here"
+        )
+    await _claim_custodial(coordinator, principal, record, name)
+    return await _deliver_opened(coordinator, principal, job_id, name)
+
+
+async def _claim_custodial(
+    coordinator: Coordinator, principal: Principal, record: JobRecord, name: str
+) -> None:
+    """Return once a custodial miner's claim is final, its row written before it left.
+
+    Raises `Rejected`, `ClaimPending`.
+    """
+    job_id, now = record.job.job_id, coordinator.get_now()
+    row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
+    sent = None if row is None else await coordinator.wallets.find(row.claim_tx)
+    if sent is not None and sent.state == "pending":
+        # A second claim would fail behind the first, and take back what the row says of that one.
+        await leasing.wait_claimed(coordinator, sent.transaction_id)
+        return
 
     def note(connection: Connection, transaction_id: bytes) -> None:
         row = ForeignLeaseRow(
@@ -126,7 +143,6 @@ async def claim_job(
         foreign_rows.add(connection, row)
 
     await leasing.send_claim(coordinator, principal, record.job, name, None, note)
-    return await _deliver_opened(coordinator, principal, job_id, name)
 
 
 async def has_derived_key(coordinator: Coordinator, principal: Principal, miner: Miner) -> bool:

@@ -110,10 +110,15 @@ async def send_claim(
             transaction = await coordinator.wallets.send_signed(
                 principal.address, signed, note, job_id
             )
-        verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
+        await wait_claimed(coordinator, transaction)
     finally:
         coordinator.claims.pop(job_id, None)
         coordinator.signals.announce(QUEUE)
+
+
+async def wait_claimed(coordinator: Coordinator, transaction: bytes) -> None:
+    """Return once a claim is final and applied. Raises `Rejected`, `ClaimPending`."""
+    verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     if verdict is None:
         raise ClaimPending
     if verdict.code:

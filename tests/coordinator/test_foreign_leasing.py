@@ -19,6 +19,7 @@ from ledger import codec
 from ledger.crypto import format_address
 from ledger.faults import Reason
 from ledger.state import get_job, get_miner
+from ledger.transactions import JobClaim
 from tests.support.coordinators import Cluster, list_attempts, open_cluster
 from tests.support.self_custody import (
     BOX_KEY,
@@ -191,6 +192,43 @@ async def test_of_fifty_claims_at_two_coordinators_one_wins(cluster: Cluster) ->
     assert statuses == {200: 1, 409: 49}
     miners = [get_miner(cluster.chain.get_view(), f"miner_{who}") for _, who in at]
     assert sum(miner.claims for miner in miners if miner) == 1
+
+
+async def test_a_claim_that_is_long_on_its_way_is_made_once(cluster: Cluster) -> None:
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    cluster.chain.is_automatic = False
+    for _ in range(2):
+        pending = await cluster.local.claim(job["job_id"])
+        assert (pending.status, pending.json["error_code"]) == (503, "CLAIM_PENDING")
+    cluster.chain.is_automatic = True
+    cluster.chain.produce()
+    assert (await cluster.local.claim(job["job_id"])).status == 200
+    claims = [
+        transaction
+        for block in cluster.chain.blocks
+        for transaction in block.transactions
+        if isinstance(transaction.payload, JobClaim)
+    ]
+    assert len(claims) == 1
+
+
+async def test_a_claim_that_came_too_late_leaves_nothing(cluster: Cluster) -> None:
+    await cluster.home.register("stranger")
+    await cluster.local.register()
+    job = await cluster.home.submit()
+    cluster.chain.is_automatic = False
+    both = asyncio.gather(
+        cluster.home.claim(job["job_id"], "stranger"), cluster.local.claim(job["job_id"])
+    )
+    await cluster.until(lambda: cluster.chain.get_status().mempool.transactions == 2)
+    cluster.chain.is_automatic = True
+    cluster.chain.produce()
+    assert sorted(reply.status for reply in await both) == [200, 409]
+    rows = await cluster.local.database.read(lambda c: c.execute(ROWS.select()).all())
+    entry = get_job(cluster.chain.get_view(), bytes.fromhex(job["job_id"][4:]))
+    assert entry is not None and entry.lease is not None
+    assert len(rows) == (entry.lease.miner == "miner_miner")
 
 
 async def test_a_coordinator_that_is_not_there_costs_no_claim(cluster: Cluster) -> None:
