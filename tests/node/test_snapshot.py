@@ -322,3 +322,19 @@ async def test_states_of_every_shape(tmp_path: Path, idle: int) -> None:
     with OpenStore(new) as store:
         await chain.follow(store)
         assert compute_whole_root(store.state) == chain.head.state_root
+
+
+async def test_a_snapshot_of_the_block_that_closes_an_epoch(tmp_path: Path) -> None:
+    chain = SignedChain(idle=5)
+    chain.transfer(1)
+    chain.change_authorities(is_add=True)
+    assert chain.head.next_authorities != chain.head.authorities
+    take(await make_node(tmp_path / "node", chain), tmp_path / "snapshot")
+    new = chain.create_folder(tmp_path / "new")
+    assert put(new, tmp_path / "snapshot").epoch == 1
+    chain.transfer(1)
+    assert chain.head.epoch == 1
+    with OpenStore(new) as store:
+        await chain.follow(store)
+        assert compute_whole_root(store.state) == chain.head.state_root
+        assert [each.following.epoch for each in store.read_successions()] == [1]
