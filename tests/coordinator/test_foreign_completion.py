@@ -8,6 +8,7 @@ from coordinator.tables import ForeignLeaseRow
 from ledger import codec
 from ledger.entries import JobStatus
 from ledger.faults import Reason
+from ledger.receipts import parse_receipt, sign_receipt
 from ledger.state import get_job, get_miner
 from ledger.transactions import JobFail, JobSettle
 from tests.coordinator.test_foreign_leasing import (
@@ -19,7 +20,7 @@ from tests.coordinator.test_foreign_leasing import (
 )
 from tests.support.coordinators import Cluster, list_attempts
 from tests.support.self_custody import build_completion, register, sign
-from tests.support.world import Reply
+from tests.support.world import Reply, make_seed
 
 BODY = {"miner_id": "miner_miner", "result": "Hello.", "units": 12}
 
@@ -173,7 +174,9 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
 
 async def test_a_result_that_contradicts_itself_is_refused(cluster: Cluster) -> None:
     job, body = await lease_signed(cluster)
-    for pointer, change in CONTRADICTIONS.items():
+    core, _ = parse_receipt(body["receipt"])
+    forged = {"/receipt/signature": {"receipt": sign_receipt(make_seed("rival"), core)}}
+    for pointer, change in {**CONTRADICTIONS, **forged}.items():
         refused = await complete(cluster, job, {**body, **change}, "digger")
         assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, pointer), refused
     assert (await complete(cluster, job, body, "digger")).status == 200
