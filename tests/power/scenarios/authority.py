@@ -45,7 +45,7 @@ from tests.power.acknowledgements import (
 )
 from tests.power.checks import check_chain
 
-BLOCKS: Final = 240
+BLOCKS: Final = 276
 SHORT: Final = 24
 PER_BLOCK: Final = 20
 COMPACT_BYTES: Final = 12 * 1024
@@ -175,7 +175,7 @@ async def run(root: Path, variant: str) -> None:
     blocks = [decode_block(raw) for raw in world.raw_blocks]
     await Follower(folder, World(world.balances, world.rules)).close()
     witness.tell(Created())
-    middle = len(blocks) * 2 // 3
+    middle = len(blocks) * 5 // 6
     for part in (blocks[: middle + 1], blocks[middle:]):
         authority = RunningAuthority(folder, witness, variant)
         await authority.work(world, part)
@@ -198,7 +198,7 @@ def make_chain(count: int) -> World:
     """Return a world with blocks of transfers."""
     world = make_world()
     for number in range(count):
-        keys = (make_key(100 + (number * 7 + index) % 50) for index in range(PER_BLOCK))
+        keys = (make_key(100 + (number * 7 + index * 37) % 400) for index in range(PER_BLOCK))
         world.produce(*(world.sign(CLIENT, Transfer(key.address, 1 + number)) for key in keys))
     return world
 
