@@ -203,7 +203,7 @@ class Database:
         except (SQLAlchemyError, sqlcipher3.Error, _RolledBack) as error:
             # Nothing of the group is written, for certain: the next one may succeed.
             connection.rollback()
-            _fail(group, error.__cause__ if isinstance(error, _RolledBack) else error)
+            _fail(group, self._to_database_error(error))
             return
         try:
             transaction.commit()
@@ -211,13 +211,18 @@ class Database:
             # Whether the commit reached the disk is unknown, so nothing may build on it.
             self._failure = error
             connection.rollback()
-            _fail(group, error)
+            _fail(group, self._to_database_error(error))
             return
         for job, answer, failure in answers:
             if failure is None:
                 job.future.set_result(answer)
             else:
                 job.future.set_exception(failure)
+
+    def _to_database_error(self, error: Exception) -> Exception:
+        cause = error.__cause__ if isinstance(error, _RolledBack) else error
+        assert isinstance(cause, Exception)
+        return sqlcipher.to_database_error(cause, self.path)
 
 
 def _run(

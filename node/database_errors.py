@@ -63,6 +63,10 @@ class DatabaseBusy(DatabaseError):
     exit_code = ExitCode.DATA_FOLDER_LOCKED
 
 
+class DiskFull(DatabaseError):
+    """Nothing more fits on the database's disk; nothing of the transaction was written."""
+
+
 class DatabaseStopped(DatabaseError):
     """A commit failed, so what is on disk is uncertain until the process starts again."""
 

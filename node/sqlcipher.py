@@ -21,6 +21,7 @@ from node.database_errors import (
     DatabaseKeyWrong,
     DatabaseMissing,
     DatabasePlainText,
+    DiskFull,
 )
 
 RawConnection = Any
@@ -162,6 +163,8 @@ def to_database_error(error: Exception, path: Path) -> Exception:
         return DatabaseBusy(f"another process has the database {path} open")
     if any(sign in text for sign in ("malformed", "hmac", "not a database")):
         return DatabaseDamaged(f"the database {path} is damaged: {text}")
+    if "is full" in text:
+        return DiskFull(f"the disk of the database {path} is full")
     return error
 
 

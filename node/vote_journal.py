@@ -41,6 +41,12 @@ class ConflictRefused(OperatorError):
     exit_code = ExitCode.CONFLICTING_SIGNATURE_SEEN
 
 
+class JournalUnwritable(OperatorError):
+    """A signature could not be made durable, so it does not leave: the disk is full, or worse."""
+
+    exit_code = ExitCode.UNEXPECTED
+
+
 class VoteJournal:
     """Signs for one key on one chain. Methods block on the disk; one thread calls them in turn."""
 
@@ -104,7 +110,7 @@ class VoteJournal:
     def sign_vote(self, ballot: Ballot, proposal: Proposal | None, signer: int) -> Vote:
         """Return our vote, durable; the same bytes where it was cast before.
 
-        Raises `ConflictRefused`.
+        Raises `ConflictRefused`, `JournalUnwritable`.
         """
         try:
             known = self._state.find_vote(ballot)
@@ -115,11 +121,10 @@ class VoteJournal:
         signature = crypto.sign(self._seed, compute_vote_bytes(self._chain_id, ballot))
         vote = Vote(ballot, signer, signature)
         self._append(self._state.record_vote(vote, proposal))
-        os.fsync(self._descriptor)
         return vote
 
     def sign_proposal(self, view: int, block: Block) -> Proposal:
-        """Return our proposal of a block in a view, durable. Raises `ConflictRefused`."""
+        """Return our proposal of a block in a view, durable. Raises as `sign_vote` does."""
         epoch, block_hash = block.header.epoch, compute_header_hash(block.header)
         try:
             known = self._state.find_proposal(epoch, view, block_hash)
@@ -130,7 +135,6 @@ class VoteJournal:
         message = compute_proposal_bytes(self._chain_id, epoch, view, block_hash)
         proposal = Proposal(view, block, crypto.sign(self._seed, message))
         self._append(self._state.record_proposal(proposal))
-        os.fsync(self._descriptor)
         return proposal
 
     def keep_certificate(self, certificate: Certificate) -> None:
@@ -150,7 +154,14 @@ class VoteJournal:
         os.close(self._descriptor)
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
-        _write_all(self._descriptor, encode_frame(entries))
+        """Make a frame durable. Raises `JournalUnwritable`."""
+        try:
+            _write_all(self._descriptor, encode_frame(entries))
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise JournalUnwritable(
+                f"{self._path}: a signature cannot be made durable: {error.strerror}"
+            ) from None
 
     def _rewrite(self, entries: tuple[Entry, ...]) -> None:
         """Replace the file by these records, durably and whole."""

@@ -20,6 +20,7 @@ from node.database_errors import (
     DatabaseMissing,
     DatabasePlainText,
     DatabaseStopped,
+    DiskFull,
 )
 from node.tables import CHAIN_TABLES
 from tests.node.stores import KEY, create_database, hash_folder, open_database
@@ -320,7 +321,7 @@ async def test_a_full_disk_fails_the_write_and_nothing_else(tmp_path: Path) -> N
     gate.set()
     await blocked
     for task in tasks:
-        with pytest.raises(OperationalError, match="full"):
+        with pytest.raises(DiskFull, match="full"):
             await task
     assert await database.read(count) == 1
     await database.write(make_room)

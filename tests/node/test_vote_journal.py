@@ -1,12 +1,13 @@
 """The node's own signatures on disk: durable, repeated byte for byte, never contradicted."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
 from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 from node.exit_codes import ExitCode
-from node.vote_journal import ConflictRefused, JournalRefused, VoteJournal
+from node.vote_journal import ConflictRefused, JournalRefused, JournalUnwritable, VoteJournal
 from tests.ledger.world import CHAIN, MINER, OTHER_CHAIN, PROPOSER
 
 BALLOT = Ballot(VoteKind.FINALIZE, 0, 5, b"\x01" * 32)
@@ -87,3 +88,20 @@ def test_a_journal_of_another_chain_or_key_is_refused(tmp_path: Path) -> None:
     for chain, seed in ((OTHER_CHAIN, PROPOSER.seed), (CHAIN, MINER.seed)):
         with pytest.raises(JournalRefused):
             VoteJournal(path, chain, seed, 0, override=False)
+
+
+def test_what_cannot_be_made_durable_does_not_leave(tmp_path: Path) -> None:
+    path = tmp_path / "journal.bin"
+    journal = open_journal(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Half a frame fits, as on a disk that is all but full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        with pytest.raises(JournalUnwritable):
+            journal.sign_vote(BALLOT, None, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    journal.close()
+    again = open_journal(path)
+    assert again.sequence == 0
+    again.sign_vote(Ballot(VoteKind.NULLIFY, 0, 5, NO_BLOCK), None, 0)
