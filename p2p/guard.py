@@ -48,7 +48,7 @@ class GuardedConnection(IRawConnection):
         """Return `n` bytes, or what there is. Raises `ConnectionClosedError`."""
         if self._allowance is not None and n is not None and n > MAX_UNPROVED_READ:
             raise ConnectionClosedError(f"{n} bytes asked for before the greeting")
-        while len(self._buffer) < (n or 1):
+        while len(self._buffer) < (1 if n is None else n):
             await self._receive()
         if n is None:
             n = len(self._buffer)

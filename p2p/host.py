@@ -31,6 +31,7 @@ from p2p.limits import HANDSHAKE_SECONDS
 from p2p.multiplexer import ConnectionLost, Multiplexer, Stream
 
 YAMUX = TProtocol(multiplexer.PROTOCOL)
+ED25519_PREFIX = "12D3KooW"
 MAX_NEGOTIATION_READ = 1_024
 """The longest name of a protocol that is read, in bytes."""
 
@@ -57,6 +58,8 @@ class Host:
         else:
             secured = await self._security.secure_outbound(raw, ID.from_base58(peer_id))
         proved = secured.get_remote_peer().to_base58()
+        if not proved.startswith(ED25519_PREFIX):
+            raise ConnectionLost("a peer id that is not of an Ed25519 key")
         if raw.is_initiator:
             await select_protocol(secured, (YAMUX,))
         else:

@@ -53,6 +53,7 @@ class ProcessEngine:
             )
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=LOT_BYTES)
         self._writer.write(pipe.encode(self._setup))
+        self._flush()
         self._reading = asyncio.create_task(self._read(reader, front))
 
     def post(self, order: Order) -> None:
@@ -77,8 +78,11 @@ class ProcessEngine:
             self._writer.close()
 
     def _flush(self) -> None:
+        """Write what waits; before the start it goes on waiting."""
+        if self._writer is None:
+            return
         orders, self._orders = self._orders, []
-        if orders and self._writer is not None and not self._writer.is_closing():
+        if orders and not self._writer.is_closing():
             self._writer.write(pipe.encode(orders))
 
     async def _read(self, reader: asyncio.StreamReader, front: BridgedNetwork) -> None:

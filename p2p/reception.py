@@ -21,7 +21,7 @@ from p2p.handshake import RefusedByPeer, greet_as_acceptor, greet_as_dialler
 from p2p.hello import Hello, HelloRefused, Refusal
 from p2p.host import Host
 from p2p.interface import NetworkIdentity, NetworkSettings, Session
-from p2p.limits import CONNECT_SECONDS, HANDSHAKE_SECONDS, TokenBucket
+from p2p.limits import ARRIVALS_PER_SECOND, CONNECT_SECONDS, HANDSHAKE_SECONDS, TokenBucket
 from p2p.multiplexer import Multiplexer
 from p2p.session import Link, LiveSession
 from p2p.sessions import Place, Sessions
@@ -54,11 +54,17 @@ class Reception:
         self._instance = os.urandom(INSTANCE_BYTES)
         self.sessions = Sessions(self.host.peer_id, self._instance, settings)
         self._anteroom = Anteroom(counters)
-        self._refusals = TokenBucket(1, LOGGED_REFUSALS, trio.current_time())
+        now = trio.current_time()
+        self._arrivals = TokenBucket(ARRIVALS_PER_SECOND, 4 * ARRIVALS_PER_SECOND, now)
+        self._refusals = TokenBucket(1, LOGGED_REFUSALS, now)
         self._next_session = 0
 
     async def welcome(self, stream: trio.SocketStream) -> None:
-        """Serve an inbound connection."""
+        """Serve an inbound connection, unless there are too many."""
+        if not self._arrivals.try_take(1, trio.current_time()):
+            self._counters.add("refused", "too_many_arrivals")
+            await trio.aclose_forcefully(stream)
+            return
         raw = GuardedConnection(stream, is_initiator=False)
         endpoint = raw.get_remote_address()
         scope = trio.CancelScope()

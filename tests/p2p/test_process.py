@@ -47,10 +47,11 @@ asyncio.run(main())
 
 @asynccontextmanager
 async def run_process(number: int, *bootstrap: str) -> AsyncIterator[tuple[ProcessNetwork, int]]:
-    """Yield a network and the number of its process."""
-    settings = NetworkSettings("127.0.0.1", 0, bootstrap=bootstrap)
+    """Yield a network that knows its authorities before it starts, and its process' number."""
+    settings = NetworkSettings("127.0.0.1", 0, bootstrap=bootstrap, is_open=False)
     engine = ProcessEngine(identify(number), settings)
     network = ProcessNetwork(identify(number), settings, engine)
+    network.set_authorities(frozenset({identify(1).key}))
     await network.start()
     try:
         yield network, engine.process_id
@@ -61,7 +62,6 @@ async def run_process(number: int, *bootstrap: str) -> AsyncIterator[tuple[Proce
 async def test_it_does_what_a_thread_does() -> None:
     async with run_network(1) as first, run_process(2, *first.addresses) as (second, _):
         make_friends(first)
-        second.set_authorities(frozenset({identify(1).key}))
         one = (await wait_for(first, Joined)).session
         other = await second.next_event()
         assert isinstance(other, Joined) and other.session.peer_id == first.peer_id

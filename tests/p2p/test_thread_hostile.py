@@ -14,7 +14,7 @@ from p2p.hello import MAX_HELLO_BYTES, Refused, encode_greeting
 from p2p.host import open_stream
 from p2p.interface import MAX_FRAME_BYTES, Announced, Asked, Channel, Joined, Left, Received
 from p2p.libp2p_parts import rpc_pb2
-from p2p.limits import CONTROL, MAX_UNPROVED_PER_HOST
+from p2p.limits import ARRIVALS_PER_SECOND, CONTROL, MAX_UNPROVED_PER_HOST
 from p2p.multiplexer import DATA, PING, SYN, WINDOW_UPDATE, ConnectionLost, Multiplexer
 from p2p.thread import ThreadNetwork
 from tests.p2p.attackers import (
@@ -115,6 +115,17 @@ async def _with_release(attack: Callable[[], Awaitable[None]], event: trio.Event
         nursery.start_soon(attack)
         await trio.sleep(0.5)
         event.set()
+
+
+async def test_more_arrivals_than_can_be_served_are_not_served(pair: Pair) -> None:
+    async def attack() -> None:
+        for _ in range(5 * ARRIVALS_PER_SECOND):
+            async with await connect(pair.address):
+                pass
+
+    await run_attack(attack)
+    await until(lambda: count(pair.victim, "refused", "too_many_arrivals"))
+    await pair.check()
 
 
 @pytest.mark.parametrize("protocol", ["/plaintext/2.0.0", "/secio/1.0.0", "/tls/1.0.0"])
