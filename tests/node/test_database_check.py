@@ -18,9 +18,9 @@ from node.sqlcipher import PAGE_BYTES, RawConnection, get_raw
 from node.verify_chain import ChainDamaged
 from node.vote_journal import JournalRefused
 from tests.ledger.world import CLIENT, COMMIT, MINER, start_job, start_miner
-from tests.node.signed_chain import MEMBERS, SignedChain, make_node
+from tests.node.signed_chain import MEMBERS, OpenStore, SignedChain, make_node
 from tests.node.stores import hash_folder
-from tests.node.test_rollback import sign
+from tests.node.test_rollback import go_back, sign
 from tests.node.test_snapshot import put, take
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,6 +96,18 @@ async def test_a_store_that_began_with_a_snapshot_is_whole_too(
     data = chain.create_folder(tmp_path / "node")
     put(data, tmp_path / "snapshot")
     assert check(data)["blocks"].startswith(f"1 from {chain.head.height} on")
+
+
+@pytest.mark.parametrize("height", [0, 7, 61, 80])
+async def test_a_store_that_went_back_is_whole(
+    made: tuple[SignedChain, Path], data: Path, height: int
+) -> None:
+    chain, _ = made
+    go_back(data, height)
+    assert check(data)["blocks"].startswith(f"{height + 1} from 0 on")
+    with OpenStore(data, 64) as store:
+        await chain.follow(store)
+    assert check(data)["blocks"].startswith(f"{chain.head.height + 1} from 0 on")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from node.snapshot_restore import BASE_FILE
 from node.sqlcipher import RawConnection, get_raw
 from node.verify_chain import ChainDamaged
 from node.vote_journal import JournalRefused, VoteJournal
+from tests.ledger.world import CLIENT
 from tests.node.signed_chain import MEMBERS, OpenStore, SignedChain, make_node
 from tests.node.stores import compute_whole_root
 from tests.node.test_snapshot import put, take
@@ -92,6 +93,8 @@ async def test_the_same_blocks_again_give_the_same_chain(
                 assert located is not None and located.height == block.header.height
         listed = await store.history.list_transactions(None, 1_000)
         assert all(each.located.height <= height for each in listed)
+        sent = await store.history.list_account_transactions(CLIENT.address, None, 1_000)
+        assert len({each.position for each in sent}) == len(sent)
         await chain.follow(store)
     with OpenStore(data) as store, OpenStore(original) as other:
         assert store.get_head() == other.get_head()
@@ -99,6 +102,8 @@ async def test_the_same_blocks_again_give_the_same_chain(
         assert compute_whole_root(store.state) == chain.head.state_root
         for block in other.iterate_blocks():
             assert await store.history.find_block(block.hash) == block
+        sent = await store.history.list_account_transactions(CLIENT.address, None, 1_000)
+        assert sent == await other.history.list_account_transactions(CLIENT.address, None, 1_000)
     assert read_tables(data) == read_tables(original)
 
 

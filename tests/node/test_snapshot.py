@@ -11,12 +11,14 @@ import pytest_asyncio
 from genesis.document import compute_chain_id
 from ledger import codec
 from ledger.blocks import Header
+from ledger.entries import Account
+from ledger.state_tree import hash_leaf, join_levels
 from node import folder
 from node.database_errors import DatabaseExists, WrongChain
 from node.exit_codes import ExitCode
 from node.settings import load_settings
 from node.snapshot import Created, SnapshotImpossible, create
-from node.snapshot_format import MAGIC
+from node.snapshot_format import MAGIC, PIECE_LEVELS, StateItem, StatePiece
 from node.snapshot_reader import SnapshotRefused
 from node.snapshot_restore import BASE_FILE, Restored, restore
 from node.sqlcipher import get_raw
@@ -218,6 +220,32 @@ def forge_root(frames: list[bytes]) -> None:
     frames[3] = codec.encode(base)
 
 
+def forge_balance_and_hash(frames: list[bytes]) -> None:
+    """Change the last piece and the hash that it is checked against; the header's root stands."""
+    piece = codec.decode(frames[-1], StatePiece, 10**7)
+    items = list(piece.items)
+    assert isinstance(items[-1].entry, Account)
+    items[-1] = StateItem(items[-1].key, Account(items[-1].entry.balance + 1, 0))
+    leaves = [hash_leaf(item.key, codec.encode(item.entry)) for item in items]
+    (forged,), _ = join_levels(leaves, 0, 0, PIECE_LEVELS)
+    frames[-1] = codec.encode(StatePiece(tuple(items)))
+    frames[4] = frames[4][:-32] + forged
+
+
+def drop_transaction(frames: list[bytes]) -> None:
+    base = codec.decode(frames[3], list, 10**7)
+    assert len(base[0][1]) == 1
+    base[0][1] = []
+    frames[3] = codec.encode(base)
+
+
+def drop_outcome(frames: list[bytes]) -> None:
+    base = codec.decode(frames[3], list, 10**7)
+    assert len(base[1]) == 1
+    base[1] = []
+    frames[3] = codec.encode(base)
+
+
 def drop_entry(frames: list[bytes]) -> None:
     (items,) = codec.decode(frames[-1], list, 10**7)
     frames[-1] = codec.encode([items[:-1]])
@@ -252,7 +280,10 @@ FORGERIES: tuple[Callable[[list[bytes]], None], ...] = (
     swap_pieces,
     swap_entries,
     forge_balance,
+    forge_balance_and_hash,
     forge_root,
+    drop_transaction,
+    drop_outcome,
     drop_entry,
     drop_succession,
     swap_successions,
