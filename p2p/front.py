@@ -56,8 +56,8 @@ from p2p.limits import (
     compute_cost,
 )
 
-TAKEN_BATCH_BYTES: Final = 64 * 1024
-"""How much the node takes before the transport hears of it, unless the queue is empty."""
+TAKEN_BATCH_BYTES: Final = 16 * 1024
+"""How much the node takes before the transport hears of it: less than it lets any stream hold."""
 
 
 class Engine(Protocol):
@@ -79,7 +79,7 @@ class _Waiting:
     def __init__(self) -> None:
         self.queued: dict[Lane, int] = dict.fromkeys(OUTGOING_BYTES, 0)
         self.answers: dict[int, asyncio.Future[bytes]] = {}
-        self.untold: dict[Lane, int] = {}
+        self.untold: dict[Lane, int] = dict.fromkeys(OUTGOING_BYTES, 0)
 
 
 class BridgedNetwork:
@@ -296,18 +296,12 @@ class BridgedNetwork:
                 self._announcements -= 1
             case _:
                 pass
-        if not self._events:
-            for number, waiting in self._sessions.items():
-                for lane in tuple(waiting.untold):
-                    self._tell_taken(number, waiting, lane)
 
     def _add_taken(self, session: int, lane: Lane, cost: int) -> None:
         waiting = self._sessions.get(session)
         if waiting is None:
             return
-        waiting.untold[lane] = waiting.untold.get(lane, 0) + cost
+        waiting.untold[lane] += cost
         if waiting.untold[lane] >= TAKEN_BATCH_BYTES:
-            self._tell_taken(session, waiting, lane)
-
-    def _tell_taken(self, session: int, waiting: _Waiting, lane: Lane) -> None:
-        self._engine.post(Taken(session, lane, waiting.untold.pop(lane)))
+            self._engine.post(Taken(session, lane, waiting.untold[lane]))
+            waiting.untold[lane] = 0

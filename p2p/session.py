@@ -6,6 +6,7 @@ nothing that a peer sends raises past it.
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 
 import trio
@@ -44,6 +45,7 @@ from p2p.limits import (
     LANE_NAMES,
     LONG_FRAME_SECONDS,
     MAX_QUESTIONS,
+    OUTGOING_BYTES,
     SILENCE_SECONDS,
     STALL_SECONDS,
     WINDOWS,
@@ -62,6 +64,8 @@ PRIORITIES: dict[Lane, int] = {
     Channel.BLOCKS: 3,
 }
 GOODBYE_SECONDS = 0.5
+WRITTEN_LOTS = 16
+"""In how many parts of a full queue the node hears that it has been written."""
 MAX_PINGS = 8
 """Pings whose answer is still of interest."""
 
@@ -80,6 +84,10 @@ class Outlet:
         """Queue a frame, which was accounted for at this cost."""
         self._queued.append((len(frame), cost))
         self._stream.push(frame)
+
+    def count_unsent(self) -> int:
+        """Return how many of the node's frames have not gone."""
+        return sum(cost > 0 for _, cost in self._queued)
 
     def _note_written(self, size: int) -> None:
         self._gone += size
@@ -123,10 +131,11 @@ class LiveSession:
         self._report = report
         self._counters = counters
         self._outlets: dict[Lane, Outlet] = {}
+        self._written = dict.fromkeys(self._lanes, 0)
         for lane, stream in self._lanes.items():
             stream.priority = PRIORITIES[lane]
             stream.enlarge(WINDOWS[lane])
-            self._outlets[lane] = Outlet(stream, self._make_written(lane))
+            self._outlets[lane] = Outlet(stream, partial(self._note_written, lane))
         self._backlogs = {lane: Backlog() for lane in self._lanes}
         self.set_limits(*limits)
         self._asked: set[int] = set()
@@ -162,6 +171,9 @@ class LiveSession:
                     await self.streams.flush()
                 nursery.cancel_scope.cancel()
         finally:
+            unsent = sum(outlet.count_unsent() for outlet in self._outlets.values())
+            if unsent:
+                self._counters.add("dropped", "unsent_at_end", unsent)
             for question in self._asked:
                 self._report(Answered(self.session.number, question, None, "the session is over"))
             self._report(Left(self.session.number, self._reason or "this node stops"))
@@ -202,7 +214,7 @@ class LiveSession:
             self._push_control(ControlKind.ANSWER, question, data, cost)
             return
         if cost:
-            self._report(Written(self.session.number, CONTROL, cost))
+            self._note_written(CONTROL, cost)
         if is_open:
             self._push_control(ControlKind.DECLINED, question)
 
@@ -216,6 +228,8 @@ class LiveSession:
 
     def check(self, now: float) -> None:
         """Ping, once a second, and end a session whose peer is silent or takes nothing."""
+        for lane in self._lanes:
+            self._report_written(lane)
         stalled = self.streams.find_stall()
         if now - self._raw.heard_at > SILENCE_SECONDS:
             self.end("silent", f"no byte for {SILENCE_SECONDS:.0f} s", is_said=False)
@@ -238,13 +252,16 @@ class LiveSession:
             bytes_sent=self._raw.bytes_written,
         )
 
-    def _make_written(self, lane: Lane) -> Callable[[int], None]:
-        number = self.session.number
+    def _note_written(self, lane: Lane, cost: int) -> None:
+        """Tell the node in lots what has gone, since each telling wakes its event loop."""
+        self._written[lane] += cost
+        if self._written[lane] >= OUTGOING_BYTES[lane] // WRITTEN_LOTS:
+            self._report_written(lane)
 
-        def note(cost: int) -> None:
-            self._report(Written(number, lane, cost))
-
-        return note
+    def _report_written(self, lane: Lane) -> None:
+        if self._written[lane]:
+            self._report(Written(self.session.number, lane, self._written[lane]))
+            self._written[lane] = 0
 
     def _push_control(
         self, kind: ControlKind, number: int, data: bytes = b"", cost: int = 0

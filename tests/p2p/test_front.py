@@ -31,7 +31,14 @@ from p2p.interface import (
     Received,
     Session,
 )
-from p2p.limits import CONTROL, MAX_ANNOUNCEMENTS, OUTGOING_BYTES, compute_cost
+from p2p.limits import (
+    AUTHORITY_LIMITS,
+    CONTROL,
+    MAX_ANNOUNCEMENTS,
+    OBSERVER_LIMITS,
+    OUTGOING_BYTES,
+    compute_cost,
+)
 from tests.p2p.networks import identify
 
 SESSION = Session(1, "peer", bytes(32), bytes(16), "address", "agent", True)
@@ -88,14 +95,19 @@ async def test_a_stream_takes_as_much_as_its_queue_and_more_once_that_is_written
     assert len([order for order in tape.orders if isinstance(order, Send)]) == fit + 2
 
 
-async def test_what_was_taken_is_told_in_lots_and_when_nothing_is_left() -> None:
+async def test_what_was_taken_is_told_in_lots() -> None:
     received = Received(1, Channel.VOTES, FRAME)
-    count = 20
+    count = 21
     network, tape = await start(Joined(SESSION), *[received] * count)
     await take(network, 1 + count)
-    told = [order for order in tape.orders if isinstance(order, Taken)]
-    assert sum(order.cost for order in told) == count * compute_cost(FRAME)
-    assert 1 < len(told) <= count * compute_cost(FRAME) / TAKEN_BATCH_BYTES + 1
+    told = [order.cost for order in tape.orders if isinstance(order, Taken)]
+    assert all(cost >= TAKEN_BATCH_BYTES for cost in told)
+    assert 0 <= count * compute_cost(FRAME) - sum(told) < TAKEN_BATCH_BYTES
+
+
+def test_what_is_not_told_yet_keeps_no_stream_from_being_read() -> None:
+    for limits in (AUTHORITY_LIMITS, OBSERVER_LIMITS):
+        assert min(limits.incoming_bytes.values()) > TAKEN_BATCH_BYTES
 
 
 async def test_an_answer_finds_whoever_asked() -> None:
