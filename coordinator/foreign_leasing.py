@@ -126,10 +126,13 @@ async def _claim_custodial(
     """
     job_id, now = record.job.job_id, coordinator.get_now()
     row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
-    sent = None if row is None else await coordinator.wallets.find(row.claim_tx)
+    sent = None
+    if row is not None and row.miner == name:
+        sent = await coordinator.wallets.find(row.claim_tx)
     if sent is not None and sent.state == "pending":
         # A second claim would fail behind the first, and take back what the row says of that one.
-        await leasing.wait_claimed(coordinator, sent.transaction_id)
+        with leasing.hold_claim(coordinator, job_id, None):
+            await leasing.wait_claimed(coordinator, sent.transaction_id)
         return
 
     def note(connection: Connection, transaction_id: bytes) -> None:

@@ -4,6 +4,8 @@ The chain decides who holds a lease. A claim from here that is on its way refuse
 once; whoever claims at another node still wins if its block comes first.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -99,10 +101,7 @@ async def send_claim(
     Raises `Rejected`, `ClaimPending`.
     """
     job_id = job.job_id
-    if job_id in coordinator.claims and (signed is None or coordinator.claims[job_id] != signed.id):
-        raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
-    coordinator.claims[job_id] = None if signed is None else signed.id
-    try:
+    with hold_claim(coordinator, job_id, None if signed is None else signed.id):
         if signed is None:
             priced = await _price_claim(coordinator, principal, job, name)
             transaction = await coordinator.wallets.send(principal.address, priced, note, job_id)
@@ -111,6 +110,19 @@ async def send_claim(
                 principal.address, signed, note, job_id
             )
         await wait_claimed(coordinator, transaction)
+
+
+@contextmanager
+def hold_claim(coordinator: Coordinator, job_id: bytes, claim: bytes | None) -> Iterator[None]:
+    """Refuse all other claims of a job from here meanwhile; the same signed one is let in.
+
+    Raises `Rejected`.
+    """
+    if job_id in coordinator.claims and (claim is None or coordinator.claims[job_id] != claim):
+        raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
+    coordinator.claims[job_id] = claim
+    try:
+        yield
     finally:
         coordinator.claims.pop(job_id, None)
         coordinator.signals.announce(QUEUE)
