@@ -62,9 +62,10 @@ class Conclusions(Repetition):
 
     def _end_listening(self) -> None:
         # C16: and a wiped authority votes in no earlier view than this one.
-        end = None if self._listening is None else self._listening.compute_end(self.view)
+        end = self._compute_listening_end()
         if end is not None and self._now >= end:
             self._listening = None
+            self._has_listened = True
             # Its timers begin only now, or its first vote would always be a nullify.
             self._pacing.entered_at = self._now
             if self._restored.is_wiped:

@@ -19,11 +19,11 @@ class Started(Struct, frozen=True):
 
     now: int
     is_connected: bool = True
-    """Whether f + 1 other authorities can be heard already; else `Connected` follows."""
+    """Whether this node is in step with others already; else `Connected` follows."""
 
 
 class Connected(Struct, frozen=True):
-    """f + 1 other authorities can be heard."""
+    """f + 1 other authorities can be heard, and none of their blocks is missing here."""
 
     now: int
 

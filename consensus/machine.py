@@ -105,8 +105,9 @@ class Consensus(Conclusions):
                 if head.height > self.tree.final.height:
                     self._pacing.last_block_at = self._now
                     self._is_from_range = True
-                    if head.certificate is not None:
-                        self._count_signers(head.certificate)
+                    certificate = head.certificate
+                    if certificate is not None and certificate.ballot.epoch == self.committee.epoch:
+                        self._count_signers(certificate)
                     self._advance(head)
             case inputs.EpochOpened(_, authorities):  # C17
                 self._on_epoch(authorities)
@@ -287,11 +288,13 @@ class Consensus(Conclusions):
         if self._me is None or self.committee.size == 1:
             self._listening = None
         elif self._is_from_range:
-            self._listen(is_connected=True)
+            self._listen(is_connected=self._listening is None or self._listening.has_begun)
 
     def _listen(self, is_connected: bool) -> None:
         if self._me is not None and self.committee.size > 1:
-            self._listening = Listening(self._timing, self._restored.is_wiped)
+            # Once it has listened, whatever its key signs is in this journal.
+            is_wiped = self._restored.is_wiped and not self._has_listened
+            self._listening = Listening(self._timing, is_wiped)
             if is_connected:
                 self._listening.begin(self._now)
 

@@ -48,6 +48,7 @@ class Memory:
         self._is_stopped = False
         self._is_between_epochs = restored.head.closes_epoch
         self._listening: Listening | None = None
+        self._has_listened = False
         self._pacing = Pacing(timing, 0, 0)
         self._caught_up_at: int | None = None
         self._has_signed = False

@@ -70,6 +70,11 @@ class Listening:
         self._since: int | None = None
         self._heard_view: int | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is somebody to hear."""
+        return self._since is not None
+
     def begin(self, now: int) -> None:
         """Count from here: before there is anybody to hear, silence says nothing."""
         if self._since is None:
@@ -80,11 +85,17 @@ class Listening:
         if self._since is None or now < self._since + self._timing.listening:
             self._heard_view = max(view, self._heard_view or 0)
 
-    def compute_end(self, view: int) -> int | None:
-        """Return when listening ends for a node that is in `view`; `None` before it has begun."""
+    def compute_end(self, view: int, final_height: int) -> int | None:
+        """Return when listening ends for a node that is in `view`; `None` before it has begun.
+
+        A new network has to start by itself. In one that has made a block, the view that a wiped
+        authority may have voted in passes without it, unless more than f are faulty.
+        """
         if self._since is None:
             return None
         heard = self._heard_view
         if self._is_wiped and heard is not None and view <= heard:
-            return self._since + self._timing.longest_listening
+            timing = self._timing
+            longest = timing.longest_wiped if final_height else timing.longest_listening
+            return self._since + longest
         return self._since + self._timing.listening

@@ -26,6 +26,11 @@ class Repetition(Memory):
             deadlines[Timer.VIEW] = self._pacing.compute_view_deadline()
         return deadlines
 
+    def _compute_listening_end(self) -> int | None:
+        if self._listening is None:
+            return None
+        return self._listening.compute_end(self.view, self.tree.final.height)
+
     def _is_proposing(self) -> bool:
         """Tell whether this node is at its own proposal for the view."""
         is_building = self._request is not None and self._request.view == self.view
@@ -84,7 +89,7 @@ class Repetition(Memory):
         wanted = self._compute_deadlines()
         if self._resend_at is not None:
             wanted[Timer.RESEND] = self._resend_at
-        end = None if self._listening is None else self._listening.compute_end(self.view)
+        end = self._compute_listening_end()
         if end is not None:
             wanted[Timer.LISTEN] = end
         if self._me == self._get_leader(self.view):

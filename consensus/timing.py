@@ -46,5 +46,10 @@ class Timing(Struct, frozen=True):
 
     @property
     def longest_listening(self) -> int:
-        """How long a wiped authority waits for the view it was wiped in to pass."""
+        """How long a new authority of a new network waits for a view to pass."""
         return 4 * self.view_timeout
+
+    @property
+    def longest_wiped(self) -> int:
+        """The same where the network has made a block: the authority may have been wiped."""
+        return 40 * self.view_timeout

@@ -55,6 +55,9 @@ INLINE_COMMITTEE = 16
 """Up to so many authorities a certificate is checked on the loop: a thread's hand-over costs more
 than the few signatures."""
 
+IN_STEP_SECONDS = 0.05
+"""How often a starting node looks whether it lacks blocks."""
+
 T = TypeVar("T")
 
 
@@ -185,8 +188,7 @@ class ConsensusDriver:
 
     async def run(self) -> None:
         """Drive the machine. Raises `OperatorError` when this node must not go on."""
-        is_connected = self._peers.is_connected_enough()
-        self._put(inputs.Started(get_monotonic_time(), is_connected))
+        self._put(inputs.Started(get_monotonic_time(), is_connected=False))
         if self._chain.has_work():
             self.on_work()
         watches = [
@@ -351,8 +353,13 @@ class ConsensusDriver:
                 self.on_work()
 
     async def _watch_connections(self) -> None:
-        """Notice when the others can be heard: from then on this node listens (rule C16)."""
-        await self._peers.wait_connected_enough()
+        """Notice when this node is in step with the others: from then on it listens (rule C16)."""
+        while True:
+            await self._peers.wait_connected_enough()
+            if not self._peers.compute_behind_by():
+                break
+            self._synchronizer.seek()
+            await asyncio.sleep(IN_STEP_SECONDS)
         self._put(inputs.Connected(get_monotonic_time()))
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:

@@ -22,13 +22,16 @@ BAN_SECONDS = 30.0
 MAX_DOUBTS = 3
 """A peer that so often claims blocks and gives none is sent away."""
 
+UNKNOWN = -1
+"""The height of a peer that has not told it yet."""
+
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class _Peer:
     session: Session
-    height: int = 0
+    height: int = UNKNOWN
     base: int = 0
     """It has no blocks before this height."""
     doubts: int = 0
@@ -87,12 +90,8 @@ class Peers:
         """How many of the authorities may be faulty."""
         return compute_fault_bound(max(1, len(self._authorities)))
 
-    def is_connected_enough(self) -> bool:
-        """Tell whether one more authority than may be faulty can be heard."""
-        return self._is_connected.is_set()
-
     async def wait_connected_enough(self) -> None:
-        """Return once one more authority than may be faulty can be heard."""
+        """Return once one more authority than may be faulty has said where its chain ends."""
         await self._is_connected.wait()
 
     def find_elder(self, session: Session) -> int | None:
@@ -178,6 +177,7 @@ class Peers:
         peer = self._peers.get(number)
         if peer is not None:
             peer.height = height
+            self._note_connections()
 
     def note_range(self, number: int, base: int, height: int) -> None:
         """Keep from where to where a peer says that it has blocks."""
@@ -236,14 +236,15 @@ class Peers:
 
     def _note_connections(self) -> None:
         others = [key for key in self._authorities if key != self._key]
-        heard = sum(key in self._by_key for key in others)
+        heard = sum(self._get_claim(key) != UNKNOWN for key in others)
         if heard >= min(len(others), self.fault_bound + 1):
             self._is_connected.set()
         else:
             self._is_connected.clear()
 
     def _get_claim(self, key: bytes) -> int:
-        return max((self._peers[number].height for number in self._by_key.get(key, ())), default=0)
+        numbers = self._by_key.get(key, ())
+        return max((self._peers[number].height for number in numbers), default=UNKNOWN)
 
     def _list_authority_sessions(self) -> list[int]:
         return self.list_sessions(key for key in self._authorities if key != self._key)

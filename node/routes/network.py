@@ -61,7 +61,7 @@ def _describe_peer(status: PeerStatus, height: int, is_authority: bool) -> model
         is_authority=is_authority,
         is_inbound=session.is_inbound,
         agent=session.agent,
-        height=height,
+        height=max(0, height),
         latency_ms=None if status.latency_ms is None else round(status.latency_ms, 2),
         connected_seconds=round(status.connected_seconds, 1),
         bytes_received=status.bytes_received,
