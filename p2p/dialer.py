@@ -113,6 +113,9 @@ class Dialer:
 
     async def _keep_dialling(self, peer_id: str, target: Target) -> None:
         turn = 0
+        if None not in target.addresses.values() and peer_id < self._sessions.own_peer_id:
+            # Both have just heard of each other, and of two sessions the other's would be kept.
+            await trio.sleep(DIAL_SECONDS)
         while True:
             pause = DIAL_SECONDS
             addresses = tuple(target.addresses)

@@ -41,7 +41,7 @@ class GuardedConnection(IRawConnection):
         self._allowance: int | None = MAX_UNPROVED_BYTES
 
     def release(self) -> None:
-        """Lift the limits on reading: a session stands, and its own limits hold."""
+        """Lift the limits on reading: the peer is admitted, and held to a session's limits."""
         self._allowance = None
 
     async def read(self, n: int | None = None) -> bytes:

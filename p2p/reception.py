@@ -150,13 +150,14 @@ class Reception:
         def admit(hello: Hello) -> None:
             now = trio.current_time()
             places.append(self.sessions.admit(hello, peer_id, is_inbound=is_inbound, now=now))
+            # Here, not at the end: the other side may be there first, and has much to tell.
+            raw.release()
 
         greet = greet_as_acceptor if is_inbound else greet_as_dialler
         own = self._make_hello(raw)
         hello, lanes = await greet(streams, peer_id, own, self.host.peer_id, admit)
         if places[0].is_displaced:
             raise HelloRefused(Refusal.DUPLICATE)
-        raw.release()
         addresses = keep_dialable(hello.addresses, peer_id)
         live = LiveSession(
             self._describe(raw, peer_id, hello),

@@ -176,7 +176,7 @@ class LiveSession:
                 self._counters.add("dropped", "unsent_at_end", unsent)
             for question in self._asked:
                 self._report(Answered(self.session.number, question, None, "the session is over"))
-            self._report(Left(self.session.number, self._reason or "this node stops"))
+            self._report(Left(self.session.number, self._reason or "the connection was cut"))
             self.finished.set()
 
     def end(self, label: str, reason: str, *, is_said: bool = True) -> None:

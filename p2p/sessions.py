@@ -39,6 +39,7 @@ class Sessions:
     """Every session of this node, and the rules of admission."""
 
     def __init__(self, own_peer_id: str, own_instance: bytes, settings: NetworkSettings) -> None:
+        self.own_peer_id = own_peer_id
         self._own = (own_peer_id, own_instance)
         self._settings = settings
         self._places: list[Place] = []

@@ -22,11 +22,16 @@ KEY = bytes(32)
 class World:
     """A dialer on a clock of its own, and what comes of each dial."""
 
-    def __init__(self, outcome: Exception | None = None, session_seconds: float = 0) -> None:
+    def __init__(
+        self,
+        outcome: Exception | None = None,
+        session_seconds: float = 0,
+        own_peer_id: str = "own",
+    ) -> None:
         self.dialled: list[tuple[float, str]] = []
         self.counters = Counters()
         settings = NetworkSettings("127.0.0.1", 0)
-        self.sessions = Sessions("own", bytes(16), settings)
+        self.sessions = Sessions(own_peer_id, bytes(16), settings)
         self.dialer = Dialer(self.sessions, self._connect, self.counters)
         self._outcome = outcome
         self._session_seconds = session_seconds
@@ -110,6 +115,18 @@ def test_a_new_address_and_a_lost_session_wake_the_dialler() -> None:
         assert [round(time, 1) for time, _ in world.dialled] == [
             round(world.dialled[0][0] + after, 1) for after in (0, 0.5, 1)
         ]
+
+    run(main)
+
+
+def test_of_two_that_hear_of_each_other_the_smaller_dials_first() -> None:
+    async def main() -> None:
+        for own, earliest, latest in (("zzz", 0.5, 0.6), ("111", 0.0, 0.1)):
+            world = World(ConnectionError("nobody there"), own_peer_id=own)
+            world.dialer.learn([format_address("127.0.0.1", 1, PEER)], KEY)
+            began = trio.current_time()
+            await world.run(1)
+            assert earliest <= world.dialled[0][0] - began <= latest
 
     run(main)
 

@@ -1,6 +1,7 @@
 """Two and more transports over real connections on loopback."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from itertools import pairwise
 
 import pytest
@@ -254,6 +255,25 @@ async def test_one_bootstrap_address_is_enough_to_meet_all_authorities() -> None
         for network in (second, third):
             keys = {(await wait_for(network, Joined)).session.key for _ in range(2)}
             assert len(keys) == 2
+
+
+async def test_a_newcomer_is_told_of_more_authorities_than_fit_into_a_small_message() -> None:
+    """Whoever greeted first has kilobytes to tell while the other side is still greeting."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(run_network(1))
+        hub.set_authorities(frozenset(identify(number).key for number in range(2, 12)))
+        for number in range(2, 12):
+            advertised = tuple(
+                f"/ip4/10.0.0.{place}/tcp/4001/p2p/{peer_id(number)}" for place in range(1, 9)
+            )
+            await stack.enter_async_context(
+                run_network(number, *hub.addresses, advertised=advertised)
+            )
+            await wait_for(hub, Joined)
+        newcomer = await stack.enter_async_context(run_network(12, *hub.addresses))
+        await meet(hub, newcomer)
+        await until(lambda: count(newcomer, "frames_received", "control") >= 10)
+        assert not count(newcomer, "refused", "handshake")
 
 
 async def test_announcements_reach_those_who_are_not_neighbours() -> None:
