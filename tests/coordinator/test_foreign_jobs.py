@@ -132,6 +132,7 @@ def test_a_record_says_what_chain_and_offer_say() -> None:
 def test_progress_of_one_job_is_passed_on_only_so_often() -> None:
     foreign = ForeignJobs(OWN)
     first, second = name_job(1), name_job(2)
-    passed = [foreign.may_report(first, now, 1.0) for now in (0.0, 0.5, 0.9, 1.0, 1.5, 2.1)]
+    moments = (0.0, 0.5, 0.9, 1.0, 1.5, 2.1)
+    passed = [foreign.may_report(first, moment, 1.0) for moment in moments]
     assert passed == [True, False, False, True, False, True]
     assert foreign.may_report(second, 0.5, 1.0)
