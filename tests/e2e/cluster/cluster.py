@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +23,11 @@ from tests.e2e.cluster.signatures import Signatures
 from tests.e2e.cluster.sites import Loopback, Site
 
 VALIDATORS: Final = 4
+QUORUM: Final = compute_quorum(VALIDATORS)
 SPARE_PLACES: Final = 1
 """Nodes beside the validators: a copy of one, or one more authority."""
 
-LIMIT_SECONDS: Final = 60.0
+LIMIT_SECONDS: Final = 120.0
 """What no wait may take; the bounds are far below, this only ends a run that hangs."""
 
 
@@ -69,20 +69,23 @@ class Cluster:
             self.nodes[number].start()
         return await self.wait_answers(*numbers)
 
-    async def wait_answers(self, *numbers: int) -> float:
-        """Return the moment at which the last of the nodes answered."""
-        return max(await asyncio.gather(*(self.nodes[number].wait_answer() for number in numbers)))
+    async def wait_answers(self, *numbers: int, count: int | None = None) -> float:
+        """Return the moment at which all of the nodes, or so many, had answered."""
+        moments = await asyncio.gather(*(self.nodes[number].wait_answer() for number in numbers))
+        return sorted(moments)[(count or len(numbers)) - 1]
 
-    async def wait_connected(self, *numbers: int) -> float:
-        """Return the moment from which each of these nodes hears a quorum, itself included.
+    async def wait_connected(self, *numbers: int, count: int | None = None) -> float:
+        """Return the moment from which so many of these nodes, or all, hear a quorum each.
 
-        By `GET /v1/chain/status`. Raises `TimeoutError`.
+        By `GET /v1/chain/status`; each counts itself. Raises `TimeoutError`.
         """
-        return max(
-            await asyncio.gather(
-                *(wait_until(partial(_hears_quorum, self.nodes[number])) for number in numbers)
-            )
-        )
+        wanted = len(numbers) if count is None else count
+
+        async def are_connected() -> bool:
+            found = await asyncio.gather(*(_hears_quorum(self.nodes[each]) for each in numbers))
+            return sum(found) >= wanted
+
+        return await wait_until(are_connected)
 
     async def read_tip(self, *without: int) -> int:
         """Return the highest final block of the running nodes, but for some."""

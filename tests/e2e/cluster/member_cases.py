@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sys
+import time
 from typing import Any, Final
 
 from ledger.quorum import compute_quorum
@@ -33,6 +34,8 @@ async def change_authorities(cluster: Cluster) -> list[Figure]:
         await asyncio.sleep(LEAD_SECONDS)
         added = await _vote_all(cluster, node, "propose-add", VALIDATORS)
         await _wait_size(cluster, VALIDATORS + 1)
+        in_force = time.perf_counter()
+        first = await _wait_signature(cluster) - in_force
         votes = await demand_votes(cluster, NEW, 2)
         removed = await _vote_all(cluster, node, "propose-remove", VALIDATORS + 1)
         await _wait_size(cluster, VALIDATORS)
@@ -46,6 +49,7 @@ async def change_authorities(cluster: Cluster) -> list[Figure]:
     longest = max(b - a for a, b in zip(blocks.moments, blocks.moments[1:], strict=False))
     return [
         Figure("votes to add", added, unit=""),
+        Figure("it signed after", first),
         votes,
         Figure("votes to remove", removed, unit=""),
         Figure("longest gap, one of them killed in between", longest),
@@ -85,3 +89,15 @@ async def _wait_size(cluster: Cluster, size: int) -> None:
         return all(len(each["validators"]) == size for each in found)
 
     await wait_until(is_in_force)
+
+
+async def _wait_signature(cluster: Cluster) -> float:
+    """Return the moment from which the new authority signs: it listens first (rule C16)."""
+
+    async def has_signed() -> bool:
+        tip = await cluster.nodes[0].read_height()
+        block = await cluster.nodes[0].read(f"/explorer/blocks/{tip}")
+        certificate = block["certificate"]
+        return certificate is not None and NEW in certificate["signers"]
+
+    return await wait_until(has_signed)
