@@ -33,13 +33,11 @@ async def run_network(
     is_open: bool = True,
     max_observers: int = 32,
     port: int = 0,
-    advertised: tuple[str, ...] = (),
 ) -> AsyncIterator[ThreadNetwork]:
     settings = NetworkSettings(
         "127.0.0.1",
         port,
         bootstrap=bootstrap,
-        advertised=advertised,
         is_open=is_open,
         max_observers=max_observers,
     )

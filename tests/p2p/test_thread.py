@@ -1,11 +1,14 @@
 """Two and more transports over real connections on loopback."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from itertools import pairwise
 
 import pytest
 
+from p2p.frames import ControlKind, encode_control, encode_frame
+from p2p.handshake import PROTOCOLS
+from p2p.hello import encode_greeting
+from p2p.host import open_stream
 from p2p.interface import (
     MAX_ANSWER_BYTES,
     MAX_FRAME_BYTES,
@@ -21,6 +24,7 @@ from p2p.interface import (
     Received,
 )
 from p2p.thread import ThreadNetwork
+from tests.p2p.attackers import make_hello, open_control, run_attack, run_streams
 from tests.p2p.networks import (
     SECONDS,
     answer_questions,
@@ -257,23 +261,23 @@ async def test_one_bootstrap_address_is_enough_to_meet_all_authorities() -> None
             assert len(keys) == 2
 
 
-async def test_a_newcomer_is_told_of_more_authorities_than_fit_into_a_small_message() -> None:
-    """Whoever greeted first has kilobytes to tell while the other side is still greeting."""
-    async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(run_network(1))
-        hub.set_authorities(frozenset(identify(number).key for number in range(2, 12)))
-        for number in range(2, 12):
-            advertised = tuple(
-                f"/ip4/10.0.0.{place}/tcp/4001/p2p/{peer_id(number)}" for place in range(1, 9)
-            )
-            await stack.enter_async_context(
-                run_network(number, *hub.addresses, advertised=advertised)
-            )
-            await wait_for(hub, Joined)
-        newcomer = await stack.enter_async_context(run_network(12, *hub.addresses))
-        await meet(hub, newcomer)
-        await until(lambda: count(newcomer, "frames_received", "control") >= 10)
-        assert not count(newcomer, "refused", "handshake")
+async def test_an_admitted_peer_may_say_much_before_all_channels_stand() -> None:
+    """Whoever is there first tells of every authority while the other still opens streams."""
+
+    async def greet() -> None:
+        async with run_streams(2, first.addresses[0]) as (streams, _):
+            control = await open_control(streams)
+            await control.send(encode_frame(encode_greeting(make_hello(2))))
+            await control.receive()
+            await control.send(encode_control(ControlKind.PING, 1) * 5_000)
+            for channel in Channel:
+                await open_stream(streams, PROTOCOLS[channel], 0)
+            await control.receive()
+
+    async with run_network(1) as first:
+        greeting = run_attack(greet)
+        assert (await wait_for(first, Joined)).session.key == identify(2).key
+        await greeting
 
 
 async def test_announcements_reach_those_who_are_not_neighbours() -> None:
