@@ -5,7 +5,7 @@ behind is what one more authority than may be faulty says (rule C12).
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -50,6 +50,7 @@ class Peers:
         self._authorities: tuple[bytes, ...] = ()
         self._height = 0
         self._is_connected = asyncio.Event()
+        self._watchers: list[Callable[[Session], None]] = []
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -64,8 +65,16 @@ class Peers:
         self._peers[session.number] = _Peer(session)
         self._by_key.setdefault(session.key, []).append(session.number)
         self._note_connections()
+        for on_joined in self._watchers:
+            on_joined(session)
         log.info("peer joined", peer=session.peer_id, address=session.address)
         self._send(session.number, Channel.TRANSACTIONS, encode_news(HeadNotice(self._height)))
+
+    def watch(self, on_joined: Callable[[Session], None]) -> None:
+        """Tell of every session that stands, now and from now on."""
+        self._watchers.append(on_joined)
+        for peer in self._peers.values():
+            on_joined(peer.session)
 
     def leave(self, number: int, reason: str) -> None:
         """Forget a session that is over."""

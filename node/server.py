@@ -16,6 +16,7 @@ from coordinator.http.app import build_app
 from coordinator.http.table import ROUTES as JOB_ROUTES
 from coordinator.relay_server import answer_peer
 from coordinator.settings import CoordinatorSettings, RateLimits
+from ledger.crypto import compute_address
 from node.bundles import build_receipt_bundle
 from node.clock import get_wall_time
 from node.coordinator_relay import CoordinatorRelay
@@ -53,6 +54,9 @@ async def serve(services: Services) -> None:
     async with ProverProcess(read_proving_key(services)) as prover:
         coordinator = build_coordinator(services, prover)
         services.questions.serve_relay(partial(answer_peer, coordinator))
+        services.peers.watch(
+            lambda session: coordinator.note_reachable(compute_address(session.key))
+        )
         is_started = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
