@@ -4,9 +4,10 @@ A coordinator's box key follows from its Ed25519 key by the birational map of RF
 knows the key behind an address can seal to it and needs no other word for whose box it is.
 """
 
+from nacl import bindings
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from ledger.crypto import is_valid_public_key
 from ledger.rejection import Rejected, Rejection
@@ -40,4 +41,4 @@ def compute_box_key(public_key: bytes) -> bytes:
     """Return the X25519 key to seal to a coordinator with. Raises `Rejected(MALFORMED)`."""
     if not is_valid_public_key(public_key):
         raise Rejected(Rejection.MALFORMED, "not an Ed25519 key")
-    return bytes(VerifyKey(public_key).to_curve25519_public_key())
+    return bindings.crypto_sign_ed25519_pk_to_curve25519(public_key)

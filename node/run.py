@@ -82,7 +82,7 @@ def open_network(settings: NodeSettings, chain_id: bytes, seed: bytes) -> Networ
         max_observers=settings.p2p_max_observers,
         is_open=settings.p2p_open,
     )
-    # Imported on demand: libp2p takes two seconds and 90 MB, which a node without peers spares.
+    # Imported on demand: libp2p takes half a second and 21 MB, which a node without peers spares.
     if settings.p2p_own_process:
         from p2p.process import ProcessNetwork  # noqa: PLC0415
 

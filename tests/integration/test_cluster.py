@@ -147,9 +147,10 @@ async def test_a_claimed_height_is_no_height(tmp_path: Path) -> None:
                         liar.send(number, Channel.TRANSACTIONS, encode_news(HeadNotice(10**9)))
                     case Received() | Left() | _:
                         pass
-        status = await cluster.apis[4].read("/v1/chain/status")
-        assert status["behind_by"] == 0
         await cluster.wait_height(await pay(cluster, 0), 0, 1, 2, 3, 4)
+        status = await cluster.apis[4].read("/v1/chain/status")
+        # It may be a block behind for a moment, and never by what one peer claims.
+        assert status["behind_by"] <= 1
 
 
 async def test_authorities_admit_one_more_and_it_votes(tmp_path: Path) -> None:
