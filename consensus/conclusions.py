@@ -14,7 +14,7 @@ from consensus.effects import (
     StopReason,
 )
 from consensus.repetition import Repetition
-from ledger.ballots import NO_BLOCK, Ballot, VoteKind
+from ledger.ballots import NO_BLOCK, VoteKind
 from ledger.blocks import Block
 
 
@@ -68,9 +68,9 @@ class Conclusions(Repetition):
             self._has_listened = True
             # Its timers begin only now, or its first vote would always be a nullify.
             self._pacing.entered_at = self._now
+            self._woke_in = self.view
             if self._restored.is_wiped:
                 self._first_view = max(self._first_view, self.view)
-                self._woke_in = self.view
 
     def _move_on(self) -> None:
         # C7: any certificate of this view or a higher one, or f + 1 votes of a higher one.
@@ -105,8 +105,7 @@ class Conclusions(Repetition):
 
     def _take_hint(self) -> None:
         # C13: f + 1 that nullified the view know of work.
-        ballot = Ballot(VoteKind.NULLIFY, self.committee.epoch, self.view, NO_BLOCK)
-        if self._pacing.hinted_at is None and self._keeper.is_said_by_honest(ballot):
+        if self._pacing.hinted_at is None and self._is_left(self.view):
             self._pacing.hinted_at = self._now
 
     def _follow_notarized(self) -> None:
@@ -166,7 +165,7 @@ class Conclusions(Repetition):
         if self._listening is not None or self.view < self._first_view:
             return
         is_over = (self.view, VoteKind.NULLIFY) in self._own_ballots
-        if is_over or self._is_proposing() or self._now < self._pacing.compute_due():
+        if is_over or self._is_proposing() or self._now < self._compute_turn():
             return
         parent = self.tree.find_parent(self.view)
         if isinstance(parent, Missing):
@@ -193,7 +192,9 @@ class Conclusions(Repetition):
         is_refused = verified is not None and self._is_refused(verified.block_hash)
         deadlines = self._compute_deadlines().values()
         is_late = any(self._now >= deadline for deadline in deadlines)
-        if is_refused or is_late or self._failed_view == self.view:
+        # C16: who wakes in a view that others wait to leave has nothing to wait for.
+        is_left = verified is None and self.view == self._woke_in and self._is_left(self.view)
+        if is_refused or is_late or is_left or self._failed_view == self.view:
             self._vote(VoteKind.NULLIFY, self.view, NO_BLOCK)
 
     def _is_refused(self, block_hash: bytes) -> bool:

@@ -79,7 +79,7 @@ class Memory:
         self._first_view = 0
         """First view that this node may vote in (rule C16)."""
         self._woke_in = 0
-        """The view in which a wiped authority stopped listening."""
+        """The view in which this node stopped listening."""
 
     def _advance(self, head: FinalHead) -> None:
         self.tree.advance(head)

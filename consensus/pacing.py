@@ -34,8 +34,12 @@ class Pacing:
         elif self.work_since is None:
             self.work_since = now
 
-    def compute_due(self) -> int:
-        """Return when the leader is expected to propose; often in the future."""
+    def compute_due(self, *, is_parent_left: bool = False) -> int:
+        """Return when the leader is expected to propose; often in the future.
+
+        `is_parent_left` spares a leader the wait for a parent that cannot become final by itself;
+        others do not count on its knowing that.
+        """
         timing = self.timing
         work_at = self.last_block_at + timing.heartbeat
         for known_at in (self.work_since, self.hinted_at):
@@ -45,7 +49,7 @@ class Pacing:
         if ready_at is None:
             # A parent that does not become final by itself is work: a child finalizes it.
             work_at = min(work_at, self.entered_at)
-            ready_at = self.entered_at + timing.finality_wait
+            ready_at = self.entered_at + (0 if is_parent_left else timing.finality_wait)
         return max(self.entered_at, work_at, self.last_block_at + timing.block_interval, ready_at)
 
     def compute_leader_deadline(self, is_silent: bool) -> int:

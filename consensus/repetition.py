@@ -3,7 +3,7 @@
 from consensus.effects import Broadcast, FetchBlock, Send, SetTimer, Timer
 from consensus.memory import Memory
 from consensus.messages import Message
-from ledger.ballots import Ballot, VoteKind
+from ledger.ballots import NO_BLOCK, Ballot, VoteKind
 
 STUCK_AFTER = 6
 """So many deltas in one view with something open, and a node also asks for final blocks."""
@@ -30,6 +30,17 @@ class Repetition(Memory):
         if self._listening is None:
             return None
         return self._listening.compute_end(self.view, self.tree.final.height)
+
+    def _compute_turn(self) -> int:
+        """Return when this node proposes, as the leader of its view."""
+        top = self.tree.get_top_notarization()
+        is_left = top is not None and self._is_left(top.ballot.view)
+        return self._pacing.compute_due(is_parent_left=is_left)
+
+    def _is_left(self, view: int) -> bool:
+        """Tell whether f + 1 nullified a view: then it may never be final by itself."""
+        ballot = Ballot(VoteKind.NULLIFY, self.committee.epoch, view, NO_BLOCK)
+        return self._keeper.is_said_by_honest(ballot)
 
     def _is_proposing(self) -> bool:
         """Tell whether this node is at its own proposal for the view."""
@@ -93,7 +104,7 @@ class Repetition(Memory):
         if end is not None:
             wanted[Timer.LISTEN] = end
         if self._me == self._get_leader(self.view):
-            wanted[Timer.PROPOSE] = self._pacing.compute_due()
+            wanted[Timer.PROPOSE] = self._compute_turn()
         for timer, at in wanted.items():
             if at > self._now and self._timers.get(timer) != at:
                 self._timers[timer] = at

@@ -247,6 +247,25 @@ def test_a_wiped_authority_lets_the_view_pass_that_it_woke_in() -> None:
     assert driver.get_votes(NULLIFY) == [7]
 
 
+def test_who_wakes_in_a_view_that_others_left_nullifies_at_once() -> None:
+    driver = Driver(4, 0, is_listening=True)
+    driver.work()
+    driver.hear(*nullify(1, 2, 3))
+    driver.wait(TIMING.listening)
+    assert driver.get_votes(NULLIFY) == [1]
+
+
+def test_a_leader_does_not_wait_for_a_parent_that_others_left() -> None:
+    driver = Driver(4, 2)
+    driver.work()
+    driver.hear(make_proposal(BLOCK, 1))
+    driver.wait(TIMING.block_interval - 1)
+    driver.hear(*nullify(1, 0, 3), certify(NOTARIZE, BLOCK, OTHERS))
+    assert find(effects.SignProposal, driver.done) == []
+    driver.wait(1)
+    assert len(find(effects.SignProposal, driver.done)) == 1
+
+
 def test_after_a_crash_the_same_votes_are_sent_again() -> None:
     vote = make_vote(make_ballot(NOTARIZE, 3, BLOCK_HASH), 2)
     restored = Restored(FinalHead(GENESIS, 0, 0), votes=(vote,), first_view=3)

@@ -66,7 +66,8 @@ class Cluster:
         )
         self.honest = frozenset(range(scenario.size)) - frozenset(scenario.byzantine)
         self.safety = SafetyChecker(self.world, self.honest, scenario.wiped | scenario.copied)
-        self.liveness = LivenessChecker(compute_bound(scenario.timing, len(scenario.faulty)))
+        bound = compute_bound(scenario.timing, len(scenario.faulty))
+        self.liveness = LivenessChecker(bound, scenario.timing)
         self._refused = 0
         self._timers: dict[tuple[SimulatedNode, effects.Timer], int] = {}
         self._items_end = False
@@ -90,12 +91,11 @@ class Cluster:
         storm_ends = self.now + scenario.stormy
         schedule.run_until(storm_ends)
         self._calm_down()
-        schedule.run_until(self.now + self.liveness.bound + 1)
-        self._check_liveness()
+        self._run_healthy(self.liveness.bound + 1)
         if scenario.twin is not None and scenario.twin.is_heard:
             self._try_copy()
-        schedule.run_until(storm_ends + scenario.calm)
-        self._check_liveness()
+        longest = max(scenario.calm, self.liveness.conviction_bound + 1)
+        self._run_healthy(storm_ends + longest - self.now)
         if scenario.idle:
             self._run_idle()
         return Result(
@@ -106,6 +106,14 @@ class Cluster:
             len(self.safety.convicted),
             self.liveness.slowest,
         )
+
+    def _run_healthy(self, milliseconds: int) -> None:
+        """Let time pass, and more of it while an authority that may be wiped listens."""
+        self.schedule.run_until(self.now + milliseconds)
+        end = self.now + self.scenario.timing.longest_wiped
+        while any(node.is_listening for node in self.nodes) and self.now < end:
+            self.schedule.run_until(self.now + ITEM_INTERVAL)
+        self._check_liveness()
 
     def _run_idle(self) -> None:
         self._items_end = True

@@ -29,10 +29,13 @@ class LivenessChecker:
     """Deadlines of one run."""
 
     bound: int
+    timing: Timing
     slowest: int = 0
 
     def __post_init__(self) -> None:
         self._items: list[tuple[int, int]] = []
+        self._listened_at = 0
+        """When a healthy authority was last seen to listen: without it there may be no quorum."""
         self._convictions: dict[int, int] = {}
 
     def on_item(self, number: int, now: int) -> None:
@@ -49,16 +52,34 @@ class LivenessChecker:
         while self._items and self._items[0][0] <= done:
             _, since = self._items.pop(0)
             self.slowest = max(self.slowest, now - since)
-        if self._items and now - self._items[0][1] > self.bound:
+        if any(node.is_listening for node in nodes):
+            self._listened_at = now
+        if self._items and now > self._compute_deadline(self._items[0][1]):
             number, since = self._items[0]
             state = [(node.index, node.done, node.machine.view) for node in nodes]
             raise Violation(f"item {number} waits since {since}: (node, done, view) {state}")
         for offender, since in self._convictions.items():
-            for node in nodes:
-                state_there = node.store.state
-                is_out = offender in state_there.convicted and offender not in state_there.members
-                if now - since > 2 * self.bound and not is_out and len(state_there.members) > 1:
-                    raise Violation(f"{offender} is guilty since {since} and in the set")
+            if now > self._compute_deadline(since) - self.bound + self.conviction_bound:
+                self._check_conviction(offender, since, nodes)
+
+    def _compute_deadline(self, since: int) -> int:
+        """Return until when something must be final: nobody who is needed listens for ever."""
+        listened_at = min(self._listened_at, since + self.timing.longest_wiped)
+        return max(since, listened_at) + self.bound
+
+    @property
+    def conviction_bound(self) -> int:
+        """How long an authority that is proved guilty may stay in the set: two blocks more."""
+        return self.bound + 3 * self.timing.block_interval
+
+    def _check_conviction(self, offender: int, since: int, nodes: list[SimulatedNode]) -> None:
+        for node in nodes:
+            state = node.store.state
+            is_out = offender in state.convicted and offender not in state.members
+            if not is_out and state.members != (offender,):
+                raise Violation(
+                    f"{offender} is guilty since {since} and in node {node.index}'s set"
+                )
 
 
 def check_idle(nodes: list[SimulatedNode], since: int, until: int, timing: Timing) -> None:

@@ -23,6 +23,7 @@ from consensus.sign_state import check_sign_state
 from consensus.timing import Timing
 from consensus.verification import (
     CheckedRequest,
+    Committee,
     VerifiedCertificate,
     VerifiedProposal,
     VerifiedVote,
@@ -132,6 +133,11 @@ class SimulatedNode:
         """Work items in final blocks."""
         return self.store.state.done
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the machine only listens yet (rule C16)."""
+        return self.is_up and self.machine._listening is not None
+
     def start(self) -> None:
         """Read the disk and start the machine (rules C11 and C16)."""
         disk, sign_state = self.host.disk, self.code.sign_state
@@ -142,7 +148,7 @@ class SimulatedNode:
         else:
             self.sign_state = sign_state.restore(journal)
             check_sign_state(self.sign_state.sequence, self.store.sequence)
-        committee = self.world.open_epoch(self.store.state)
+        committee = self.get_committee()
         disk.replace(encode_frame(self.sign_state.compact(committee.epoch, 0)))
         restored = self.sign_state.make_restored(self._make_head(), committee)
         self.machine = self.code.machine(committee, self.key, self.timing, restored)
@@ -150,6 +156,10 @@ class SimulatedNode:
         self.started_at = self._surroundings.now
         self.tell(inputs.Started(self.now))
         self._tell_work()
+
+    def get_committee(self) -> Committee:
+        """Return the authorities of the block after the head."""
+        return self.world.open_epoch(self.store.state)
 
     def _make_head(self) -> FinalHead:
         if not self.store.committed:
@@ -171,8 +181,11 @@ class SimulatedNode:
 
     def _tell_work(self) -> None:
         if self.is_up:
-            is_pending = self.known > self.done or bool(self._list_evidence(self.store.state))
-            self.tell(inputs.WorkKnown(self.now, is_pending))
+            state = self.store.state
+            is_pending = self.known > state.done or bool(self._list_evidence(state))
+            # Who is convicted leaves with the next block, which an idle chain would wait for.
+            is_leaving = not state.convicted.isdisjoint(state.members)
+            self.tell(inputs.WorkKnown(self.now, is_pending or is_leaving))
 
     def _list_evidence(self, state: State) -> tuple[EquivocationEvidence, ...]:
         known = sorted(self.evidence.items())
@@ -254,7 +267,7 @@ class SimulatedNode:
 
     def check_final(self, committed: CommittedBlock) -> None:
         """Check a final block of a peer. Raises `Rejected`."""
-        verify_committed(committed, self.world.open_epoch(self.store.state))
+        verify_committed(committed, self.get_committee())
 
     def tell(self, item: inputs.Input) -> None:
         """Handle an input, its effects, and the inputs that come of these."""
@@ -399,8 +412,7 @@ class SimulatedNode:
             self._inbox.append(self._open_epoch())
 
     def _open_epoch(self) -> inputs.EpochOpened:
-        committee = self.world.open_epoch(self.store.state)
-        return inputs.EpochOpened(self.now, committee.authorities)
+        return inputs.EpochOpened(self.now, self.get_committee().authorities)
 
     def _store(self, committed: CommittedBlock) -> None:
         header, store = committed.block.header, self.store

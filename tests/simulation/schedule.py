@@ -26,4 +26,4 @@ class Schedule:
             self.now, _, action = heapq.heappop(self._queue)
             self.events += 1
             action()
-        self.now = end
+        self.now = max(self.now, end)

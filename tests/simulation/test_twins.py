@@ -21,13 +21,13 @@ def run_apart(seed: int, hearers: set[int], apart: int) -> Cluster:
 
 @pytest.mark.parametrize("apart", [3_000, 30_000])
 def test_a_copy_that_contradicted_its_original_takes_the_key_out(apart: int) -> None:
-    contradictions = 0
+    convictions = 0
     for seed in SEEDS:
         cluster = run_apart(seed, {2}, apart)
-        contradictions += len(cluster.safety.contradicted)
+        convictions += len(cluster.safety.convicted)
         members = cluster.nodes[0].store.state.members
-        assert members == ((0, 1, 2) if cluster.safety.contradicted else (0, 1, 2, 3))
-    assert contradictions >= len(SEEDS) // 4
+        assert members == ((0, 1, 2) if cluster.safety.convicted else (0, 1, 2, 3))
+    assert convictions >= len(SEEDS) // 2
 
 
 @pytest.mark.parametrize("apart", [3_000, 30_000])

@@ -18,7 +18,7 @@ class Amnesiac(DishonestNode):
             self._forget()
 
     def _forget(self) -> None:
-        committee = self.world.open_epoch(self.store.state)
+        committee = self.get_committee()
         self.sign_state = SignState.create(CHAIN_ID, self.key, self.store.sequence)
         self.host.disk.replace(encode_frame(self.sign_state.compact(committee.epoch, 0)))
         restored = Restored(self._make_head())
