@@ -108,6 +108,8 @@ class ConsensusDriver:
         self._is_work_told = False
         # One thread: signatures become durable in the order in which they are made.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="vote-journal")
+        # Before the first block of this run: else it would seem to lack all that it has stored.
+        peers.tell_height(chain.head.height)
         self._show_authorities()
 
     @property

@@ -88,4 +88,4 @@ def test_signatures_that_conflict_are_found_across_journals(
         (data / JOURNAL_FILE).write_bytes(encode_frame((head, vote)))
         signatures.take_journal(data, key)
     assert signatures.count == 2
-    assert [found for found, _ in signatures.list_conflicts()] == [key] * conflicts
+    assert [found.key for found in signatures.list_conflicts()] == [key] * conflicts

@@ -18,6 +18,10 @@ class Need(Enum):
     NAMESPACES = "CAP_NET_ADMIN and CAP_SYS_ADMIN, to cut links between network namespaces"
 
 
+class NotArranged(Exception):
+    """A case could not bring about what it is about: nothing is proved, and no rule broken."""
+
+
 class Case(NamedTuple):
     """A fault, by name."""
 

@@ -119,9 +119,9 @@ def _check_signatures(cluster: Cluster, offenders: Collection[bytes]) -> None:
         if node.data.exists():
             cluster.signatures.take_journal(node.data, node.wallet.public_key)
     conflicts = cluster.signatures.list_conflicts()
-    found = [f"{key.hex()}: {text}" for key, text in conflicts if key not in offenders]
+    found = [f"{each.key.hex()}: {each.text}" for each in conflicts if each.key not in offenders]
     _demand(not found, f"conflicting signatures: {'; '.join(found)}")
-    innocent = set(offenders) - {key for key, _ in conflicts}
+    innocent = set(offenders) - {each.key for each in conflicts}
     _demand(not innocent, "the key that was made to conflict did not")
 
 

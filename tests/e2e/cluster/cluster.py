@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 
 from aitbc.cli.devnet.creation import create_network
 from aitbc.cli.devnet.network import Wanted
 from aitbc.cli.devnet.processes import adopt_orphans
 from aitbc.wallet import Wallet
+from genesis.document import Genesis, compute_chain_id, dump_genesis, load_genesis
 from ledger.keystore import Keystore
-from ledger.parameters import Parameters
 from ledger.quorum import compute_quorum
+from node import folder
 from tests.e2e.cluster.load import Load
 from tests.e2e.cluster.nodes import POLL_SECONDS, ClusterNode, NodeDown
 from tests.e2e.cluster.signatures import Signatures
@@ -133,12 +136,15 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running_cluster(path: Path, site: Site | None = None) -> AsyncIterator[Cluster]:
-    """Make a network in an empty folder and run its validators."""
+async def running_cluster(
+    path: Path, site: Site | None = None, **parameters: int
+) -> AsyncIterator[Cluster]:
+    """Make a network in an empty folder and run its validators; `parameters` are its chain's."""
     adopt_orphans()
     network = await asyncio.to_thread(create_network, path, Wanted(VALIDATORS, 1, None))
+    genesis = await asyncio.to_thread(_change_parameters, path, parameters)
+    chain_id = compute_chain_id(genesis)
     site = site or Loopback(VALIDATORS + SPARE_PLACES)
-    chain_id = bytes.fromhex(network.chain_id)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         nodes = [
@@ -159,7 +165,7 @@ async def running_cluster(path: Path, site: Site | None = None) -> AsyncIterator
             for name in network.accounts
             if name.startswith(("client", "miner", "operator"))
         ]
-        payee, rate = Wallet(os.urandom(32)).address, Parameters().minimum_fee_rate
+        payee, rate = Wallet(os.urandom(32)).address, genesis.parameters.minimum_fee_rate
         load = Load(nodes[:], wallets, payee, chain_id, rate)
         cluster = Cluster(path, site, session, nodes, load, chain_id)
         try:
@@ -192,3 +198,19 @@ async def _hears_quorum(node: ClusterNode) -> bool:
 def _open_wallet(path: Path, name: str) -> Wallet:
     password = (path / "keys.password").read_bytes().strip()
     return Wallet(Keystore(path / "keys").open(name, password))
+
+
+def _change_parameters(path: Path, parameters: dict[str, int]) -> Genesis:
+    """Return the chain of a network that has not run yet, with these parameters instead."""
+    document = path / "genesis.json"
+    genesis = load_genesis(document.read_bytes())
+    if parameters:
+        changed = msgspec.structs.replace(genesis.parameters, **parameters)
+        genesis = msgspec.structs.replace(genesis, parameters=changed)
+        document.write_bytes(dump_genesis(genesis))
+        for number in range(1, VALIDATORS + 1):
+            data = path / f"node-{number}"
+            shutil.rmtree(data)
+            seed = _open_wallet(path, f"validator-{number}").seed
+            folder.create_folder(data, document.read_bytes(), seed)
+    return genesis

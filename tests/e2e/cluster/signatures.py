@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consensus.journal import SignedProposal, SignedVote, decode_journal
-from ledger.ballots import Ballot, is_conflict
+from ledger.ballots import Ballot, VoteKind, is_conflict
 from ledger.blocks import compute_header_hash
 from node.folder import JOURNAL_FILE
 
@@ -16,6 +16,15 @@ class _View(NamedTuple):
     key: bytes
     epoch: int
     view: int
+
+
+class Conflict(NamedTuple):
+    """Two signatures that convict their key (rule C18)."""
+
+    key: bytes
+    kinds: frozenset[VoteKind]
+    """Of two votes; empty for two proposals."""
+    text: str
 
 
 class Signatures:
@@ -46,17 +55,21 @@ class Signatures:
                 view = _View(key, header.epoch, entry.proposal.view)
                 self._proposals.setdefault(view, set()).add(compute_header_hash(header))
 
-    def list_conflicts(self) -> list[tuple[bytes, str]]:
-        """Return (key, what it signed) for each view in which one convicts itself (rule C18)."""
+    def list_conflicts(self) -> list[Conflict]:
+        """Return what convicts a key, in whichever of its journals the two halves stand."""
         found = [
-            (view.key, f"{len(hashes)} proposals in view {view.view} of epoch {view.epoch}")
+            Conflict(
+                view.key,
+                frozenset(),
+                f"{len(hashes)} proposals in view {view.view} of epoch {view.epoch}",
+            )
             for view, hashes in self._proposals.items()
             if len(hashes) > 1
         ]
         for view, ballots in self._ballots.items():
             cast = sorted(ballots, key=lambda ballot: (ballot.kind, ballot.block_hash))
             found += [
-                (view.key, f"{first} and {second}")
+                Conflict(view.key, frozenset((first.kind, second.kind)), f"{first} and {second}")
                 for index, first in enumerate(cast)
                 for second in cast[index + 1 :]
                 if is_conflict(first, second)
