@@ -34,6 +34,8 @@ from ledger.outcomes import (
 log = structlog.get_logger(__name__)
 
 READ_BLOCKS = 64
+MAX_UNSETTLED = 1_000
+"""Up to so many transactions of this coordinator are compared with a block's."""
 
 
 class Follower:
@@ -133,7 +135,10 @@ def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[s
 def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:
     """Mark transactions sent here as final; those that failed take back what they announced."""
     codes = {outcome.subject: outcome.code for outcome in block.outcomes}
-    rows = tables.load_in(connection, TransactionRow, "transaction_id", codes)
+    # Most of a block was sent elsewhere: looking each of its ids up costs more than these few.
+    unsettled = wallets.list_unsettled(connection, MAX_UNSETTLED)
+    ids = codes if unsettled is None else [each for each in codes if each in unsettled]
+    rows = tables.load_in(connection, TransactionRow, "transaction_id", ids)
     topics = set()
     for row in rows:
         code = codes[row.transaction_id]

@@ -281,6 +281,18 @@ def set_state(connection: Connection, ids: list[bytes], state: str, code: int = 
     )
 
 
+def list_unsettled(connection: Connection, limit: int) -> set[bytes] | None:
+    """Return the transactions that no block was seen to hold; `None` for more than `limit`."""
+    table = tables.get_table(TransactionRow)
+    rows = connection.execute(
+        sa.select(table.c.transaction_id)
+        .where(table.c.state.in_(("pending", "expired", "refused")))
+        .limit(limit + 1)
+    )
+    ids = {row[0] for row in rows}
+    return ids if len(ids) <= limit else None
+
+
 def _sum_pending(connection: Connection, address: bytes) -> tuple[int, int | None]:
     table = tables.get_table(TransactionRow)
     spend, last = connection.execute(

@@ -32,6 +32,7 @@ def hash_tagged(tag: bytes, *parts: bytes) -> bytes:
     return sha256(tag + b"".join(parts)).digest()
 
 
+@lru_cache(maxsize=65_536)
 def compute_address(public_key: bytes) -> bytes:
     """Return the 20-byte address of an Ed25519 public key."""
     return hash_tagged(TAG_ADDRESS, public_key)[:20]

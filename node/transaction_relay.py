@@ -5,6 +5,7 @@ frame, a silent leader or a full mempool costs time, never the transaction (rule
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -93,9 +94,9 @@ class TransactionRelay:
         while True:
             session, batch = await self._incoming.get()
             verdicts = await admission.submit_relayed(batch.transactions)
-            refused = [verdict for verdict in verdicts if isinstance(verdict, Rejected)]
-            for verdict in refused:
-                self._metrics.peer_drops.labels(f"transaction_{verdict.reason.name.lower()}").inc()
+            reasons = Counter(each.reason for each in verdicts if isinstance(each, Rejected))
+            for reason, count in reasons.items():
+                self._metrics.peer_drops.labels(f"transaction_{reason.name.lower()}").inc(count)
             if not self._peers.is_authority(session):
                 # An observer may know no other authority than this one.
                 pairs = zip(batch.transactions, verdicts, strict=True)
