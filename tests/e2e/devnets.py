@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from typing import Any, TypeVar
 import httpx2
 from typer.testing import CliRunner, Result
 
+from aitbc.cli.devnet.ports import check_port
+from aitbc.cli.devnet.supervisor import P2P_OFFSET
+from aitbc.cli.failures import CommandError
 from aitbc.cli.main import app
 
 T = TypeVar("T")
@@ -82,6 +86,20 @@ def run_command(*arguments: str, **environment: str | None) -> Result:
     """Run `aitbc` in this process, which has its imports already."""
     defaults = {"AITBC_API_KEY": None, "AITBC_API_KEY_FILE": None, "AITBC_API_URL": None}
     return CliRunner(env={**defaults, **environment}).invoke(app, arguments)
+
+
+def find_base_port(nodes: int) -> int:
+    """Return the first of so many ports in a row that nobody has, nor those that peers dial."""
+    # Below the range from which the system names ports to connections.
+    for base in random.sample(range(20_000, 29_000), 1_000):
+        try:
+            for port in range(base, base + nodes):
+                check_port(port)
+                check_port(port + P2P_OFFSET)
+        except CommandError:
+            continue
+        return base
+    raise OSError("no ports are free")
 
 
 def wait_for(find: Callable[[], T], seconds: float = START_SECONDS) -> T:

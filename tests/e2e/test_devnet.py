@@ -1,16 +1,23 @@
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from aitbc.cli.devnet.ports import find_free_port
+from aitbc.cli.devnet.supervisor import P2P_OFFSET
 from tests.e2e.devnets import (
     STOP_SECONDS,
     Devnet,
+    find_base_port,
     is_alive,
     run_command,
     running_devnet,
@@ -18,6 +25,7 @@ from tests.e2e.devnets import (
 )
 
 NO_MINERS = ("--miners", "0")
+VALIDATORS = 4
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +39,12 @@ def devnet(folder: Path) -> Iterator[Devnet]:
         yield running
 
 
-def transfer(devnet: Devnet, amount: str) -> dict[str, object]:
+def transfer(devnet: Devnet, amount: str, url: str | None = None) -> dict[str, object]:
     """Send money by the command, signed with a key of the network's own keystore."""
     state = devnet.state
     result = run_command(
         *("tx", "transfer", "--from", "client", "--to", "operator", "--amount", amount, "--json"),
-        AITBC_API_URL=devnet.url,
+        AITBC_API_URL=url or devnet.url,
         AITBC_KEYSTORE=state["keystore"],
         AITBC_KEYSTORE_PASSWORD_FILE=state["keystore_password_file"],
     )
@@ -51,7 +59,7 @@ def test_the_state_file_says_where_everything_is(devnet: Devnet) -> None:
     assert (devnet.folder / "devnet.json").stat().st_mode & 0o777 == 0o600
     (node,) = state["nodes"]
     assert state["ready"] is True
-    assert node["p2p"] is None
+    assert node["p2p"].startswith("/ip4/127.0.0.1/tcp/")
     assert is_alive(node["pid"])
     for name in ("data", "database", "key_file", "log"):
         assert Path(node[name]).is_absolute() and Path(node[name]).exists()
@@ -130,11 +138,68 @@ def test_a_ready_network_has_a_final_miner_which_ends_with_it(tmp_path: Path) ->
         assert left == set()
 
 
-def test_several_validators_are_refused_for_what_they_need(tmp_path: Path) -> None:
-    result = run_command("devnet", "--validators", "4", "--data", str(tmp_path / "network"))
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "network transport" in result.stderr
-    assert not (tmp_path / "network").exists()
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_four_validators_agree_outlive_one_and_let_a_fifth_node_follow(tmp_path: Path) -> None:
+    ports = find_base_port(VALIDATORS + 1)
+    folder = tmp_path / "network"
+    with running_devnet(folder, ports, *NO_MINERS, "--validators", str(VALIDATORS)) as devnet:
+        nodes = devnet.state["nodes"]
+        assert len({node["p2p"] for node in nodes}) == VALIDATORS
+        sent = transfer(devnet, "1.5", nodes[1]["api"])
+        for node in nodes:
+            wait_for(partial(is_final, node["api"], sent))
+        os.kill(nodes[3]["pid"], signal.SIGKILL)
+        sent = transfer(devnet, "2", nodes[2]["api"])
+        wait_for(partial(is_final, nodes[0]["api"], sent))
+        url = f"http://127.0.0.1:{ports + VALIDATORS}"
+        with running_follower(tmp_path / "follower", devnet, ports + VALIDATORS):
+            wait_for(partial(is_final, url, sent))
+            sent = transfer(devnet, "3", url)
+            assert is_final(url, sent)
+            wait_for(partial(is_final, nodes[0]["api"], sent))
+        seconds, left = devnet.stop()
+        assert seconds < STOP_SECONDS
+        assert left == set()
+
+
+@contextlib.contextmanager
+def running_follower(data: Path, devnet: Devnet, port: int) -> Iterator[None]:
+    """Run a node that is no validator, which knows one address of the network."""
+    state = devnet.state
+    made = run_command(
+        *(
+            "node",
+            "init",
+            "--data",
+            str(data),
+            "--genesis",
+            state["genesis"],
+            "--key",
+            "operator-4",
+        ),
+        *("--set", f"api_port={port}", "--set", f"p2p_port={port + P2P_OFFSET}"),
+        *("--set", f"p2p_bootstrap={state['nodes'][0]['p2p']}"),
+        *("--operator-key-file", str(data.with_suffix(".key"))),
+        AITBC_KEYSTORE=state["keystore"],
+        AITBC_KEYSTORE_PASSWORD_FILE=state["keystore_password_file"],
+    )
+    assert made.exit_code == 0, made.stderr
+    command = [sys.executable, "-m", "aitbc.cli.main", "node", "run", "--data", str(data)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            assert process.wait(timeout=STOP_SECONDS) == 0
+
+
+def is_final(url: str, sent: dict[str, object]) -> bool:
+    """Tell whether a node has a transfer in a final block, at the height that its sender saw."""
+    with contextlib.suppress(httpx2.RequestError):
+        answer = httpx2.get(f"{url}/v1/transactions/{sent['transaction_id']}", timeout=10)
+        return answer.status_code == 200 and answer.json().get("height") == sent["height"]
+    return False
 
 
 @pytest.mark.parametrize("more", [(), ("--fresh",)])

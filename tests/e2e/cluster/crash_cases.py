@@ -38,9 +38,14 @@ async def kill_one(cluster: Cluster, seconds: float = DEAD_SECONDS) -> list[Figu
         cluster.nodes[3].kill()
         await asyncio.sleep(seconds)
         gaps = blocks.measure_gaps(begin, begin + seconds)
+    begin = time.perf_counter()
     answered = await cluster.start(3)
     rejoined = await cluster.wait_rejoined(3)
-    return [*gaps, Figure("at the tip after its API answered", rejoined - answered, REJOIN_SECONDS)]
+    return [
+        *gaps,
+        Figure("started again its API answered after", answered - begin),
+        Figure("at the tip after that", rejoined - answered, REJOIN_SECONDS),
+    ]
 
 
 async def kill_two(cluster: Cluster, seconds: float = NO_QUORUM_FOR) -> list[Figure]:
