@@ -49,7 +49,7 @@ from node.proofs import ProofGate
 from node.question_server import QuestionServer
 from node.server import serve
 from node.services import Services
-from node.settings import InvalidSettings, NodeSettings, load_settings
+from node.settings import InvalidSettings, NodeSettings, load_settings, split_endpoint
 from node.synchronizer import Synchronizer
 from node.transaction_relay import TransactionRelay
 from node.vote_journal import VoteJournal
@@ -71,19 +71,20 @@ class SettingsRefused(OperatorError):
 
 def open_network(settings: NodeSettings, chain_id: bytes, seed: bytes) -> Network:
     """Return the transport, which does not listen yet."""
-    if not settings.p2p_enabled:
+    if settings.p2p_transport == "none":
         return NoNetwork()
     identity = make_identity(seed, chain_id, f"aitbc/{version('aitbc')}")
+    host, port = split_endpoint(settings.p2p_listen)
     choices = NetworkSettings(
-        host=settings.p2p_host,
-        port=settings.p2p_port,
+        host=host,
+        port=port,
         bootstrap=settings.p2p_bootstrap,
         advertised=settings.p2p_advertised,
         max_observers=settings.p2p_max_observers,
-        is_open=settings.p2p_open,
+        is_open=settings.p2p_max_observers > 0,
     )
     # Imported on demand: libp2p takes half a second and 21 MB, which a node without peers spares.
-    if settings.p2p_own_process:
+    if settings.p2p_transport == "process":
         from p2p.process import ProcessNetwork  # noqa: PLC0415
 
         return ProcessNetwork(identity, choices)
@@ -196,9 +197,9 @@ def open_consensus(
         override=accept_lost_votes,
     )
     is_alone = committee.size == 1 and committee.get_index(journal.key) == 0
-    if not settings.p2p_enabled and not is_alone:
+    if settings.p2p_transport == "none" and not is_alone:
         journal.close()
-        raise SettingsRefused("without p2p_enabled a node must be its chain's one authority")
+        raise SettingsRefused("p2p_transport is none: the node must be its chain's one authority")
     parameters = genesis.parameters
     timing = Timing(
         parameters.round_trip_bound, parameters.block_interval, parameters.heartbeat_interval

@@ -6,7 +6,7 @@ What all nodes of a chain must agree on is no setting: it stands in genesis.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -26,6 +26,20 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT` or `[HOST]:PORT`. Raises `ValueError`."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("an endpoint is HOST:PORT")
+    return host, int(port)
+
+
+def _check_endpoint(text: str) -> str:
+    split_endpoint(text)
+    return text
 
 
 Addresses = Annotated[
@@ -50,25 +64,20 @@ class NodeSettings(BaseSettings):
     api_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         8001, description="Port of the HTTP API; 0 takes a free one."
     )
-    p2p_enabled: bool = Field(
-        True, description="False: no peers at all; only a chain's lone authority can do without."
+    p2p_transport: Literal["thread", "process", "none"] = Field(
+        "thread", description="Where the network runs; `none` only for a chain's lone authority."
     )
-    p2p_host: str = Field("127.0.0.1", description="Address that peers connect to.")
-    p2p_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
-        9001, description="Port that peers connect to; 0 takes a free one."
+    p2p_listen: Annotated[str, AfterValidator(_check_endpoint)] = Field(
+        "127.0.0.1:9001", description="Where peers connect, HOST:PORT; port 0 takes a free one."
     )
     p2p_bootstrap: Addresses = Field(
         (), description="Multiaddresses to dial, comma-separated: as /ip4/HOST/tcp/PORT/p2p/PEER."
     )
     p2p_advertised: Addresses = Field(
-        (), description="Multiaddresses where others reach this node, if not at `p2p_host`."
+        (), description="Multiaddresses where others reach this node, if not at `p2p_listen`."
     )
-    p2p_open: bool = Field(True, description="Whether nodes that are no authority may connect.")
     p2p_max_observers: Annotated[int, Field(ge=0, le=1_000)] = Field(
-        32, description="How many of them at a time."
-    )
-    p2p_own_process: bool = Field(
-        False, description="Whether the network runs in a process of its own, not in a thread."
+        32, description="How many nodes that are no authority may connect; 0 lets none in."
     )
     db_encryption_enabled: bool = Field(
         True, description="False is refused unless the chain is marked DEV."

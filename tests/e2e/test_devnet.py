@@ -178,7 +178,7 @@ def running_follower(data: Path, devnet: Devnet, port: int) -> Iterator[None]:
             "--key",
             "operator-4",
         ),
-        *("--set", f"api_port={port}", "--set", f"p2p_port={port + P2P_OFFSET}"),
+        *("--set", f"api_port={port}", "--set", f"p2p_listen=127.0.0.1:{port + P2P_OFFSET}"),
         *("--set", f"p2p_bootstrap={state['nodes'][0]['p2p']}"),
         *("--operator-key-file", str(data.with_suffix(".key"))),
         AITBC_KEYSTORE=state["keystore"],

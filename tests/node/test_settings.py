@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from node.settings import InvalidSettings, NodeSettings, describe_settings, load_settings
+from node.settings import (
+    InvalidSettings,
+    NodeSettings,
+    describe_settings,
+    load_settings,
+    split_endpoint,
+)
 
 
 def test_flags_win_over_environment_and_environment_over_the_file(
@@ -45,3 +51,24 @@ def test_there_are_at_most_25_and_each_says_what_it_is(tmp_path: Path) -> None:
     described = describe_settings(load_settings(data=tmp_path))
     assert len(described) == len(NodeSettings.model_fields) <= 25
     assert all(text for name, _, text in described if name)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:9001", ("::1", 9001)), ("a.b:1", ("a.b", 1))],
+)
+def test_an_endpoint_is_host_and_port(text: str, expected: tuple[str, int]) -> None:
+    assert split_endpoint(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "9001", ":9001", "a:", "a:b", "a:65536", "a:-1", "a:\u0661"])
+def test_what_is_no_endpoint_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidSettings):
+        load_settings(data=tmp_path, p2p_listen=text)
+
+
+def test_addresses_are_given_as_one_text(tmp_path: Path) -> None:
+    settings = load_settings(data=tmp_path, p2p_bootstrap="/ip4/1.2.3.4/tcp/1, /dns/a/tcp/2")
+    assert settings.p2p_bootstrap == ("/ip4/1.2.3.4/tcp/1", "/dns/a/tcp/2")
+    with pytest.raises(InvalidSettings):
+        load_settings(data=tmp_path, p2p_bootstrap="1.2.3.4:1")

@@ -228,7 +228,7 @@ async def reopened_node(data: Path, genesis: Genesis) -> AsyncIterator[RunningNo
     port = find_free_port()
     url = f"http://127.0.0.1:{port}"
     task = asyncio.create_task(
-        run_node(load_settings(data=data, api_port=port, p2p_enabled=False, log_level="error"))
+        run_node(load_settings(data=data, api_port=port, p2p_transport="none", log_level="error"))
     )
     try:
         async with aiohttp.ClientSession() as session:

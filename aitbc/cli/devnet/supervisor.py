@@ -136,8 +136,7 @@ class Devnet:
             environment = {
                 "AITBC_API_HOST": HOST,
                 "AITBC_API_PORT": str(api_port),
-                "AITBC_P2P_HOST": HOST,
-                "AITBC_P2P_PORT": str(api_port + P2P_OFFSET),
+                "AITBC_P2P_LISTEN": f"{HOST}:{api_port + P2P_OFFSET}",
                 "AITBC_P2P_BOOTSTRAP": ",".join(map(self.get_peer_address, others)),
             }
             data = str(folder / node.folder)

@@ -73,8 +73,7 @@ class ClusterNode:
         settings = {
             "AITBC_API_HOST": place.api_host,
             "AITBC_API_PORT": str(place.api_port),
-            "AITBC_P2P_HOST": place.p2p_host,
-            "AITBC_P2P_PORT": str(place.p2p_port),
+            "AITBC_P2P_LISTEN": f"{place.p2p_host}:{place.p2p_port}",
             "AITBC_P2P_BOOTSTRAP": ",".join(self.bootstrap),
             **(environment or {}),
         }
