@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("ledger", "proof", "store", "snapshot", "transfers", "jobs", "settlements")
+NAMES = ("ledger", "proof", "store", "snapshot", "transfers", "jobs", "settlements", "cluster")
 
 
 def main() -> int:
