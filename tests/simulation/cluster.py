@@ -109,9 +109,13 @@ class Cluster:
 
     def _run_healthy(self, milliseconds: int) -> None:
         """Let time pass, and more of it while an authority that may be wiped listens."""
-        self.schedule.run_until(self.now + milliseconds)
+        healthy = self.now + milliseconds
+        while self.now < healthy:
+            self.schedule.run_until(min(healthy, self.now + ITEM_INTERVAL))
+            self._check_liveness()
         end = self.now + self.scenario.timing.longest_wiped
         while any(node.is_listening for node in self.nodes) and self.now < end:
+            self._check_liveness()
             self.schedule.run_until(self.now + ITEM_INTERVAL)
         self._check_liveness()
 

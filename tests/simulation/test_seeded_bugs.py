@@ -13,9 +13,9 @@ SEEDS = range(1_000)
 RARE = {
     "believes_one_boaster": 50,
     "believes_ranges": 300,
-    "doubling_timers": 80,
     "forgets_notarized_blocks": 50,
-    "never_asks_for_certificates": 850,
+    "listens_in_no_later_epoch": 40,
+    "never_asks_for_certificates": 960,
     "refuses_an_unwritten_sector": 180,
 }
 """Where among the seeds to begin with bugs that few of them show, to save time."""

@@ -1,15 +1,16 @@
-"""The votes of one epoch stay beside those of the next."""
+"""The votes of one epoch stay beside those of the next, where both have as many authorities."""
 
 from consensus.machine import Consensus
-from consensus.verification import Committee
+from ledger.blocks import AuthoritySet
 from tests.simulation.variant import Variant
 
 
 class _Machine(Consensus):
-    def _begin_epoch(self, committee: Committee) -> None:
-        keeper = getattr(self, "_keeper", None)
-        super()._begin_epoch(committee)
-        self._keeper = keeper or self._keeper
+    def _on_epoch(self, authorities: AuthoritySet) -> None:
+        keeper, size = self._keeper, self.committee.size
+        super()._on_epoch(authorities)
+        if self.committee.size == size:
+            self._keeper = keeper
 
 
 VARIANT = Variant(machine=_Machine)
