@@ -43,7 +43,8 @@ PARAMETERS: Final = {"heartbeat_interval": 50_000}
 TOOLS: Final = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
-    "mount": "util-linux",
+    "mount": "mount",
+    "umount": "mount",
     "ip": "iproute2",
 }
 

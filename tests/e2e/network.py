@@ -5,7 +5,9 @@ A partition plugs the first into another bridge; nothing is said to the connecti
 a cable is pulled. A namespace is held by a sleeping process, so that all is gone when this is.
 """
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.e2e.cluster.sites import Place
 API_PORT: Final = 8001
 P2P_PORT: Final = 9001
 SIDES: Final = 2
-HOLD_SECONDS: Final = 5.0
+HOLD_SECONDS: Final = 30.0
 
 _PEERS: Final = "10.77.0"
 _CONTROL: Final = "10.78.0"
@@ -75,7 +77,9 @@ class Namespaces:
             _run("ip", "link", "delete", bridge)
 
     def _add_place(self, number: int) -> None:
-        holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        # By the wrapper that ends with this process, however that ends.
+        wrapper = [sys.executable, "-m", "aitbc.cli.devnet.child", str(os.getpid())]
+        holder = subprocess.Popen([*wrapper, "unshare", "--net", "sleep", "infinity"])
         self._holders.append(holder)
         _wait_apart(holder.pid)
         links = (("peers", _PEERS, "side0"), ("control", _CONTROL, "control"))

@@ -18,7 +18,7 @@ from tests.e2e.cluster.cases import Case, run_case
 from tests.e2e.cluster.checks import Violation, check_cluster
 from tests.e2e.cluster.cluster import Cluster, running_cluster
 from tests.e2e.cluster.crash_cases import kill_all, kill_one
-from tests.e2e.cluster.figures import Figure
+from tests.e2e.cluster.figures import Figure, measure_gaps
 from tests.e2e.cluster.key_cases import copy_on_this_host, wipe_one
 from tests.e2e.cluster.load import Accepted
 from tests.e2e.cluster.signatures import Signatures
@@ -89,3 +89,15 @@ def test_signatures_that_conflict_are_found_across_journals(
         signatures.take_journal(data, key)
     assert signatures.count == 2
     assert [found.key for found in signatures.list_conflicts()] == [key] * conflicts
+
+
+def test_a_gap_is_measured_from_the_last_block_before_the_fault_to_the_end() -> None:
+    moments = [9.0, 9.5, 10.5, 11.0, 13.5]
+    mean, longest = measure_gaps(moments, 10.0, 14.0)
+    assert (mean.value, mean.is_met) == (4 / 3, False)
+    assert (longest.value, longest.is_met) == (2.5, False)
+    assert "NOT MET" in str(longest)
+    assert measure_gaps(moments, 10.0, 20.0)[1].value == 6.5
+    assert all(figure.is_met for figure in measure_gaps(moments, 8.0, 10.0))
+    with pytest.raises(AssertionError, match="no block"):
+        measure_gaps(moments, 14.0, 20.0)

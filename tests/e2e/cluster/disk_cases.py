@@ -28,7 +28,8 @@ async def fill_disk(cluster: Cluster) -> list[Figure]:
     small = cluster.path / f"{node.name}-small"
     small.mkdir()
     await asyncio.to_thread(_mount, small)
-    node.data = Path(shutil.copytree(node.data, small / "data"))
+    usual, node.data = node.data, small / "data"
+    shutil.move(usual, node.data)
     cluster.load.start()
     await cluster.start(3)
     await cluster.wait_rejoined(3)
@@ -47,6 +48,12 @@ async def fill_disk(cluster: Cluster) -> list[Figure]:
     (small / "filler").unlink()
     answered = await cluster.start(3)
     rejoined = await cluster.wait_rejoined(3)
+    await node.stop()
+    shutil.move(node.data, usual)
+    node.data = usual
+    await asyncio.to_thread(subprocess.run, ["umount", str(small)], check=True)
+    await cluster.start(3)
+    await cluster.wait_rejoined(3)
     return [
         *gaps,
         Figure("it ended after", ended - begin),
@@ -55,7 +62,7 @@ async def fill_disk(cluster: Cluster) -> list[Figure]:
 
 
 def _mount(folder: Path) -> None:
-    """Put a small disk at a folder; it is gone with the mount namespace of this run."""
+    """Put a small disk at a folder; whatever happens, it is gone with this run's namespace."""
     options = f"size={DISK_BYTES}"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
 

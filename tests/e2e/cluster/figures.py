@@ -55,15 +55,20 @@ class Blocks:
 
     def measure_gaps(self, begin: float, end: float) -> list[Figure]:
         """Return mean and longest gap between blocks, from the last one before `begin` on."""
-        before = [moment for moment in self.moments if moment <= begin][-1:] or [begin]
-        during = [moment for moment in self.moments if begin < moment <= end]
-        marks = [*before, *during]
-        assert during, "no block at all"
-        gaps = [later - earlier for earlier, later in zip(marks, marks[1:], strict=False)]
-        return [
-            Figure("block gap at a live node: mean", mean(gaps), GAP_MEAN_SECONDS),
-            Figure("longest", max(*gaps, end - marks[-1]), GAP_MAX_SECONDS),
-        ]
+        return measure_gaps(self.moments, begin, end)
+
+
+def measure_gaps(moments: list[float], begin: float, end: float) -> list[Figure]:
+    """Return mean and longest gap between moments, from the last one before `begin` on."""
+    before = [moment for moment in moments if moment <= begin][-1:] or [begin]
+    during = [moment for moment in moments if begin < moment <= end]
+    assert during, "no block at all"
+    marks = [*before, *during]
+    gaps = [later - earlier for earlier, later in zip(marks, marks[1:], strict=False)]
+    return [
+        Figure("block gap at a live node: mean", mean(gaps), GAP_MEAN_SECONDS),
+        Figure("longest", max(*gaps, end - marks[-1]), GAP_MAX_SECONDS),
+    ]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Final
 from node.exit_codes import ExitCode
 from node.folder import JOURNAL_FILE
 from tests.e2e.cluster.checks import Violation, check_cluster
-from tests.e2e.cluster.cluster import VALIDATORS, Cluster
+from tests.e2e.cluster.cluster import VALIDATORS, Cluster, wait_until
 from tests.e2e.cluster.crash_cases import LEAD_SECONDS
 from tests.e2e.cluster.figures import Figure, watched
 from tests.e2e.cluster.nodes import START_SECONDS, ClusterNode
@@ -65,8 +65,12 @@ async def wipe_one(cluster: Cluster) -> list[Figure]:
     cluster.load.start()
     answered = await cluster.start(3)
     rejoined = await cluster.wait_rejoined(3)
-    votes = await demand_votes(cluster, 3, 2)
-    return [Figure("at the tip after its API answered", rejoined - answered), votes]
+    signed = await wait_signature(cluster, 3)
+    return [
+        Figure("at the tip after its API answered", rejoined - answered),
+        Figure("its first signature in a block after", signed - answered),
+        await demand_votes(cluster, 3, 2),
+    ]
 
 
 async def copy_on_this_host(cluster: Cluster) -> list[Figure]:
@@ -81,6 +85,18 @@ async def copy_on_this_host(cluster: Cluster) -> list[Figure]:
         raise Violation("the chain stood still beside a refused copy")
     remove_copy(cluster, copy)
     return [Figure("refused starts, exit code 16", 1, unit="")]
+
+
+async def wait_signature(cluster: Cluster, number: int) -> float:
+    """Return the moment from which blocks carry a validator's signature: it listens first (C16)."""
+
+    async def has_signed() -> bool:
+        tip = await cluster.nodes[0].read_height()
+        block = await cluster.nodes[0].read(f"/explorer/blocks/{tip}")
+        certificate = block["certificate"]
+        return certificate is not None and number in certificate["signers"]
+
+    return await wait_until(has_signed)
 
 
 async def demand_votes(cluster: Cluster, number: int, without: int) -> Figure:

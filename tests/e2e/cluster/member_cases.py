@@ -13,7 +13,7 @@ from tests.e2e.cluster.checks import Violation
 from tests.e2e.cluster.cluster import VALIDATORS, Cluster, wait_until
 from tests.e2e.cluster.crash_cases import ALL, LEAD_SECONDS
 from tests.e2e.cluster.figures import Figure, watched
-from tests.e2e.cluster.key_cases import demand_votes
+from tests.e2e.cluster.key_cases import demand_votes, wait_signature
 from tests.e2e.cluster.nodes import ClusterNode
 
 NEW: Final = VALIDATORS
@@ -35,7 +35,7 @@ async def change_authorities(cluster: Cluster) -> list[Figure]:
         added = await _vote_all(cluster, node, "propose-add", VALIDATORS)
         await _wait_size(cluster, VALIDATORS + 1)
         in_force = time.perf_counter()
-        first = await _wait_signature(cluster) - in_force
+        first = await wait_signature(cluster, NEW) - in_force
         votes = await demand_votes(cluster, NEW, 2)
         removed = await _vote_all(cluster, node, "propose-remove", VALIDATORS + 1)
         await _wait_size(cluster, VALIDATORS)
@@ -89,15 +89,3 @@ async def _wait_size(cluster: Cluster, size: int) -> None:
         return all(len(each["validators"]) == size for each in found)
 
     await wait_until(is_in_force)
-
-
-async def _wait_signature(cluster: Cluster) -> float:
-    """Return the moment from which the new authority signs: it listens first (rule C16)."""
-
-    async def has_signed() -> bool:
-        tip = await cluster.nodes[0].read_height()
-        block = await cluster.nodes[0].read(f"/explorer/blocks/{tip}")
-        certificate = block["certificate"]
-        return certificate is not None and NEW in certificate["signers"]
-
-    return await wait_until(has_signed)
