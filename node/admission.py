@@ -164,6 +164,8 @@ class Admission:
             if isinstance(result, VerifiedTransaction)
             and isinstance(result.transaction.payload, JobSettle)
         ]
+        if not waiting:
+            return
         verdicts = await asyncio.gather(
             *(self._check_settlement(result, payload) for _, result, payload in waiting)
         )

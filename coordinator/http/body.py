@@ -24,6 +24,12 @@ async def read_body(request: web.BaseRequest, limit: int, deadline: float) -> by
     chunks: list[bytes] = []
     size = 0
     try:
+        if request.content.is_eof():
+            # A short body comes with the head: nothing is to be waited for.
+            data = request.content.read_nowait()
+            if len(data) > limit:
+                raise too_large(limit)
+            return data
         async with asyncio.timeout(deadline):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
