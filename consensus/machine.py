@@ -71,6 +71,10 @@ class Consensus(Conclusions):
         """Return the first view whose proposal this node has not heard yet."""
         return self.view + 1 if self.view in self.tree.proposals else self.view
 
+    def list_own_votes(self) -> tuple[Vote, ...]:
+        """Return what this node has voted in views that are not final here."""
+        return tuple(self._own_votes.values())
+
     def get_block(self, block_hash: bytes) -> Block | None:
         """Return a block above the final head, to serve it to a peer (rule C12)."""
         return self.tree.blocks.get(block_hash)
@@ -105,10 +109,12 @@ class Consensus(Conclusions):
                 if head.height > self.tree.final.height:
                     self._pacing.last_block_at = self._now
                     self._is_from_range = True
-                    certificate = head.certificate
-                    if certificate is not None and certificate.ballot.epoch == self.committee.epoch:
-                        self._count_signers(certificate)
+                    epoch = self.committee.epoch
                     self._advance(head)
+                    # C18: what was final elsewhere convicts, and is no certificate to keep.
+                    certificate = head.certificate
+                    if certificate is not None and certificate.ballot.epoch == epoch:
+                        self._count_signers(certificate)
             case inputs.EpochOpened(_, authorities):  # C17
                 self._on_epoch(authorities)
             case _:

@@ -43,6 +43,7 @@ class Memory:
         self._key = key
         self._timing = timing
         self._restored = restored
+        self._first_epoch = committee.epoch
         self._now = 0
         self._effects: list[Effect] = []
         self._is_stopped = False
@@ -157,6 +158,8 @@ class Memory:
 
     def _is_foreign(self, ballot: Ballot) -> bool:
         """Tell whether our key cast what this node never did (rule C11)."""
+        if self._listening is not None and not self._restored.is_wiped:
+            return self._is_unknown(ballot)
         if ballot.view < self._first_view or ballot.view <= self.tree.final.view:
             return False
         if self._own_ballots.get((ballot.view, ballot.kind)) == ballot.block_hash:
@@ -168,6 +171,12 @@ class Memory:
                 self._first_view = ballot.view + 1
                 return False
         return True
+
+    def _is_unknown(self, ballot: Ballot) -> bool:
+        """Tell whether the journal lacks a ballot above the head that this process began with."""
+        restored = self._restored
+        is_old = ballot.epoch == self._first_epoch and ballot.view <= restored.head.view
+        return not is_old and all(vote.ballot != ballot for vote in restored.votes)
 
     def _ask(self, missing: Missing) -> None:
         if missing != self._missing:

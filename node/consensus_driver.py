@@ -142,6 +142,11 @@ class ConsensusDriver:
         leaders = [get_leader(view, committee.size) for view in (first, first + 1)]
         return [committee.get_key(leader) for leader in leaders]
 
+    def repeat_votes(self) -> None:
+        """Send all votes of open views once more: another process may have voted otherwise."""
+        for vote in self._machine.list_own_votes():
+            self._peers.broadcast(vote)
+
     def get_block(self, block_hash: bytes) -> Block | None:
         """Return a block above the final head, for a peer that lacks it."""
         return self._machine.get_block(block_hash)

@@ -2,10 +2,12 @@
 
 Two copies of a key are told apart by the random name of their processes. Whoever hears both asks
 the earlier one for a sign of life and warns the later one; and whoever is warned by one more
-authority than may be faulty stops.
+authority than may be faulty says once more what it has voted, and stops. Where both have signed
+already, unheard by each other, that is what convicts the key.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from consensus.effects import StopReason
 from node.consensus_driver import ConsensusStopped
@@ -20,8 +22,9 @@ ANSWER_SECONDS = 2.0
 class KeyWatch:
     """Owned by the event loop."""
 
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: Peers, repeat_votes: Callable[[], None]) -> None:
         self._peers = peers
+        self._repeat_votes = repeat_votes
         self._warned_by: set[bytes] = set()
         self._questions: set[asyncio.Task[None]] = set()
 
@@ -38,6 +41,7 @@ class KeyWatch:
         if self._peers.is_authority(session):
             self._warned_by.add(session.key)
         if len(self._warned_by) > self._peers.fault_bound:
+            self._repeat_votes()
             detail = f"{len(self._warned_by)} authorities hear another process with it"
             raise ConsensusStopped(StopReason.OWN_KEY_ELSEWHERE, detail)
 

@@ -143,8 +143,9 @@ async def run_node(
             get_wall_time,
         )  # fmt: skip
         questions = QuestionServer(peers, chain, driver.get_block)
+        watch = KeyWatch(peers, driver.repeat_votes)
         listener = NetworkService(
-            network, peers, driver, synchronizer, relay, questions, KeyWatch(peers), metrics
+            network, peers, driver, synchronizer, relay, questions, watch, metrics
         )
         # 7. The API beside it; all end together.
         port = ChainPort(genesis, chain, admission, driver, peers, metrics)
