@@ -247,6 +247,17 @@ def test_a_wiped_authority_lets_the_view_pass_that_it_woke_in() -> None:
     assert driver.get_votes(NULLIFY) == [7]
 
 
+def test_while_it_listens_its_key_may_have_signed_only_what_the_journal_holds() -> None:
+    known, unknown = (make_vote(make_ballot(FINALIZE, view, BLOCK_HASH), 2) for view in (1, 3))
+    restored = Restored(FinalHead(GENESIS, 0, 0), votes=(known,), first_view=1)
+    driver = Driver(4, 2, restored, is_listening=True)
+    driver.tell(inputs.ChainAdvanced(driver.now, FinalHead(BLOCK_HASH, 5, 5)))
+    driver.hear(known)
+    assert find(effects.Stop, driver.done) == []
+    driver.hear(unknown)
+    assert len(find(effects.Stop, driver.done)) == 1
+
+
 def test_who_wakes_in_a_view_that_others_left_nullifies_at_once() -> None:
     driver = Driver(4, 0, is_listening=True)
     driver.work()

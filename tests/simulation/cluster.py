@@ -201,6 +201,14 @@ class Cluster:
         """Fetch final blocks in a range of one peer."""
         self.wire.catch_up(node)
 
+    def is_in_step(self, node: SimulatedNode) -> bool:
+        """Tell whether a node hears others and lacks none of their blocks."""
+        return self.wire.is_in_step(node)
+
+    def watch_for_step(self, node: SimulatedNode) -> None:
+        """Tell a node once it is in step."""
+        self.wire.watch_for_step(node)
+
     def set_timer(self, node: SimulatedNode, timer: effects.Timer, at: int) -> None:
         """Replace a node's timer."""
         self._timers[(node, timer)] = at

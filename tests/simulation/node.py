@@ -66,6 +66,10 @@ class Surroundings(Protocol):
 
     def catch_up(self, node: "SimulatedNode") -> None: ...
 
+    def is_in_step(self, node: "SimulatedNode") -> bool: ...
+
+    def watch_for_step(self, node: "SimulatedNode") -> None: ...
+
     def on_commit(self, node: "SimulatedNode", committed: CommittedBlock) -> None: ...
 
     def on_evidence(self, node: "SimulatedNode", evidence: Evidence) -> None: ...
@@ -154,7 +158,10 @@ class SimulatedNode:
         self.machine = self.code.machine(committee, self.key, self.timing, restored)
         self.is_up = True
         self.started_at = self._surroundings.now
-        self.tell(inputs.Started(self.now))
+        is_connected = self._surroundings.is_in_step(self)
+        self.tell(inputs.Started(self.now, is_connected))
+        if not is_connected:
+            self._surroundings.watch_for_step(self)
         self._tell_work()
 
     def get_committee(self) -> Committee:
@@ -229,6 +236,10 @@ class SimulatedNode:
     def fire(self, timer: effects.Timer) -> None:
         """Take a timer's end."""
         self.tell(inputs.TimerFired(self.now, timer))
+
+    def connect(self) -> None:
+        """Learn that this node is in step with others."""
+        self.tell(inputs.Connected(self.now))
 
     def serve_block(self, block_hash: bytes) -> Block | None:
         """Return a block for a peer."""

@@ -8,6 +8,7 @@ from random import Random
 
 from consensus.messages import CommittedBlock, Message, decode_message, encode_message
 from ledger.blocks import Block
+from ledger.quorum import compute_fault_bound
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import SimulatedNode
 from tests.simulation.processes import Processes
@@ -17,6 +18,9 @@ RANGE = 64
 """How many blocks a peer serves at once."""
 RANGE_INTERVAL = 200
 """A node asks for no second range earlier, in ms."""
+
+STEP_INTERVAL = 50
+"""How often a started node looks whether it is in step, in ms."""
 
 
 class Wire:
@@ -88,6 +92,38 @@ class Wire:
             self._run(node, lambda: node.take_range(sender, blocks))
 
         self._travel(node.place, place, serve)
+
+    def is_in_step(self, node: SimulatedNode) -> bool:
+        """Tell whether f + 1 others can be heard and none of the blocks that they have lacks.
+
+        Of whoever claims most, f may lie, so the height that one more claims is believed.
+        """
+        committee = node.get_committee()
+        others = {
+            other.index: other.store.state.height
+            for other in self._processes.nodes
+            if other.is_up
+            and other.index != node.index
+            and committee.get_index(other.key) is not None
+            and self._network.is_open(other.place, node.place)
+        }
+        fault_bound = compute_fault_bound(committee.size)
+        needed = min(committee.size - 1, fault_bound + 1)
+        claims = sorted(others.values(), reverse=True)
+        is_heard = len(claims) >= needed
+        return is_heard and (not claims or claims[needed - 1] <= node.store.state.height)
+
+    def watch_for_step(self, node: SimulatedNode) -> None:
+        """Catch up until the node is in step, and then tell it."""
+
+        def look() -> None:
+            if self.is_in_step(node):
+                node.connect()
+            else:
+                self.catch_up(node)
+                self.watch_for_step(node)
+
+        self._schedule.at(self._schedule.now + STEP_INTERVAL, lambda: self._run(node, look))
 
     def _carry(self, node: SimulatedNode, place: int, message: Message | bytes) -> None:
         if self._is_encoding and not isinstance(message, bytes):
