@@ -67,10 +67,6 @@ class Consensus(Conclusions):
             case _:
                 assert_never(message)
 
-    def get_next_view(self) -> int:
-        """Return the first view whose proposal this node has not heard yet."""
-        return self.view + 1 if self.view in self.tree.proposals else self.view
-
     def list_own_votes(self) -> tuple[Vote, ...]:
         """Return what this node has voted in views that are not final here."""
         return tuple(self._own_votes.values())

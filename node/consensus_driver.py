@@ -15,7 +15,6 @@ from consensus import effects, inputs
 from consensus.block_tree import FinalHead, closes_epoch
 from consensus.effects import Effect, StopReason, Timer
 from consensus.evidence import Evidence
-from consensus.leader import get_leader
 from consensus.machine import Consensus
 from consensus.messages import (
     Certificate,
@@ -131,16 +130,6 @@ class ConsensusDriver:
     def is_voting(self) -> bool:
         """Whether this node is an authority: others hear of blocks by notices alone."""
         return self._machine.committee.get_index(self._journal.key) is not None
-
-    def get_next_leaders(self) -> list[bytes]:
-        """Return the keys of the two authorities whose proposals come next.
-
-        Two, since the first may be building its block already when a transaction arrives.
-        """
-        committee = self._machine.committee
-        first = self._machine.get_next_view()
-        leaders = [get_leader(view, committee.size) for view in (first, first + 1)]
-        return [committee.get_key(leader) for leader in leaders]
 
     def repeat_votes(self) -> None:
         """Send all votes of open views once more: another process may have voted otherwise."""

@@ -5,7 +5,7 @@ behind is what one more authority than may be faulty says (rule C12).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -146,15 +146,9 @@ class Peers:
         for number in self.list_sessions((key,)):
             self._send(number, channel, data)
 
-    def send_transactions(self, frames: Iterable[bytes], keys: Sequence[bytes] = ()) -> None:
-        """Send frames of waiting transactions to the authorities with these keys.
-
-        To every other authority where none is named, or the named ones are not connected.
-        """
-        others = [key for key in keys if key != self._key]
-        numbers = self.list_sessions(others)
-        if not numbers and (others or not keys):
-            numbers = self._list_authority_sessions()
+    def send_transactions(self, frames: Iterable[bytes]) -> None:
+        """Send frames of waiting transactions to every other authority."""
+        numbers = self._list_authority_sessions()
         for frame in frames:
             for number in numbers:
                 self._send(number, Channel.TRANSACTIONS, frame)

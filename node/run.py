@@ -137,7 +137,7 @@ async def run_node(
         )
         stack.callback(driver.close)
         # 6. The way in for transactions, and their way to the other authorities.
-        relay = TransactionRelay(peers, mempool, metrics, driver.get_next_leaders)
+        relay = TransactionRelay(peers, mempool, metrics)
         admission = Admission(
             mempool, journal, gate, rules, executor, chain, driver.on_work, relay.send,
             get_wall_time,

@@ -1,4 +1,4 @@
-"""Carrying accepted transactions to the authorities that propose next.
+"""Carrying accepted transactions to the authorities, so that any of them may propose them.
 
 A transaction is durable where it was accepted, and that node sends it until a block has it: a lost
 frame, a silent leader or a full mempool costs time, never the transaction (rule L8).
@@ -6,7 +6,7 @@ frame, a silent leader or a full mempool costs time, never the transaction (rule
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ledger.rejection import Rejected
@@ -17,12 +17,11 @@ from node.peer_messages import MAX_BATCH, MAX_BATCH_BYTES, TransactionBatch, enc
 from node.peers import Peers
 from p2p.interface import Session
 
-GATHER_SECONDS: Final = 0.025
-"""Transactions that are accepted within this time share a frame: a frame costs as much as several
-transactions."""
+GATHER_SECONDS: Final = 0.015
+"""Transactions that are accepted within this time share a frame."""
 
 REPEAT_SECONDS: Final = 2.0
-"""How often what this node accepted and no block has is sent again, to every authority."""
+"""How often what this node accepted and no block has is sent again."""
 
 MAX_QUEUED: Final = 64
 """Frames that wait to be checked; further ones are dropped, and come again."""
@@ -31,15 +30,7 @@ MAX_QUEUED: Final = 64
 class TransactionRelay:
     """Outgoing: what was accepted here. Incoming: what others accepted."""
 
-    def __init__(
-        self,
-        peers: Peers,
-        mempool: Mempool,
-        metrics: Metrics,
-        get_leaders: Callable[[], Sequence[bytes]],
-    ) -> None:
-        """`get_leaders` gives the keys of the authorities that propose next."""
-        self._get_leaders = get_leaders
+    def __init__(self, peers: Peers, mempool: Mempool, metrics: Metrics) -> None:
         self._peers = peers
         self._mempool = mempool
         self._metrics = metrics
@@ -79,7 +70,7 @@ class TransactionRelay:
             await asyncio.sleep(GATHER_SECONDS)
             self._has_fresh.clear()
             fresh, self._fresh = self._fresh, []
-            self._peers.send_transactions(encode_batches(fresh), self._get_leaders())
+            self._peers.send_transactions(encode_batches(fresh))
 
     async def _send_again(self) -> None:
         last = self._mempool.next_sequence
