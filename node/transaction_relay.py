@@ -17,7 +17,7 @@ from node.peer_messages import MAX_BATCH, MAX_BATCH_BYTES, TransactionBatch, enc
 from node.peers import Peers
 from p2p.interface import Session
 
-GATHER_SECONDS: Final = 0.015
+GATHER_SECONDS: Final = 0.005
 """Transactions that are accepted within this time share a frame."""
 
 REPEAT_SECONDS: Final = 2.0

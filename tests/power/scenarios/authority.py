@@ -45,7 +45,7 @@ from tests.power.acknowledgements import (
 )
 from tests.power.checks import check_chain
 
-BLOCKS: Final = 276
+BLOCKS: Final = 330
 SHORT: Final = 24
 PER_BLOCK: Final = 20
 COMPACT_BYTES: Final = 12 * 1024
