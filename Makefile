@@ -32,7 +32,7 @@ devnet: $(READY) ## A network on this machine for your own trials (until Ctrl-C)
 	$(BIN)/aitbc devnet
 
 .PHONY: test
-test: lint ## The gate: lint, then every test (6 minutes on 2 cores)
+test: lint ## The gate: lint, then every test (9 minutes on 2 cores)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: lint
@@ -59,7 +59,7 @@ fuzz: $(READY) ## Spoilt frames: 1,000,000 into a node, 10,000 over libp2p to a 
 	$(BIN)/python -m tests.fuzz
 
 .PHONY: bench
-bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 6 minutes)
+bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 15 minutes)
 	$(BIN)/python -m bench
 
 .PHONY: dev-key
