@@ -82,6 +82,7 @@ class Consensus(Conclusions):
             case inputs.Connected():  # C16
                 if self._listening is not None:
                     self._listening.begin(self._now)
+                self._has_listened = self._has_listened or self._me is None
             case inputs.TimerFired(_, timer):  # C13 and C14: due is what `now` says
                 self._timers.pop(timer, None)
             case inputs.VoteReceived(_, verified):  # C3
@@ -293,6 +294,8 @@ class Consensus(Conclusions):
             self._listen(is_connected=self._listening is None or self._listening.has_begun)
 
     def _listen(self, is_connected: bool) -> None:
+        # An observer in step cannot have voted in an epoch that has not begun yet.
+        self._has_listened = self._has_listened or (self._me is None and is_connected)
         if self._me is not None and self.committee.size > 1:
             # Once it has listened, whatever its key signs is in this journal.
             is_wiped = self._restored.is_wiped and not self._has_listened
