@@ -65,14 +65,24 @@ class NetworkService:
                         await self._receive(number, channel, data)
                     case Asked(number, question, data):
                         self._questions.take(number, question, data)
-                    case Announced():
-                        # Addresses are the transport's own business; heights come by sessions.
-                        self._metrics.announcements.inc()
+                    case Announced(peer_id, data):
+                        self._take_announcement(peer_id, data)
                 self._metrics.peers.set(len(self._peers))
         except NetworkFailed as error:
             raise TransportDied(f"the network: {error}") from None
         finally:
             await self._network.close()
+
+    def _take_announcement(self, peer_id: str, data: bytes) -> None:
+        # A second way for what sessions say as well: nothing depends on it.
+        self._metrics.announcements.inc()
+        try:
+            item = decode_news(data)
+        except Rejected as rejected:
+            self._metrics.peer_drops.labels(f"announcement_{rejected.reason.name.lower()}").inc()
+            return
+        if isinstance(item, HeadNotice):
+            self._peers.note_announcement(peer_id, item.height)
 
     async def _receive(self, number: int, channel: Channel, data: bytes) -> None:
         session = self._peers.get_session(number)

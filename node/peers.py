@@ -13,6 +13,7 @@ import structlog
 from consensus.messages import Message, Proposal, encode_message
 from ledger.crypto import compute_address
 from ledger.quorum import compute_fault_bound
+from node.clock import get_monotonic_time
 from node.peer_messages import HeadNotice, KeyNotice, encode_news
 from p2p.interface import AskFailed, Channel, Network, PeerStatus, Session
 
@@ -21,6 +22,9 @@ BAN_SECONDS = 30.0
 
 MAX_DOUBTS = 3
 """A peer that so often claims blocks and gives none is sent away."""
+
+ANNOUNCE_MS = 5_000
+"""A height goes out by gossip no more often: an announcement costs a hundred times a frame."""
 
 UNKNOWN = -1
 """The height of a peer that has not told it yet."""
@@ -50,6 +54,7 @@ class Peers:
         self._authorities: tuple[bytes, ...] = ()
         self._height = 0
         self._is_connected = asyncio.Event()
+        self._announced_at = -ANNOUNCE_MS
         self._watchers: list[Callable[[Session], None]] = []
 
     def __len__(self) -> int:
@@ -164,6 +169,16 @@ class Peers:
         frame = encode_news(HeadNotice(height))
         for number in self._peers:
             self._send(number, Channel.TRANSACTIONS, frame)
+        now = get_monotonic_time()
+        if now >= self._announced_at + ANNOUNCE_MS:
+            self._announced_at = now
+            self._network.announce(frame)
+
+    def note_announcement(self, peer_id: str, height: int) -> None:
+        """Keep what a peer claims by gossip, if there is a session to ask it on."""
+        for number, peer in self._peers.items():
+            if peer.session.peer_id == peer_id:
+                self.note_height(number, max(height, peer.height))
 
     async def ask(self, number: int, question: bytes, timeout: float) -> bytes:
         """Return a peer's answer. Raises `AskFailed`."""
