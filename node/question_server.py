@@ -98,9 +98,9 @@ class QuestionServer:
         blocks: list[CommittedBlock] = []
         size = 0
         height = self._chain.head.height
-        while len(blocks) < MAX_RANGE and size < MAX_RANGE_BYTES:
+        while 0 < first <= height and len(blocks) < MAX_RANGE and size < MAX_RANGE_BYTES:
             step = await self._chain.store.read_blocks(first + len(blocks), _STEP)
-            for final in step if first > 0 else ():
+            for final in step:
                 committed, length = await asyncio.to_thread(_commit, final)
                 if size + length > MAX_RANGE_BYTES and blocks:
                     size = MAX_RANGE_BYTES

@@ -7,6 +7,7 @@ it answers to the node's own questions.
 import asyncio
 import resource
 from pathlib import Path
+from typing import Any
 
 from ledger.transactions import Transfer
 from p2p.interface import Asked, Channel
@@ -25,6 +26,8 @@ TURNS = 3
 
 async def fuzz_cluster(folder: Path, frames: int, seed: int) -> Report:
     """Send so many frames to one of four authorities; raise when anything but its session ends."""
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     async with running_cluster(folder, 4) as cluster:
         spoiler, stranger = Spoiler(seed), cluster.hub.make(bytes(32))
         await stranger.start()
@@ -41,6 +44,7 @@ async def fuzz_cluster(folder: Path, frames: int, seed: int) -> Report:
         assert len({await cluster.read_root(number, paid["height"]) for number in range(4)}) == 1
         for node in cluster.nodes:
             assert node.task is not None and not node.task.done()
+        assert not failures, failures[:3]
         return Report(sent, sessions, paid["height"] - begin, _read_memory() - memory)
 
 
