@@ -43,7 +43,7 @@ lint: $(READY) ## ruff, mypy --strict and the layer contracts (under a minute)
 	$(BIN)/lint-imports
 
 .PHONY: e2e
-e2e: $(READY) ## Four real nodes under load and faults: bounds and all (15 minutes; root for partitions)
+e2e: $(READY) ## Four real nodes under load and faults: bounds and all (7 minutes; root for partitions)
 	$(BIN)/python -m tests.e2e
 
 .PHONY: simulate
@@ -55,7 +55,7 @@ power-cut: $(READY) ## Power cuts at any write of a node: IMAGES of the disk, fr
 	$(BIN)/python -m tests.power --images $(or $(IMAGES),2500) --first $(or $(FIRST),0)
 
 .PHONY: fuzz
-fuzz: $(READY) ## Spoilt frames: 1,000,000 into a node, 10,000 over libp2p to a live one (an hour)
+fuzz: $(READY) ## Spoilt frames: 1,000,000 into a node, 10,000 over libp2p to a live one (11 minutes)
 	$(BIN)/python -m tests.fuzz
 
 .PHONY: bench
