@@ -67,6 +67,7 @@ TABLE: Final = (
     Row("drain_seconds", "  … seconds until the last was final everywhere", 1),
     Row("largest_block", "  … transfers in the largest block", 0),
     Row("refused", "  … transfers refused and sent again", 0),
+    Row("lost", "  … transfers accepted and in no block by then", 0, 0),
     Row("generator_ms", "  … CPU-ms of the generator per transfer", 3),
     Row("visible_p50", "submit to final on another node at 300/s, p50 s", 2, 0.35),
     Row("visible_p99", "submit to final on another node at 300/s, p99 s", 2, 0.7),
