@@ -32,7 +32,7 @@ devnet: $(READY) ## A network on this machine for your own trials (until Ctrl-C)
 	$(BIN)/aitbc devnet
 
 .PHONY: test
-test: lint ## The gate: lint, then every test (9 minutes on 2 cores)
+test: lint ## The gate: lint, then every test (12 minutes on 2 busy cores)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: lint

@@ -191,7 +191,7 @@ def open_consensus(
     """Return the machine and what it signs with. Raises `OperatorError`."""
     committee = Committee(chain.rules.chain_id, get_authorities(chain.view).current)
     journal = VoteJournal(
-        settings.data / "journal.bin",
+        settings.data / folder.JOURNAL_FILE,
         chain.rules.chain_id,
         seed,
         chain.store.read_sign_sequence(),
