@@ -12,6 +12,7 @@ PACKAGES = (
     "ledger",
     "consensus",
     "genesis",
+    "outbound",
     "p2p",
     "coordinator",
     "node",

@@ -17,6 +17,7 @@ EXTRA_OF_PACKAGE = {
     "ledger": "",
     "consensus": "",
     "aitbc": "",
+    "outbound": "",
     "miner": "miner",
     "genesis": "node",
     "p2p": "node",
