@@ -27,6 +27,8 @@ class CoordinatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rate_limits: RateLimits = RateLimits()
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the API; `*` is every one."""
     maximum_json_bytes: Annotated[int, Field(ge=1_024, le=64 * 2**20)] = 2**20
     maximum_file_bytes: Annotated[int, Field(ge=1_024)] = 256 * 2**20
     maximum_stored_bytes: Annotated[int, Field(ge=1_024)] = 4 * 2**30

@@ -133,7 +133,7 @@ def _view(row: FileRow) -> FileShown:
 ROUTES = (
     Route(
         "POST", "/v1/files", upload, "Upload a file", "Files",
-        roles=ANY_ROLE, answers={201: FileShown}, reads_own_body=True,
+        roles=ANY_ROLE, answers={201: FileShown}, reads_own_body=True, works_behind=True,
     ),
     Route(
         "GET", "/v1/files/{file_id}", download, "Download a file", "Files",
@@ -141,6 +141,6 @@ ROUTES = (
     ),
     Route(
         "DELETE", "/v1/files/{file_id}", delete, "Delete a file", "Files",
-        roles=ANY_ROLE, answers={204: None},
+        roles=ANY_ROLE, answers={204: None}, works_behind=True,
     ),
 )  # fmt: skip

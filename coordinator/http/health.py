@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from coordinator import wire
+from coordinator.coordinator import Coordinator
 from coordinator.http.job_models import Parameters, Shown
 from coordinator.http.problems import Problem
 from coordinator.http.routing import PUBLIC, Answer, Bucket, Call, Route
@@ -43,6 +44,18 @@ async def _check_database(call: Call) -> bool:
 async def _run_checks(call: Call) -> dict[str, bool]:
     behind = call.coordinator.chain.get_status().behind_by
     return {"database": await _check_database(call), "blockchain": behind <= MAX_BEHIND}
+
+
+def require_in_step(coordinator: Coordinator) -> None:
+    """Raise `Problem(503)` while the chain has gone on without this node."""
+    behind = coordinator.chain.get_status().behind_by
+    if behind > MAX_BEHIND:
+        raise Problem(
+            503,
+            f"this node is {behind} heights behind the network and catches up",
+            members={"behind_by": behind},
+            headers={"Retry-After": "1"},
+        )
 
 
 async def get_health(call: Call) -> Answer:

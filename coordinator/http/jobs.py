@@ -248,7 +248,7 @@ async def cancel(call: Call) -> Answer:
 ROUTES = (
     Route(
         "POST", "/v1/jobs", post_job, "Submit a job and lock its escrow", "Jobs",
-        roles=CLIENTS, body=JobRequest, answers={201: Job}, is_idempotent=True,
+        roles=CLIENTS, body=JobRequest, answers={201: Job},
     ),
     Route(
         "GET", "/v1/jobs", list_jobs, "List one's own jobs", "Jobs",

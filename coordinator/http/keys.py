@@ -113,11 +113,12 @@ async def revoke(call: Call) -> Answer:
 ROUTES = (
     Route(
         "POST", "/v1/api-keys", create, "Make a key; it is shown once", "Keys",
-        roles=OPERATORS, body=KeyRequest, answers={201: KeyMade},
+        roles=OPERATORS, body=KeyRequest, answers={201: KeyMade}, shows_secret=True,
+        works_behind=True,
     ),
     Route("GET", "/v1/api-keys", list_keys, "List the keys", "Keys", roles=OPERATORS),
     Route(
         "DELETE", "/v1/api-keys/{key_id}", revoke, "Revoke a key", "Keys",
-        roles=OPERATORS, answers={204: None},
+        roles=OPERATORS, answers={204: None}, works_behind=True,
     ),
 )  # fmt: skip

@@ -284,20 +284,20 @@ ROUTES = (
     Route(
         "POST", "/v1/jobs/{job_id}/claim", claim, "Claim a job", "Miners",
         roles=MINERS, body=ClaimRequest, answers={200: Claimed}, bucket=Bucket.POLLING,
-        is_idempotent=True,
     ),
     Route(
         "POST", "/v1/jobs/{job_id}/heartbeat", heartbeat, "Report progress", "Miners",
         roles=MINERS, body=JobHeartbeat, answers={200: HeartbeatAnswer}, bucket=Bucket.POLLING,
+        works_behind=True,
     ),
     Route(
         "POST", "/v1/jobs/{job_id}/complete", complete, "Hand in a result", "Miners",
         roles=MINERS, body=JobResult, answers={200: Receipt}, bucket=Bucket.POLLING,
-        is_idempotent=True,
+        works_behind=True,
     ),
     Route(
         "POST", "/v1/jobs/{job_id}/fail", fail, "Give a job back", "Miners",
         roles=MINERS, body=JobFailure, answers={200: Failed}, bucket=Bucket.POLLING,
-        is_idempotent=True,
+        works_behind=True,
     ),
 )  # fmt: skip

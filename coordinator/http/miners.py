@@ -274,11 +274,11 @@ ROUTES = (
     Route(
         "POST", "/v1/miners/register", register, "Register a miner, or announce anew", "Miners",
         roles=MINERS, body=MinerRegistration, answers={201: Registered, 200: Registered},
-        is_idempotent=True,
     ),
     Route(
         "POST", "/v1/miners/heartbeat", heartbeat, "Say that a miner is there", "Miners",
         roles=MINERS, body=MinerHeartbeat, bucket=Bucket.POLLING,
+        works_behind=True,
     ),
     Route(
         "POST", "/v1/miners/poll", poll, "Get a job that is claimed already", "Miners",
@@ -300,11 +300,11 @@ ROUTES = (
     Route(
         "POST", "/v1/miners/{job_id}/result", take_result, "Hand in a polled job's result",
         "Miners", roles=MINERS, body=PolledResult, answers={200: Receipt}, bucket=Bucket.POLLING,
-        is_idempotent=True,
+        works_behind=True,
     ),
     Route(
         "POST", "/v1/miners/{job_id}/fail", take_failure, "Give a polled job back", "Miners",
         roles=MINERS, body=PolledFailure, answers={200: Failed}, bucket=Bucket.POLLING,
-        is_idempotent=True,
+        works_behind=True,
     ),
 )  # fmt: skip

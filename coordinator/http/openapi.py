@@ -93,7 +93,7 @@ def _describe(route: Route, references: dict[Any, str]) -> dict[str, Any]:
     ]
     if route.query is not None:
         parameters += _describe_query(route.query)
-    if route.is_idempotent:
+    if route.takes_idempotency_key:
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
     answers: dict[str, Any] = {}
     for status, model in route.answers.items():

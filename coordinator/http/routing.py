@@ -106,7 +106,21 @@ class Route:
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=lambda: {200: None})
     bucket: Bucket = Bucket.NORMAL
     is_idempotent: bool = False
-    """Whether an `Idempotency-Key` is honoured."""
     reads_own_body: bool = False
     """The handler reads the body itself: multipart."""
     content_type: str = "application/json"
+    works_behind: bool = False
+    """A change that needs no chain in step: one of files, keys or work that is under way."""
+
+    shows_secret: bool = False
+    """The answer shows a secret, this once: nothing may keep it for a repetition."""
+
+    @property
+    def takes_idempotency_key(self) -> bool:
+        """Whether an `Idempotency-Key` is honoured: wherever an account makes something."""
+        return self.method == "POST" and bool(self.roles) and not self.shows_secret
+
+    @property
+    def needs_chain(self) -> bool:
+        """Whether the route is closed while the node is behind the network."""
+        return self.method != "GET" and bool(self.roles) and not self.works_behind

@@ -39,12 +39,8 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
         return Answer(await list_successions(reader, query.epoch, query.limit))
 
     async def show_genesis(call: Call) -> web.StreamResponse:
-        final = answer_final(call, None, reader.port.chain_id.hex())
-        if isinstance(final, web.StreamResponse):
-            return final
-        return web.Response(
-            body=document, content_type="application/json", headers=dict(final.headers)
-        )
+        headers = answer_final(None, reader.port.chain_id.hex()).headers
+        return web.Response(body=document, content_type="application/json", headers=headers)
 
     return (
         Route(

@@ -40,7 +40,7 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
         if block is None:
             raise not_found("block")
         detail = await asyncio.to_thread(describe_whole_block, block)
-        return answer_final(call, detail, block.hash.hex())
+        return answer_final(detail, block.hash.hex())
 
     async def list_transactions(before: int | None, limit: int) -> list[models.Transaction]:
         placed = await reader.history.list_transactions(before, limit)

@@ -147,7 +147,7 @@ async def show_transaction(
     answer = models.TransactionDetail(**members)
     if with_proof:
         answer.proof = await reader.prove_transaction(located.height, located.index)
-    return answer_final(call, answer, transaction_id.hex() + ("-proof" if with_proof else ""))
+    return answer_final(answer, transaction_id.hex() + ("-proof" if with_proof else ""))
 
 
 def _to_response(payload: Any, status: int) -> web.Response:

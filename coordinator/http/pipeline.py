@@ -1,0 +1,224 @@
+"""The way of each request, the same for every route: whatever it holds, its answer is below 500.
+
+Order: request id, key, rate limit, query, whether the node is in step, body, schema, idempotency,
+handler, ETag. A 500 is a bug of ours and says nothing but its request id.
+"""
+
+import re
+import secrets
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import pydantic
+import structlog
+from aiohttp import web
+
+from coordinator.coordinator import Coordinator
+from coordinator.http import idempotency
+from coordinator.http.authentication import authenticate, check_role, read_key
+from coordinator.http.body import parse_json, read_body
+from coordinator.http.caching import tag_answer
+from coordinator.http.health import require_in_step
+from coordinator.http.problems import Problem, build_response, from_rejection
+from coordinator.http.rate_limits import RateLimiter
+from coordinator.http.routing import Answer, Bucket, Call, Route
+from coordinator.principals import Principal
+from ledger.rejection import Rejected
+from zk.process import ProverBusyError, ProverClosedError, ProverCrashedError
+
+log = structlog.get_logger(__name__)
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_MAX_ERRORS: Final = 32
+_JSON: Final = pydantic.TypeAdapter[Any](Any)
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handle) -> web.StreamResponse:
+    """Give each request an id, and each failure the one shape."""
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request[REQUEST_ID] = request_id
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        response = _answer_problem(request, problem)
+    except Rejected as rejected:
+        response = _answer_problem(request, from_rejection(rejected))
+    except web.HTTPException as error:
+        refused = Problem(error.status, error.reason, headers=_keep_headers(error))
+        response = _answer_problem(request, refused)
+    except (ProverBusyError, ProverCrashedError, ProverClosedError):
+        busy = Problem(503, "the prover is busy", "PROVER_BUSY", headers={"Retry-After": "2"})
+        response = _answer_problem(request, busy)
+    except (ConnectionError, TimeoutError) as error:
+        log.info("client gone", request_id=request_id, error=type(error).__name__)
+        response = _answer_problem(request, Problem(408, "the request did not arrive whole"))
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a 500
+        # Neither the request nor the error's text: they may hold a prompt or a key.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        log.error("request failed", request_id=request_id, error=type(error).__name__, trace=trace)
+        response = _answer_problem(request, Problem(500, "this is our mistake"))
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _answer_problem(request: web.Request, problem: Problem) -> web.Response:
+    response = build_response(problem, request.path, request[REQUEST_ID])
+    if problem.headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def _keep_headers(error: web.HTTPException) -> dict[str, str]:
+    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+
+
+def build_handler(route: Route, coordinator: Coordinator, limiter: RateLimiter) -> Handle:
+    """Return what answers the requests of one route."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        principal = await _identify(request, route, coordinator, limiter)
+        bucket = route.bucket if route.roles else Bucket.PUBLIC
+        if route.bucket is Bucket.NONE:
+            bucket = Bucket.NONE
+        who = f"key:{principal.key_id}" if principal is not None else f"address:{request.remote}"
+        limits = await limiter.count(bucket, who)
+        call = Call(request, coordinator, request[REQUEST_ID], principal)
+        if route.query is not None:
+            call.query = _validate(route.query, _read_query(request))
+        if route.needs_chain:
+            require_in_step(coordinator)
+        await _read_json(route, call)
+        try:
+            response = await _run(route, call)
+        except (Problem, Rejected) as error:
+            problem = error if isinstance(error, Problem) else from_rejection(error)
+            problem.headers = {**limits, **problem.headers}
+            raise problem from None
+        if response.prepared:
+            return response
+        if isinstance(response, web.Response):
+            response = tag_answer(request, response)
+        response.headers.update(limits)
+        return response
+
+    return handle
+
+
+async def _identify(
+    request: web.Request, route: Route, coordinator: Coordinator, limiter: RateLimiter
+) -> Principal | None:
+    if not route.roles:
+        return None
+    principal = await authenticate(coordinator, limiter, read_key(request), request.remote)
+    check_role(principal, route.roles)
+    return principal
+
+
+async def _read_json(route: Route, call: Call) -> None:
+    settings = call.coordinator.settings
+    if route.method in ("GET", "HEAD") or route.reads_own_body:
+        return
+    body = await read_body(call.request, settings.maximum_json_bytes, settings.body_deadline)
+    call.raw_body = body
+    if route.body is None or (route.is_body_optional and not body):
+        return
+    if not body:
+        raise Problem(400, "a JSON body is needed", "MALFORMED_JSON")
+    call.body = await call.compute(_parse, route.body, body)
+
+
+def _parse(model: type[pydantic.BaseModel], body: bytes) -> pydantic.BaseModel:
+    return _validate(model, parse_json(body))
+
+
+def _read_query(request: web.Request) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in query:
+            raise Problem(400, f"the query names {name!r} twice")
+        query[name] = value
+    return query
+
+
+def _validate(model: type[pydantic.BaseModel], value: Any) -> pydantic.BaseModel:
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        errors = [
+            {
+                "pointer": _to_pointer(item["loc"], value, item["type"] == "missing"),
+                "message": item["msg"],
+            }
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ][:_MAX_ERRORS]
+        first = errors[0]
+        raise Problem(
+            422, f"{first['pointer'] or 'the body'}: {first['message']}", errors=errors
+        ) from None
+
+
+def _to_pointer(location: tuple[int | str, ...], value: Any, is_missing: bool) -> str:
+    """Return where in the body an error is; a location also names alternatives of a schema."""
+    pointer = ""
+    for number, part in enumerate(location):
+        is_last = number == len(location) - 1
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            if not (is_missing and is_last):
+                continue
+        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+    return pointer
+
+
+async def _run(route: Route, call: Call) -> web.StreamResponse:
+    key = call.request.headers.get("Idempotency-Key")
+    if key is None or not route.takes_idempotency_key:
+        return _to_response(await route.handler(call))
+    call.idempotency_key = idempotency.check_key(key)
+    storage = call.coordinator.storage
+    name = f"{route.method} {call.request.path.removeprefix('/api')}"
+    # Of a body that its handler reads piece by piece, the length is what is known beforehand.
+    body = str(call.request.content_length).encode() if route.reads_own_body else call.raw_body
+    row = await idempotency.begin(storage, call.caller, name, key, body, call.coordinator.get_now())
+    if row.status is not None:
+        return web.Response(
+            status=row.status,
+            body=row.body,
+            content_type="application/json",
+            headers={"Idempotent-Replayed": "true"},
+        )
+    try:
+        response = _to_response(await route.handler(call))
+    except BaseException:
+        await idempotency.forget(storage, row)
+        raise
+    if response.status < 300 and isinstance(response, web.Response):
+        assert isinstance(response.body, bytes | None)
+        await idempotency.finish(storage, row, response.status, response.body or b"")
+    else:
+        # A stream is not kept: what it told of is there to be looked at.
+        await idempotency.forget(storage, row)
+    return response
+
+
+def _to_response(answer: Answer | web.StreamResponse) -> web.StreamResponse:
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    if answer.payload is None and answer.status == 204:
+        return web.Response(status=204, headers=answer.headers)
+    return web.Response(
+        status=answer.status,
+        body=_JSON.dump_json(answer.payload),
+        content_type="application/json",
+        headers=answer.headers,
+    )
