@@ -23,7 +23,7 @@ from node.coordinator_relay import CoordinatorRelay
 from node.exit_codes import ExitCode, OperatorError
 from node.routes.table import build_routes
 from node.services import Services
-from node.settings import NodeSettings
+from node.settings import NodeSettings, split_rates
 from zk import devkey
 from zk.process import ProverProcess
 from zk.prover import ProvingKey
@@ -139,10 +139,10 @@ def read_proving_key(services: Services) -> bytes:
 
 def build_coordinator_settings(settings: NodeSettings) -> CoordinatorSettings:
     """Return the job API's part of the node's settings."""
+    per_minute, per_hour = split_rates(settings.rate_limits)
     return CoordinatorSettings(
-        rate_limits=RateLimits(
-            per_minute=settings.rate_limit_per_minute, per_hour=settings.rate_limit_per_hour
-        ),
+        rate_limits=RateLimits(per_minute=per_minute, per_hour=per_hour),
+        cors_origins=settings.cors_origins,
         maximum_file_bytes=settings.max_file_bytes,
         default_model=settings.default_model,
         prices={"llm_inference": settings.price_per_token_base},

@@ -3,6 +3,7 @@
 What all nodes of a chain must agree on is no setting: it stands in genesis.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,9 +17,8 @@ from pydantic_settings import (
 )
 
 CONFIG_FILE = "config.toml"
-
-
 MAX_ADDRESSES = 256
+_RATES = re.compile(r"([1-9][0-9]{0,8})/minute\s*,\s*([1-9][0-9]{0,8})/hour", re.ASCII)
 
 
 def _split(value: object) -> object:
@@ -42,8 +42,29 @@ def _check_endpoint(text: str) -> str:
     return text
 
 
+def split_rates(text: str) -> tuple[int, int]:
+    """Return the two numbers of `60/minute, 1000/hour`. Raises `ValueError`."""
+    match = _RATES.fullmatch(text)
+    if match is None:
+        raise ValueError("rates are written `60/minute, 1000/hour`")
+    return int(match[1]), int(match[2])
+
+
+def _check_rates(text: str) -> str:
+    split_rates(text)
+    return text
+
+
 Addresses = Annotated[
     tuple[Annotated[str, Field(max_length=256, pattern=r"^/")], ...],
+    NoDecode,
+    BeforeValidator(_split),
+    Field(max_length=MAX_ADDRESSES),
+]
+
+
+Origins = Annotated[
+    tuple[Annotated[str, Field(max_length=256, pattern=r"^(\*|https?://[^/\s]+)$")], ...],
     NoDecode,
     BeforeValidator(_split),
     Field(max_length=MAX_ADDRESSES),
@@ -117,11 +138,11 @@ class NodeSettings(BaseSettings):
     max_file_bytes: Annotated[int, Field(ge=1, le=2**31)] = Field(
         256 * 1024 * 1024, description="Largest upload."
     )
-    rate_limit_per_minute: Annotated[int, Field(ge=1)] = Field(
-        60, description="Requests of one API key a minute."
+    rate_limits: Annotated[str, AfterValidator(_check_rates)] = Field(
+        "60/minute, 1000/hour", description="Requests of one API key."
     )
-    rate_limit_per_hour: Annotated[int, Field(ge=1)] = Field(
-        1_000, description="Requests of one API key an hour."
+    cors_origins: Origins = Field(
+        (), description="Origins whose web pages may call the API, comma-separated; `*` is any."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity of the log."

@@ -10,6 +10,7 @@ from node.settings import (
     describe_settings,
     load_settings,
     split_endpoint,
+    split_rates,
 )
 
 
@@ -72,3 +73,28 @@ def test_addresses_are_given_as_one_text(tmp_path: Path) -> None:
     assert settings.p2p_bootstrap == ("/ip4/1.2.3.4/tcp/1", "/dns/a/tcp/2")
     with pytest.raises(InvalidSettings):
         load_settings(data=tmp_path, p2p_bootstrap="1.2.3.4:1")
+
+
+def test_rates_and_origins_are_written_as_people_write_them(tmp_path: Path) -> None:
+    settings = load_settings(
+        data=tmp_path, rate_limits="5/minute, 70/hour", cors_origins="https://a.example, *"
+    )
+    assert split_rates(settings.rate_limits) == (5, 70)
+    assert settings.cors_origins == ("https://a.example", "*")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"rate_limits": "60"},
+        {"rate_limits": "0/minute, 1/hour"},
+        {"rate_limits": "1/hour, 1/minute"},
+        {"cors_origins": "a.example"},
+        {"cors_origins": "https://a.example/path"},
+    ],
+)
+def test_rates_and_origins_without_meaning_are_refused(
+    tmp_path: Path, flags: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidSettings):
+        load_settings(data=tmp_path, **flags)
