@@ -1,6 +1,6 @@
 """All routes of this package, in the order that they are documented. The node adds its own."""
 
-from coordinator.http import files, health, jobs, keys, miner_jobs, miners, receipts
+from coordinator.http import files, health, jobs, keys, miner_jobs, miners, pages, receipts
 from coordinator.http.routing import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -11,4 +11,5 @@ ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *keys.ROUTES,
     *health.ROUTES,
+    *pages.ROUTES,
 )
