@@ -62,7 +62,8 @@ def build_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
             "description": "AI jobs, escrowed, run, proved and settled on the AITBC chain.",
         },
         "servers": [{"url": "/"}, {"url": "/api"}],
-        "paths": dict(sorted(paths.items())),
+        "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in routes)],
+        "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {
