@@ -35,6 +35,8 @@ SEALING_PURPOSE = b"aitbc/sealing/1\x00"
 STOP_SECONDS = 3.0
 IDLE_SECONDS = 75.0
 """A connection without a whole request's head for so long is closed; the library waits an hour."""
+POLLS_PER_REQUEST = 10
+"""How many polls, heartbeats or looks at one's own jobs a key has for each other request."""
 
 
 class ProvingKeyRefused(OperatorError):
@@ -141,7 +143,11 @@ def build_coordinator_settings(settings: NodeSettings) -> CoordinatorSettings:
     """Return the job API's part of the node's settings."""
     per_minute, per_hour = split_rates(settings.rate_limits)
     return CoordinatorSettings(
-        rate_limits=RateLimits(per_minute=per_minute, per_hour=per_hour),
+        rate_limits=RateLimits(
+            per_minute=per_minute,
+            per_hour=per_hour,
+            polling_per_minute=POLLS_PER_REQUEST * per_minute,
+        ),
         cors_origins=settings.cors_origins,
         maximum_file_bytes=settings.max_file_bytes,
         default_model=settings.default_model,

@@ -139,7 +139,8 @@ class NodeSettings(BaseSettings):
         256 * 1024 * 1024, description="Largest upload."
     )
     rate_limits: Annotated[str, AfterValidator(_check_rates)] = Field(
-        "60/minute, 1000/hour", description="Requests of one API key."
+        "60/minute, 1000/hour",
+        description="Requests of one API key; it may poll ten times as often as the first says.",
     )
     cors_origins: Origins = Field(
         (), description="Origins whose web pages may call the API, comma-separated; `*` is any."
