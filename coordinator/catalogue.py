@@ -52,6 +52,9 @@ MODELS: Final = MappingProxyType({
     "all-minilm-l6-v2": Model(
         "text_embedding", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     ),
+    "tiny": Model(
+        "stable_diffusion", "6d8af4def4177cf7dda9f9164063a6e7af934e905d0f2b5ca11904c21518fe32"
+    ),
 })  # fmt: skip
 
 
