@@ -7,7 +7,7 @@ client's cancellation (its units are the tokens made by then), or a lease that i
 import asyncio
 import contextlib
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -18,8 +18,7 @@ from ledger.rejection import Rejection
 from ledger.terms import ReceiptTerms, compute_content_hash
 from miner.clock import LeaseClock
 from miner.delivery import Channel
-from miner.engines.text import EngineFailedError, TextEngine, TextResult
-from miner.engines.text_request import InputInvalidError, read_text_request
+from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
 from miner.settlement import derive_receipt_salt
 from miner.work import Outcome, Stage, Work, fail
 
@@ -55,7 +54,7 @@ class Attempt:
         self,
         work: Work,
         channel: Channel,
-        engine: TextEngine,
+        engine: Engine | None,
         clock: LeaseClock,
     ) -> None:
         assert work.lease is not None and work.terms is not None and work.content is not None
@@ -64,7 +63,6 @@ class Attempt:
         self._terms = work.terms
         self._content = work.content
         self._client = channel.client
-        self._models = channel.models
         self._identity = channel.identity
         self._engine = engine
         self._clock = clock
@@ -84,14 +82,14 @@ class Attempt:
         """Return the work finished or to be given back, or None when nothing is owed."""
         end = min(self._lease.ends_at, self._terms.deadline) - SETTLE_MARGIN_MS
         seconds = (end - self._clock.read()) / 1000
-        if self._content.get("model") not in self._models:
+        if self._engine is None or self._content.get("model") != self._engine.model:
             return fail(self._work, Reason.MODEL_MISSING, "not a model of this miner")
         if seconds <= 0:
             return fail(self._work, Reason.TIME_LIMIT_REACHED, "no time is left on the lease")
         heartbeat = asyncio.create_task(self._send_heartbeats())
         timer = asyncio.get_running_loop().call_later(seconds, self.stop, StopReason.OUT_OF_TIME)
         try:
-            return await self._run_engine()
+            return await self._run_engine(self._engine)
         except (InputInvalidError, EngineFailedError) as error:
             log.warning("the job failed", job=self._work.job_id, error=str(error))
             return fail(self._work, error.reason, str(error))
@@ -101,29 +99,28 @@ class Attempt:
             with contextlib.suppress(asyncio.CancelledError):
                 await heartbeat
 
-    async def _run_engine(self) -> Work | None:
-        request = read_text_request(self._content)
-        await self._engine.prepare()
+    async def _run_engine(self, engine: Engine) -> Work | None:
+        task = engine.read(self._content)
+        await engine.prepare()
         self._phase = "running"
         started = self._clock.read()
-        result = await self._engine.run(request, self._note_progress, self._stop)
+        result = await task.run({}, self._note_progress, self._stop)
         completed = max(self._clock.read(), started + 1)
-        is_cut = result.finish_reason == "cancelled"
-        if not is_cut:
+        if not result.is_cut:
             return self._finish(result, started, completed)
         match self._stop_reason:
             case StopReason.OUT_OF_TIME:
                 return fail(self._work, Reason.TIME_LIMIT_REACHED, "the lease is nearly over")
             case StopReason.DRAINED:
                 return fail(self._work, Reason.MINER_DRAINED, "the miner was shut down")
-            case StopReason.CANCELLED if result.completion_tokens:
+            case StopReason.CANCELLED if result.units:
                 return self._finish(result, started, completed)
             case _:
                 log.info("the job was dropped", job=self._work.job_id, reason=self._stop_reason)
                 return None
 
-    def _finish(self, result: TextResult, started: int, completed: int) -> Work:
-        answer = self._build_answer(result)
+    def _finish(self, result: EngineResult, started: int, completed: int) -> Work:
+        answer = {**result.answer, "model": self._content["model"]}
         receipt = ReceiptTerms(
             # The escrow bounds what is billed, whatever the engine counted.
             units=min(result.units, self._terms.max_units),
@@ -135,20 +132,9 @@ class Attempt:
         outcome = Outcome(answer, receipt, result.engine)
         return msgspec.structs.replace(self._work, stage=Stage.FINISHED, outcome=outcome)
 
-    def _build_answer(self, result: TextResult) -> dict[str, Any]:
-        return {
-            "text": result.text,
-            "finish_reason": result.finish_reason,
-            "model": self._content["model"],
-            "usage": {
-                "prompt_tokens": result.prompt_tokens,
-                "completion_tokens": result.completion_tokens,
-                "total_tokens": result.units,
-            },
-        }
-
     def _note_progress(self, progress: int, text: str) -> None:
-        self._progress, self._text = progress, text
+        self._progress = max(self._progress, progress)
+        self._text += text
 
     async def _send_heartbeats(self) -> None:
         """Say that we are here, and hear whether the client still wants the job."""

@@ -6,7 +6,7 @@ not what the coordinator says of it.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -48,16 +48,16 @@ class ChainJob(NamedTuple):
     job_commit: bytes
 
 
-def plan_claim(job: Job, prices: Mapping[str, int], models: Collection[str]) -> Work | None:
+def plan_claim(job: Job, prices: Mapping[str, int], models: Mapping[str, str]) -> Work | None:
     """Return the claim to make of an offered job, or None where it is not for us.
 
-    `prices` in base units per unit of each service; `models` those held, as jobs name them. Raises
+    `prices` in base units per unit of each service; `models` the one held for each. Raises
     `InvalidAnswerError`.
     """
     try:
         service = job["service"]
         price = prices.get(service)
-        if price is None or service not in UNIT_TYPES or job.model not in models:
+        if price is None or service not in UNIT_TYPES or job.model != models.get(service):
             return None
         if price > int(job["max_price_base"]):
             return None

@@ -7,6 +7,7 @@ same bytes wherever they may have been taken, until the settlement is final or c
 import asyncio
 import itertools
 import random
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -50,8 +51,8 @@ class Channel(NamedTuple):
     prover: ProverProcess
     records: Records
     identity: Identity
-    models: frozenset[str]
-    """The models held, as jobs name them."""
+    models: Mapping[str, str]
+    """The model held for each service, as jobs name it."""
 
 
 class Delivery:

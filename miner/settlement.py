@@ -16,7 +16,12 @@ from miner.work import LeaseRecord, Outcome, Work
 from zk.field import decode_field
 from zk.statement import PublicInputs, Witness, address_to_field, compute_context
 
-UNIT_TYPES: Final = {"llm_inference": "token"}
+UNIT_TYPES: Final = {
+    "llm_inference": "token",
+    "text_embedding": "token",
+    "whisper_transcription": "audio_second",
+    "stable_diffusion": "image",
+}
 
 
 class Identity(NamedTuple):

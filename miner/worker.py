@@ -6,7 +6,7 @@ there is time, gives the other leases back, and leaves whatever is still owed in
 
 import asyncio
 import random
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
@@ -17,7 +17,7 @@ from miner.attempt import Attempt, StopReason
 from miner.claims import Claim, plan_claim
 from miner.clock import LeaseClock
 from miner.delivery import Channel, Delivery
-from miner.engines.text import TextEngine
+from miner.engines.interface import Engine
 from miner.registration import Registration
 from miner.work import Stage, Work
 
@@ -41,18 +41,18 @@ class WorkerLimits(NamedTuple):
 
 
 class Worker:
-    """The miner's main loop. `prices` in base units per unit of each service."""
+    """The miner's main loop. `engines` and `prices` (base units per unit) by service."""
 
     def __init__(
         self,
         channel: Channel,
-        engine: TextEngine,
+        engines: Mapping[str, Engine],
         registration: Registration,
         prices: dict[str, int],
         limits: WorkerLimits,
     ) -> None:
         self._channel = channel
-        self._engine = engine
+        self._engines = engines
         self._registration = registration
         self._prices = prices
         self._limits = limits
@@ -137,7 +137,9 @@ class Worker:
     async def _run_leased(self, group: asyncio.TaskGroup, work: Work) -> None:
         assert work.lease is not None
         if work.stage is Stage.LEASED:
-            attempt = Attempt(work, self._channel, self._engine, LeaseClock(work.lease))
+            attempt = Attempt(
+                work, self._channel, self._engines.get(work.service), LeaseClock(work.lease)
+            )
             self._attempts[work.job] = attempt
             if self._is_time_up:
                 attempt.stop(StopReason.DRAINED)

@@ -7,29 +7,28 @@ prompt and completion, read from every chunk, so that they are exact for a job t
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import httpx2
 import msgspec
 
-from ledger.faults import Reason
-from miner.engines.text_request import InputInvalidError, TextRequest
+from miner.engines.interface import (
+    Description,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+    OnProgress,
+)
+from miner.engines.text_request import TextRequest, read_text_request
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_STREAM_BYTES: Final = 256 * 1024 * 1024
 MAX_EVENT_BYTES: Final = 1024 * 1024
+SERVICE: Final = "llm_inference"
 SILENCE_SECONDS: Final = 300.0
 """A prompt near the context's end takes minutes on one core before the first token."""
-
-OnProgress = Callable[[int, str], None]
-"""Called with the progress (0 to 99) and the text so far."""
-
-
-class EngineFailedError(Exception):
-    """The engine stopped, or answered with nonsense."""
-
-    reason = Reason.ENGINE_FAILED
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -39,8 +38,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     key: str
     model: str
     """The name by which the endpoint knows the model."""
-    description: str
-    """Engine, build and device, as receipts name it."""
+    engine: str
+    """Name and build, as it says them."""
+    options: str
+    device: str
 
 
 class TextBackend(Protocol):
@@ -54,21 +55,6 @@ class TextBackend(Protocol):
 
     async def close(self) -> None:
         """End what was started."""
-
-
-class TextResult(msgspec.Struct, frozen=True):
-    """What came out. `finish_reason` is the engine's, or `cancelled`."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str
-    engine: str
-
-    @property
-    def units(self) -> int:
-        """The tokens that are billed."""
-        return self.prompt_tokens + self.completion_tokens
 
 
 class _Collected:
@@ -88,6 +74,7 @@ class _Collected:
         if "error" in event:
             raise EngineFailedError(f"the engine reports: {str(event['error'])[:200]}")
         self._count(event)
+        new = ""
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
             piece = delta.get("content") or choice.get("text") or ""
@@ -98,8 +85,24 @@ class _Collected:
                 raise EngineFailedError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
             self.parts.append(piece)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            new += piece
         progress = min(99, 100 * self.completion_tokens // self._most)
-        self._on_progress(progress, "".join(self.parts))
+        self._on_progress(progress, new)
+
+    def build_result(self, engine: str, is_cut: bool) -> EngineResult:
+        """Return the answer so far; without one token of it nothing is billed."""
+        total = self.prompt_tokens + self.completion_tokens
+        answer = {
+            "text": "".join(self.parts),
+            "finish_reason": "cancelled" if is_cut else self.finish_reason,
+            "usage": {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": self.completion_tokens,
+                "total_tokens": total,
+            },
+        }
+        units = 0 if is_cut and not self.completion_tokens else total
+        return EngineResult(answer, units, engine, is_cut)
 
     def _count(self, event: dict[str, Any]) -> None:
         usage, timings = event.get("usage"), event.get("timings")
@@ -116,20 +119,46 @@ class _Collected:
         self.prompt_tokens, self.completion_tokens = prompt, completion
 
 
-class TextEngine:
-    """Runs text jobs on a backend, several at a time if it has the slots."""
+class TextTask:
+    """One text job, ready for the endpoint."""
 
-    def __init__(self, backend: TextBackend) -> None:
+    sources: Mapping[str, str] = {}
+
+    def __init__(self, engine: "TextEngine", request: TextRequest) -> None:
+        self._engine = engine
+        self._request = request
+
+    async def run(
+        self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
+    ) -> EngineResult:
+        """Return the answer, or its beginning. `InputInvalidError`: the endpoint refuses it."""
+        return await self._engine.run(self._request, on_progress, stop)
+
+
+class TextEngine:
+    """Runs text jobs of one model on a backend, several at a time if it has the slots."""
+
+    service = SERVICE
+
+    def __init__(self, model: str, backend: TextBackend) -> None:
+        self.model = model
         self._backend = backend
         self._client = httpx2.AsyncClient(timeout=SILENCE_SECONDS)
 
-    async def prepare(self) -> str:
-        """Bring the endpoint up and return its description. Raises `EngineFailedError`."""
-        return (await self._backend.ensure()).description
+    def read(self, content: Mapping[str, Any]) -> TextTask:
+        """Return what a job's content asks for. Raises `InputInvalidError`."""
+        return TextTask(self, read_text_request(content))
+
+    async def prepare(self) -> Description:
+        """Bring the endpoint up. Raises `EngineFailedError`."""
+        return self._describe(await self._backend.ensure())
+
+    def _describe(self, endpoint: Endpoint) -> Description:
+        return Description(endpoint.engine, endpoint.options, endpoint.device, self.model)
 
     async def run(
         self, request: TextRequest, on_progress: OnProgress, stop: asyncio.Event
-    ) -> TextResult:
+    ) -> EngineResult:
         """Return the answer; when `stop` is set before its end, what there is of it by then.
 
         Raises `InputInvalidError` where the endpoint refuses the request itself, and
@@ -139,12 +168,13 @@ class TextEngine:
         collected = _Collected(request, on_progress)
         reading = asyncio.create_task(self._read(endpoint, request, collected))
         stopping = asyncio.create_task(stop.wait())
+        is_cut = False
         try:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 await reading
             else:
-                collected.finish_reason = "cancelled"
+                is_cut = True
         except (httpx2.HTTPError, EngineFailedError) as error:
             await self._backend.on_failure()
             raise EngineFailedError(str(error) or type(error).__name__) from error
@@ -152,13 +182,7 @@ class TextEngine:
             for task in (reading, stopping):
                 task.cancel()
             await asyncio.gather(reading, stopping, return_exceptions=True)
-        return TextResult(
-            text="".join(collected.parts),
-            prompt_tokens=collected.prompt_tokens,
-            completion_tokens=collected.completion_tokens,
-            finish_reason=collected.finish_reason,
-            engine=endpoint.description,
-        )
+        return collected.build_result(self._describe(endpoint).text, is_cut)
 
     async def _read(self, endpoint: Endpoint, request: TextRequest, collected: _Collected) -> None:
         async with self._client.stream(

@@ -1,24 +1,17 @@
 """Decides who keeps the text endpoint up: a llama.cpp process of ours, or an address of others."""
 
 import asyncio
-import contextlib
-import json
-import os
 import secrets
-import sys
-from collections import deque
 from pathlib import Path
 from typing import Final
 
 import httpx2
 
-from miner.engines.text import Endpoint, EngineFailedError
+from miner.engines.interface import EngineFailedError
+from miner.engines.process import ChildProcess
+from miner.engines.text import Endpoint
 
-START_SECONDS: Final = 120.0
-STOP_SECONDS: Final = 3.0
-MAX_GREETING_BYTES: Final = 65_536
-STDERR_LINES: Final = 20
-MAX_DESCRIPTION: Final = 200
+MODULE: Final = "miner.engines.text_server"
 
 
 class LlamaProcess:
@@ -46,29 +39,27 @@ class LlamaProcess:
             "gpu_layers": gpu_layers,
         }
         self._turn = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._child = ChildProcess("text", MODULE, threads)
         self._endpoint: Endpoint | None = None
-        self._noise: deque[bytes] = deque(maxlen=STDERR_LINES)
-        self._listener: asyncio.Task[None] | None = None
 
     @property
     def process_id(self) -> int | None:
         """Of the running process; it changes with each restart."""
-        return self._process.pid if self._process is not None else None
+        return self._child.process_id
 
     async def ensure(self) -> Endpoint:
         """Return the endpoint of the running process, starting one where none runs."""
         async with self._turn:
-            if self._endpoint is not None and self._process is not None:
-                if self._process.returncode is None:
-                    return self._endpoint
-            await self._stop()
-            return await self._start()
+            if self._endpoint is None or not self._child.is_running:
+                await self._child.stop()
+                self._endpoint = await self._start()
+            return self._endpoint
 
     async def on_failure(self) -> None:
         """End the process: its native state is unknown, and a start costs half a second."""
         async with self._turn:
-            await self._stop()
+            self._endpoint = None
+            await self._child.stop()
 
     async def close(self) -> None:
         """End the process."""
@@ -76,66 +67,15 @@ class LlamaProcess:
 
     async def _start(self) -> Endpoint:
         key = secrets.token_hex(32)
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "miner.engines.text_server",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=MAX_GREETING_BYTES,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            # A Ctrl-C at the terminal is the miner's to answer: it lets running jobs end.
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._listener = asyncio.create_task(self._listen(self._process.stderr))
-        settings = json.dumps({**self._settings, "key": key, "parent": os.getpid()})
-        try:
-            self._process.stdin.write(settings.encode() + b"\n")
-            await self._process.stdin.drain()
-            async with asyncio.timeout(START_SECONDS):
-                greeting = json.loads(await self._process.stdout.readline())
-        except (OSError, ValueError, TimeoutError):
-            await self._stop()
-            last = b" / ".join(self._noise).decode(errors="replace")
-            raise EngineFailedError(f"the text engine did not start: {last[-300:]}") from None
-        self._endpoint = Endpoint(
+        greeting = await self._child.start({**self._settings, "key": key})
+        return Endpoint(
             url=greeting["url"],
             key=key,
             model=str(self._settings["alias"]),
-            description=(
-                f"{greeting['build']}; threads {self._settings['threads']}, "
-                f"context {self._settings['context']}; {greeting['device']}"
-            )[:MAX_DESCRIPTION],
+            engine=greeting["build"],
+            options=f"threads {self._settings['threads']}, context {self._settings['context']}",
+            device=greeting["device"],
         )
-        return self._endpoint
-
-    async def _listen(self, stream: asyncio.StreamReader) -> None:
-        """Keep the process's last words, so that a full pipe never blocks it."""
-        while chunk := await stream.read(4_096):
-            self._noise.extend(line[:300] for line in chunk.splitlines())
-
-    async def _stop(self) -> None:
-        process, self._process, self._endpoint = self._process, None, None
-        if process is None:
-            return
-        if process.returncode is None:
-            assert process.stdin is not None
-            process.stdin.close()  # the request to end
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if self._listener is not None:
-            await self._listener
-            self._listener = None
 
 
 class RemoteEndpoint:
@@ -146,7 +86,9 @@ class RemoteEndpoint:
             url=url.rstrip("/").removesuffix("/v1"),
             key=key,
             model=model,
-            description=f"openai-compatible endpoint; {model}"[:MAX_DESCRIPTION],
+            engine="openai-compatible endpoint",
+            options=model,
+            device="",
         )
         self._client = httpx2.AsyncClient(timeout=10.0)
         self._is_known_up = False

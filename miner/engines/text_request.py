@@ -5,30 +5,20 @@ template, unless `raw` asks for plain completion. A parameter that would change 
 not known is refused, never left out in silence.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
-import rfc8785
 from msgspec import Meta
 
-from ledger.faults import Reason
+from miner.engines.content import Seed, derive_seed, read_content
+from miner.engines.interface import InputInvalidError
 
 MAX_TOKENS: Final = 131_072
 DEFAULT_MAX_TOKENS: Final = 256
 MAX_PROMPT_CHARACTERS: Final = 1_000_000
-IGNORED_PARAMETERS: Final = frozenset({"stream", "stream_options", "user"})
-IGNORED_INPUT: Final = frozenset({"type", "format"})
-"""Labels that some clients put beside their data; the data says the same."""
 
 Text = Annotated[str, Meta(max_length=MAX_PROMPT_CHARACTERS)]
-
-
-class InputInvalidError(Exception):
-    """The engine cannot take the job's input, whoever runs it."""
-
-    reason = Reason.INPUT_INVALID
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -49,7 +39,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
+    seed: Seed | None = None
     stop: str | Annotated[list[str], Meta(max_length=8)] | None = None
     n: Annotated[int, Meta(ge=1, le=1)] = 1
 
@@ -94,31 +84,13 @@ class TextRequest(msgspec.Struct, frozen=True):
 
 def read_text_request(content: Mapping[str, Any]) -> TextRequest:
     """Return what a job's content asks for. Raises `InputInvalidError`."""
-    given = content.get("params") or {}
-    try:
-        if not isinstance(given, Mapping):
-            raise ValueError("params is not an object")
-        wanted = {key: value for key, value in given.items() if key not in IGNORED_PARAMETERS}
-        parameters = msgspec.convert(wanted, Parameters)
-        held = content.get("input")
-        if not isinstance(held, Mapping):
-            raise ValueError("input is not an object")
-        plain = {key: value for key, value in held.items() if key not in IGNORED_INPUT}
-        read = msgspec.convert(plain, _Input)
-        if (read.messages is None) == (read.prompt is None):
-            raise ValueError("input holds either messages or a prompt")
-        seed = parameters.seed if parameters.seed is not None else _derive_seed(content)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise InputInvalidError(str(error)) from None
+    read, parameters = read_content(content, _Input, Parameters)
+    if (read.messages is None) == (read.prompt is None):
+        raise InputInvalidError("input holds either messages or a prompt")
+    seed = parameters.seed if parameters.seed is not None else derive_seed(content)
     if read.messages is not None:
         return TextRequest(read.messages, "", parameters, seed)
     prompt = read.prompt or ""
     if read.raw:
         return TextRequest((), prompt, parameters, seed)
     return TextRequest((Message("user", prompt),), "", parameters, seed)
-
-
-def _derive_seed(content: Mapping[str, Any]) -> int:
-    """Return a seed that follows from the content, so that anybody can run the job again."""
-    digest = hashlib.sha256(rfc8785.dumps(dict(content))).digest()
-    return int.from_bytes(digest[:4], "big") >> 1

