@@ -20,13 +20,13 @@ from miner.clock import LeaseClock
 from miner.delivery import Channel
 from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
 from miner.settlement import derive_receipt_salt
+from miner.streaming import TextStream
 from miner.work import Outcome, Stage, Work, fail
 
 SETTLE_MARGIN_MS: Final = 5_000
 """What is left of a lease for the proof and a block when the engine is stopped for time."""
-PARTIAL_SECONDS: Final = 0.5
-"""How often a growing text is sent ahead of the next heartbeat."""
-MAX_PARTIAL_CHARACTERS: Final = 65_536
+HEARTBEAT_SECONDS: Final = 1.5
+"""A cancellation is heard of by the next heartbeat, so that the engine ends within two seconds."""
 
 LEASE_IS_OVER: Final = frozenset({
     Rejection.JOB_NOT_LEASED,
@@ -69,7 +69,11 @@ class Attempt:
         self._stop = asyncio.Event()
         self._stop_reason: StopReason | None = None
         self._progress = 0
-        self._text = ""
+        self._stream = TextStream(
+            channel.wire,
+            work.job_id,
+            {"miner_id": channel.identity.miner_id, "report_token": work.lease.report_token},
+        )
         self._phase = "preparing"
 
     def stop(self, reason: StopReason) -> None:
@@ -98,6 +102,7 @@ class Attempt:
             heartbeat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await heartbeat
+            await self._stream.finish()
 
     async def _run_engine(self, engine: Engine) -> Work | None:
         task = engine.read(self._content)
@@ -134,28 +139,21 @@ class Attempt:
 
     def _note_progress(self, progress: int, text: str) -> None:
         self._progress = max(self._progress, progress)
-        self._text += text
+        self._stream.add(self._progress, text)
 
     async def _send_heartbeats(self) -> None:
         """Say that we are here, and hear whether the client still wants the job."""
-        loop = asyncio.get_running_loop()
-        last_sent, last_text = -float("inf"), ""
-        pause = min(PARTIAL_SECONDS, self._lease.heartbeat_seconds)
         while True:
-            is_due = loop.time() - last_sent >= self._lease.heartbeat_seconds
-            if is_due or self._text != last_text:
-                last_sent, last_text = loop.time(), self._text
-                await self._send_heartbeat(last_text)
-            await asyncio.sleep(pause)
+            await self._send_heartbeat()
+            await asyncio.sleep(min(HEARTBEAT_SECONDS, self._lease.heartbeat_seconds))
 
-    async def _send_heartbeat(self, text: str) -> None:
+    async def _send_heartbeat(self) -> None:
         try:
             answer = await self._client.miners.send_heartbeat(
                 self._work.job_id,
                 self._identity.miner_id,
                 progress=self._progress,
                 phase=self._phase,
-                partial=text[:MAX_PARTIAL_CHARACTERS] or None,
                 report_token=self._lease.report_token,
             )
         except APIError as error:

@@ -1,9 +1,10 @@
-"""`aitbc miner`: run a miner, or fetch its model ahead of time."""
+"""`aitbc miner`: run a miner, or fetch its models ahead of time."""
 
 import asyncio
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ import pydantic
 import structlog
 import typer
 
+from miner.kinds import KINDS, find_missing_package
 from miner.models import ModelMissingError, ModelStore, choose_folder, load_packaged_lock
 from miner.run import ExitCode, run_miner
 from miner.settings import load_settings
@@ -46,6 +48,10 @@ def run(
     data_folder: Annotated[
         Path | None, typer.Option("--data", help="Where unfinished work rests.")
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="A kind of job to run; several may be named."),
+    ] = None,
     text_endpoint: Annotated[
         str | None,
         typer.Option("--text-endpoint", help="An OpenAI-compatible server to run text jobs on."),
@@ -71,6 +77,7 @@ def run(
             key_file=key_file,
             key_password_file=key_password_file,
             data_folder=data_folder,
+            kinds=kind or None,
             text_endpoint=text_endpoint,
             concurrency=concurrency,
             log_json=log_json,
@@ -89,7 +96,10 @@ def run(
 
 @app.command("fetch")
 def fetch(
-    model: Annotated[str, typer.Argument(help="A model's name or identity.")] = "smollm2-135m",
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models' names or identities (default: of every kind installed)."),
+    ] = None,
     models_folder: Annotated[
         Path | None, typer.Option("--models", help="Where models rest (default: the user's cache).")
     ] = None,
@@ -97,8 +107,20 @@ def fetch(
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
 ) -> None:
-    """Fetch a model and check it against its pinned hashes; prints its path."""
+    """Fetch models and check them against their pinned hashes; prints their paths."""
     store = ModelStore(models_folder or choose_folder(), load_packaged_lock())
+    installed = [kind.model for name, kind in KINDS.items() if find_missing_package(name) is None]
+    paths: dict[str, str] = {}
+    for model in models or installed:
+        try:
+            paths[model] = str(store.fetch(model, _report_progress(model)))
+        except ModelMissingError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(ExitCode.CONFIGURATION) from None
+    typer.echo(json.dumps(paths) if as_json else "\n".join(paths.values()))
+
+
+def _report_progress(model: str) -> Callable[[int, int], None]:
     shown = -1
 
     def report(done: int, total: int) -> None:
@@ -106,14 +128,9 @@ def fetch(
         step = 100 * done // max(1, total) // PERCENT_STEP
         if step > shown:
             shown = step
-            typer.echo(f"{step * PERCENT_STEP} %", err=True)
+            typer.echo(f"{model}: {step * PERCENT_STEP} %", err=True)
 
-    try:
-        path = store.fetch(model, report)
-    except ModelMissingError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(ExitCode.CONFIGURATION) from None
-    typer.echo(json.dumps({"model": model, "path": str(path)}) if as_json else path)
+    return report
 
 
 def configure_logs(*, is_json: bool) -> None:

@@ -22,6 +22,7 @@ from miner.clock import LeaseClock
 from miner.records import Records
 from miner.sender import TransactionSender
 from miner.settlement import Identity, build_report, build_settle, build_statement
+from miner.wire import Wire
 from miner.work import Stage, Work, fail
 from zk.process import ProverBusyError, ProverCrashedError, ProverProcess
 from zk.prover import UnsatisfiedStatement
@@ -53,6 +54,7 @@ class Channel(NamedTuple):
     identity: Identity
     models: Mapping[str, str]
     """The model held for each service, as jobs name it."""
+    wire: Wire
 
 
 class Delivery:

@@ -20,6 +20,7 @@ from miner.sender import ChainFacts, TransactionSender
 from miner.settings import MinerSettings
 from miner.settlement import Identity
 from miner.spool import PURPOSE, Spool, SpoolBusyError
+from miner.wire import Wire
 from miner.worker import Worker, WorkerLimits, wait_for_stop
 from zk.devkey import read_dev_zkey
 from zk.process import ProverProcess
@@ -80,6 +81,8 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         stack.callback(records.close)
         client = AsyncAITBCClient(settings.api_urls, settings.api_key.get_secret_value())
         stack.push_async_callback(client.close)
+        wire = Wire(settings.api_urls, settings.api_key.get_secret_value())
+        stack.push_async_callback(wire.close)
         try:
             engines = await wait_for_stop(stop, open_engines(settings))
         except KindUnavailableError as error:
@@ -103,7 +106,7 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         identity = Identity(wallet, settings.miner_id, facts.chain_id, key_id)
         models = {service: engine.model for service, engine in engines.items()}
         prices = {service: settings.get_price(service) for service in engines}
-        channel = Channel(client, sender, prover, records, identity, models)
+        channel = Channel(client, sender, prover, records, identity, models, wire)
         registration = Registration(
             channel,
             capabilities=list(engines),

@@ -80,7 +80,10 @@ class _Collected:
             piece = delta.get("content") or choice.get("text") or ""
             if not isinstance(piece, str):
                 raise EngineFailedError("the engine's text is no text")
-            self.size += len(piece.encode())
+            try:
+                self.size += len(piece.encode())
+            except UnicodeEncodeError:
+                raise EngineFailedError("the engine's text holds half a character") from None
             if self.size > MAX_ANSWER_BYTES:
                 raise EngineFailedError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
             self.parts.append(piece)

@@ -46,6 +46,7 @@ async def open_market(path: Path, **changed: Any) -> AsyncIterator[Market]:
                 "key_file": key_file,
                 "data_folder": path / "miner",
                 "context_tokens": 512,
+                "kinds": ["llm_inference"],
                 "poll_seconds": 1,
                 **changed,
             }

@@ -30,6 +30,7 @@ from ledger.state import MemoryState, get_account, get_job, get_miner
 from ledger.terms import Terms
 from ledger.transactions import JobCancel, JobSubmit
 from ledger.transition import Execution
+from tests.support.stream_receiver import StreamReceiver
 from zk.devkey import load_dev_verifying_key
 from zk.verifier import verify
 
@@ -86,6 +87,7 @@ class ContractServer:
         self.completed: dict[bytes, dict[str, Any]] = {}
         self.heartbeats: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
+        self.receiver = StreamReceiver()
         self.cancel_requested: set[bytes] = set()
         self.faults: dict[str, list[int | str]] = {}
         self.asked: list[str] = []
@@ -318,6 +320,10 @@ class ContractServer:
             }
         )
 
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        self.require_leased(request)
+        return await self.receiver.receive(request)
+
     async def complete(self, request: web.Request) -> web.Response:
         body, job_id = await request.json(), get_job_id(request)
         if self.completed.get(job_id) != body:
@@ -377,6 +383,7 @@ class ContractServer:
         get("/v1/jobs/available", self.get_available)
         post("/v1/jobs/{id}/claim", self.claim)
         post("/v1/jobs/{id}/heartbeat", self.heartbeat)
+        post("/v1/jobs/{id}/stream", self.stream)
         post("/v1/jobs/{id}/complete", self.complete)
         post("/v1/jobs/{id}/fail", self.fail)
         get("/explorer/jobs/{id}", self.get_chain_job)
