@@ -13,9 +13,8 @@ import rfc8785
 from coordinator import job_terms, wire
 from coordinator.catalogue import SERVICES
 from coordinator.tables import JobRow, ReceiptRow
-from ledger import crypto, receipts, terms
+from ledger import crypto, terms
 from ledger.receipts import UNSIGNED_MEMBERS, ReceiptCore, decode_base64url, encode_base64url
-from ledger.rejection import Rejected, Rejection
 from ledger.terms import PriceTerms, ReceiptTerms
 from zk.opening import encode_opening
 from zk.statement import Witness
@@ -138,30 +137,3 @@ def encode_signed_payload(document: Mapping[str, Any]) -> str:
     """Return the exact bytes that were signed, as text."""
     members = {name: value for name, value in document.items() if name not in UNSIGNED_MEMBERS}
     return rfc8785.dumps(members).decode()
-
-
-def read_signed(document: Mapping[str, Any]) -> tuple[ReceiptCore, bytes]:
-    """Return the core and the signer's key of either form of a receipt.
-
-    With `signed_payload` that text is what was signed, and every member beside it that has the name
-    of a signed one must say the same. Raises `Rejected` (`MALFORMED`, `BAD_SIGNATURE`).
-    """
-    payload = document.get("signed_payload")
-    if payload is None:
-        return receipts.parse_receipt(dict(document))
-    try:
-        members = json.loads(payload) if isinstance(payload, str) else None
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
-        raise Rejected(Rejection.MALFORMED, "signed_payload is not JSON text")
-    signed = {name: members[name] for name in members if name not in UNSIGNED_MEMBERS}
-    core, public_key = receipts.parse_receipt({**signed, "signature": document.get("signature")})
-    if receipts.encode_core(core) != payload.encode("utf-8", "surrogatepass"):
-        raise Rejected(Rejection.NOT_CANONICAL, "signed_payload is not canonical JSON")
-    for name, value in signed.items():
-        if name in document and (
-            type(document[name]) is not type(value) or document[name] != value
-        ):
-            raise Rejected(Rejection.BAD_SIGNATURE, f"{name} is not what was signed")
-    return core, public_key

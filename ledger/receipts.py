@@ -7,6 +7,8 @@ without a domain tag; no tag begins with `{`.
 
 import base64
 import binascii
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -92,6 +94,33 @@ def parse_receipt(document: dict[str, Any]) -> tuple[ReceiptCore, bytes]:
         raise Rejected(Rejection.MALFORMED, f"not a receipt: {error}") from None
     if not crypto.is_valid_signature(public_key, message, signed):
         raise Rejected(Rejection.BAD_SIGNATURE, "the receipt's signature does not hold")
+    return core, public_key
+
+
+def read_receipt(document: Mapping[str, Any]) -> tuple[ReceiptCore, bytes]:
+    """Return the core and the signer's key of either form of a receipt.
+
+    With `signed_payload` that text is what was signed, and every member beside it that has the name
+    of a signed one must say the same. Raises `Rejected` (`MALFORMED`, `BAD_SIGNATURE`).
+    """
+    payload = document.get("signed_payload")
+    if payload is None:
+        return parse_receipt(dict(document))
+    try:
+        members = json.loads(payload) if isinstance(payload, str) else None
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        raise Rejected(Rejection.MALFORMED, "signed_payload is not JSON text")
+    signed = {name: members[name] for name in members if name not in UNSIGNED_MEMBERS}
+    core, public_key = parse_receipt({**signed, "signature": document.get("signature")})
+    if encode_core(core) != payload.encode("utf-8", "surrogatepass"):
+        raise Rejected(Rejection.NOT_CANONICAL, "signed_payload is not canonical JSON")
+    for name, value in signed.items():
+        if name in document and (
+            type(document[name]) is not type(value) or document[name] != value
+        ):
+            raise Rejected(Rejection.BAD_SIGNATURE, f"{name} is not what was signed")
     return core, public_key
 
 

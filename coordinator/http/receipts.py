@@ -27,7 +27,7 @@ from coordinator.principals import Principal
 from coordinator.tables import JobRow
 from ledger.crypto import compute_address, format_address, parse_address
 from ledger.entries import Job
-from ledger.receipts import ReceiptCore
+from ledger.receipts import ReceiptCore, read_receipt
 from ledger.rejection import Rejected
 from ledger.state import get_job
 from ledger.transactions import JobSettle
@@ -143,7 +143,7 @@ async def _read_receipt(
 ) -> tuple[ReceiptCore | None, bytes]:
     """Return the signed core; of a receipt given by id and signature alone, the stored one."""
     try:
-        return receipt_documents.read_signed(document)
+        return read_receipt(document)
     except Rejected:
         if set(document) - {"receipt_id", "job_id", "miner_id", "signature", "attestations"}:
             return None, b""
@@ -162,7 +162,7 @@ async def _read_receipt(
     same = all(stored["signature"].get(key) == value for key, value in signature.items())
     if "sig" not in signature or not same or any(stored[k] != v for k, v in named.items()):
         return None, b""
-    return receipt_documents.read_signed(stored)
+    return read_receipt(stored)
 
 
 async def _check(
@@ -210,7 +210,7 @@ async def _is_contradicted(coordinator: Coordinator, core: ReceiptCore, job_id: 
     record = await coordinator.find_job(job_id)
     if record is None or record.receipt is None or not record.receipt.is_final:
         return False
-    stored, _ = receipt_documents.read_signed(json.loads(record.receipt.document))
+    stored, _ = read_receipt(json.loads(record.receipt.document))
     return stored != core
 
 
