@@ -23,7 +23,7 @@ from coordinator.receipt_rows import (
     check_receipt,
     hash_completion,
 )
-from coordinator.signals import job_topic
+from coordinator.signals import UPDATES, job_topic
 from coordinator.tables import AccountRow, ContentRow, JobRow, ReceiptRow
 from ledger import terms
 from ledger.entries import LEASE_STATES, Job, JobStatus
@@ -73,11 +73,11 @@ async def complete_job(
             _require_same_receipt(completion.signed, job_id, receipt)
             # A renewed settlement does not take the place of the first before it is accepted.
             first = current.job.settle_tx is None
-            note = _note_settlement(job_id) if first else leasing.record_nothing
+            note = _note_settlement(coordinator, job_id) if first else leasing.record_nothing
             await coordinator.wallets.send_signed(
                 principal.address, completion.signed, note, job_id
             )
-            coordinator.signals.announce(job_topic(job_id))
+            coordinator.signals.announce(job_topic(job_id), UPDATES)
     return await _read(coordinator, job_id)
 
 
@@ -142,10 +142,13 @@ async def settle(coordinator: Coordinator, job_id: bytes) -> None:
             coordinator, entry, job_terms.get_terms(job), receipt.opening, receipt.price_opening
         )
     except Rejected:
-        await coordinator.storage.write(lambda connection: _forget_receipt(connection, job_id))
+        now = coordinator.get_now()
+        await coordinator.storage.write(lambda connection: _forget_receipt(connection, job_id, now))
+        coordinator.signals.announce(job_topic(job_id), UPDATES)
         raise
-    await coordinator.wallets.send(receipt.provider, payload, _note_settlement(job_id), job_id)
-    coordinator.signals.announce(job_topic(job_id))
+    note = _note_settlement(coordinator, job_id)
+    await coordinator.wallets.send(receipt.provider, payload, note, job_id)
+    coordinator.signals.announce(job_topic(job_id), UPDATES)
 
 
 async def prove_settlement(
@@ -229,6 +232,8 @@ async def _check_signed(
 
 
 async def _store(coordinator: Coordinator, job: JobRow, receipt: ReceiptRow, result: Any) -> None:
+    now = coordinator.get_now()
+
     def write(connection: Connection) -> None:
         current = tables.find(connection, JobRow, row_id=job.row_id)
         content = tables.find(connection, ContentRow, job_row_id=job.row_id)
@@ -239,24 +244,28 @@ async def _store(coordinator: Coordinator, job: JobRow, receipt: ReceiptRow, res
             raise Rejected(Rejection.JOB_TERMINAL)
         tables.insert(connection, receipt)
         tables.update(connection, content, result=json.dumps(result), partial=None)
-        job_rows.store_stage(connection, current, progress=99)
+        job_rows.store_stage(connection, current, now, progress=99)
 
     await coordinator.storage.write(write)
-    coordinator.signals.announce(job_topic(job.job_id))
+    coordinator.signals.announce(job_topic(job.job_id), UPDATES)
 
 
-def _forget_receipt(connection: Connection, job_id: bytes) -> None:
+def _forget_receipt(connection: Connection, job_id: bytes, now_ms: int) -> None:
     job = tables.find(connection, JobRow, job_id=job_id)
     assert job is not None
     job_rows.drop_attempt(connection, job)
-    job_rows.store_stage(connection, job)
+    job_rows.store_stage(connection, job, now_ms)
 
 
-def _note_settlement(job_id: bytes) -> Callable[[Connection, bytes], None]:
+def _note_settlement(
+    coordinator: Coordinator, job_id: bytes
+) -> Callable[[Connection, bytes], None]:
+    now = coordinator.get_now()
+
     def note(connection: Connection, transaction_id: bytes) -> None:
         job = tables.find(connection, JobRow, job_id=job_id)
         assert job is not None
-        job_rows.store_stage(connection, job, settle_tx=transaction_id, progress=99)
+        job_rows.store_stage(connection, job, now, settle_tx=transaction_id, progress=99)
 
     return note
 

@@ -8,6 +8,7 @@ from coordinator.accounts import KeyRing
 from coordinator.foreign_jobs import ForeignJobs
 from coordinator.job_rows import JobRecord
 from coordinator.locks import KeyedLocks
+from coordinator.passing import Passing
 from coordinator.peer_limits import PeerLimits
 from coordinator.ports import Chain, Relay, Storage
 from coordinator.settings import CoordinatorSettings
@@ -60,6 +61,7 @@ class Coordinator:
         self.job_locks = KeyedLocks()
         self.foreign = ForeignJobs(self.address)
         self.peer_limits = PeerLimits()
+        self.passing = Passing()
         self.claims: dict[bytes, bytes | None] = {}
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
         self.seen: dict[str, int] = {}

@@ -10,13 +10,15 @@ import json
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import foreign_rows, job_rows, tables, wallets
+from coordinator import foreign_rows, job_rows, tables, updates, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.phases import Phase, find_fault
 from coordinator.ports import FinalBlock
 from coordinator.receipt_documents import sign_attestation
-from coordinator.signals import QUEUE, job_topic
+from coordinator.signals import QUEUE, UPDATES, job_topic
 from coordinator.tables import FollowedRow, JobRow, TransactionRow
+from coordinator.update_data import describe_receipt
+from coordinator.updates import UpdateType
 from coordinator.wallets import transaction_topic
 from coordinator.wire import format_transaction_id
 from ledger.entries import JobStatus
@@ -102,7 +104,9 @@ class Follower:
         if self._coordinator.foreign.follow(self._coordinator.chain.get_view(), touched):
             topics.add(QUEUE)
         self._coordinator.note_followed(blocks[-1].header.height)
-        self._coordinator.signals.announce(*topics)
+        self._coordinator.signals.announce(*topics, UPDATES)
+        # Of many at once, as after an absence, the last one stands for all.
+        self._coordinator.passing.tell_block(blocks[-1])
 
 
 def list_jobs(block: FinalBlock) -> list[bytes]:
@@ -123,7 +127,7 @@ def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[s
         for event in iterate_job_events(outcome):
             job = jobs.get(event.job)
             if job is None:
-                foreign_rows.apply_event(connection, foreign, event, transaction)
+                foreign_rows.apply_event(connection, foreign, event, transaction, block)
                 continue
             _apply_event(connection, job, event, block, transaction, seed)
             topics.add(job_topic(event.job))
@@ -162,12 +166,14 @@ def _apply_event(
     transaction: bytes | None,
     seed: bytes,
 ) -> None:
+    now = block.header.time
     match event:
         case JobQueued():
             job_rows.drop_attempt(connection, job)
             job_rows.store_stage(
                 connection,
                 job,
+                now,
                 chain_status=int(JobStatus.QUEUED),
                 ended_ms=None,
                 reason_code=0,
@@ -184,6 +190,7 @@ def _apply_event(
             job_rows.store_stage(
                 connection,
                 job,
+                now,
                 chain_status=int(JobStatus.LEASED),
                 miner=event.miner,
                 claim_number=event.number,
@@ -198,9 +205,10 @@ def _apply_event(
             job_rows.store_stage(
                 connection,
                 job,
+                now,
                 chain_status=int(JobStatus.CANCELLING),
                 lease_ends=event.ends_at,
-                cancel_requested_ms=job.cancel_requested_ms or block.header.time,
+                cancel_requested_ms=job.cancel_requested_ms or now,
                 cancel_tx=transaction,
             )
         case LeaseEnded():
@@ -213,11 +221,12 @@ def _apply_event(
             job_rows.store_stage(
                 connection,
                 job,
+                now,
                 chain_status=int(event.status),
                 reason_code=event.reason_code,
                 fault=find_fault(event.reason_code),
                 refunded=event.refund,
-                ended_ms=block.header.time,
+                ended_ms=now,
                 end_tx=transaction,
                 end_height=block.header.height,
                 end_block=block.hash,
@@ -233,16 +242,18 @@ def _settle(
     seed: bytes,
 ) -> None:
     assert transaction is not None
+    now = block.header.time
     job_rows.store_stage(
         connection,
         job,
+        now,
         chain_status=int(JobStatus.SETTLED),
         miner=event.miner,
         claim_number=event.number,
         amount=event.amount,
         payout=event.payout,
         refunded=event.refund,
-        ended_ms=block.header.time,
+        ended_ms=now,
         settle_tx=transaction,
         end_tx=transaction,
         end_height=block.header.height,
@@ -259,7 +270,7 @@ def _settle(
         seed,
         "settlement",
         job.job_id,
-        block.header.time,
+        now,
         {
             "tx": format_transaction_id(transaction),
             "height": block.header.height,
@@ -268,3 +279,8 @@ def _settle(
     )
     attestations = [*json.loads(receipt.attestations), attestation]
     tables.update(connection, receipt, attestations=json.dumps(attestations), is_final=True)
+    data = describe_receipt(event, transaction, block)
+    for account_id in sorted({job.account_id, receipt.account_id}):
+        updates.append(
+            connection, UpdateType.RECEIPT_CREATED, account_id, data, now, job=job.job_id
+        )

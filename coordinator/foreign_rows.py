@@ -8,8 +8,11 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from coordinator import tables
+from coordinator import tables, updates
+from coordinator.ports import FinalBlock
 from coordinator.tables import ForeignLeaseRow
+from coordinator.update_data import describe_receipt
+from coordinator.updates import UpdateType
 from ledger.entries import AttemptOutcome
 from ledger.outcomes import JobEvent, JobSettled, LeaseEnded
 
@@ -45,6 +48,7 @@ def apply_event(
     rows: dict[bytes, ForeignLeaseRow],
     event: JobEvent,
     transaction: bytes | None,
+    block: FinalBlock,
 ) -> None:
     """Write what a block did to a foreign job that is leased here."""
     row = rows.get(event.job)
@@ -65,6 +69,12 @@ def apply_event(
                 result=None,
                 end_tx=transaction,
                 is_settled=True,
+            )
+            assert transaction is not None
+            data = describe_receipt(event, transaction, block)
+            now = block.header.time
+            updates.append(
+                connection, UpdateType.RECEIPT_CREATED, row.account_id, data, now, job=event.job
             )
         case _:
             pass

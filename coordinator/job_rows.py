@@ -7,9 +7,11 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import foreign_rows, tables
+from coordinator import foreign_rows, tables, updates
 from coordinator.phases import Status, compute_progress, compute_stage, find_fault
 from coordinator.tables import ContentRow, JobRow, ReceiptRow
+from coordinator.update_data import describe_job
+from coordinator.updates import UpdateType
 from ledger.entries import JobStatus
 
 JOBS = tables.get_table(JobRow)
@@ -123,9 +125,13 @@ def find_receipt(connection: Connection, job: JobRow) -> ReceiptRow | None:
     return tables.find(connection, ReceiptRow, job_row_id=job.row_id)
 
 
-def store_stage(connection: Connection, job: JobRow, **values: Any) -> None:
-    """Set columns, then status, phase and progress as they follow from all of them."""
+def store_stage(connection: Connection, job: JobRow, now_ms: int, **values: Any) -> bool:
+    """Set columns, then status, phase and progress as they follow from all of them.
+
+    A change that an owner wants to hear of goes into the log of updates; return whether one did.
+    """
     reported = values.pop("progress", 0)
+    before = _get_told(job)
     for name, value in values.items():
         setattr(job, name, value)
     stage = compute_stage(
@@ -144,6 +150,17 @@ def store_stage(connection: Connection, job: JobRow, **values: Any) -> None:
         phase=stage.phase.value,
         progress=progress,
     )
+    if _get_told(job) == before:
+        return False
+    data = describe_job(job, now_ms)
+    updates.append(connection, UpdateType.JOB_UPDATE, job.account_id, data, now_ms, job=job.job_id)
+    return True
+
+
+def _get_told(job: JobRow) -> tuple[Any, ...]:
+    """Return what an update tells of; progress alone is told to those who listen just then."""
+    is_cancelled = job.cancel_requested_ms is not None
+    return (job.status, job.phase, job.miner, job.claim_number, is_cancelled, job.reason_code)
 
 
 def drop_attempt(connection: Connection, job: JobRow) -> None:
@@ -156,6 +173,20 @@ def drop_attempt(connection: Connection, job: JobRow) -> None:
     )
 
 
+def take_back(
+    connection: Connection, job_id: bytes, transaction: bytes, code: int, time_ms: int
+) -> None:
+    """Take back what a row says of a transaction that was refused at the door.
+
+    A job whose escrow was is gone: its sender hears of it in the same answer.
+    """
+    job = tables.find(connection, JobRow, job_id=job_id)
+    if job is not None and job.submit_tx == transaction:
+        delete_job(connection, job_id)
+    else:
+        note_failure(connection, job_id, transaction, code, time_ms)
+
+
 def note_failure(
     connection: Connection, job_id: bytes, transaction: bytes, code: int, time_ms: int
 ) -> None:
@@ -165,14 +196,13 @@ def note_failure(
         foreign_rows.note_failure(connection, job_id, transaction)
         return
     if transaction == job.submit_tx and job.chain_status is None:
-        store_stage(
-            connection, job, ended_ms=time_ms, reason_code=code, fault=find_fault(code) or "network"
-        )
+        fault = find_fault(code) or "network"
+        store_stage(connection, job, time_ms, ended_ms=time_ms, reason_code=code, fault=fault)
     elif transaction == job.settle_tx:
         drop_attempt(connection, job)
-        store_stage(connection, job, settle_tx=None)
+        store_stage(connection, job, time_ms, settle_tx=None)
     elif transaction == job.cancel_tx:
-        store_stage(connection, job, cancel_tx=None, cancel_requested_ms=None)
+        store_stage(connection, job, time_ms, cancel_tx=None, cancel_requested_ms=None)
 
 
 def join_all(

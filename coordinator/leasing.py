@@ -16,7 +16,7 @@ from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.phases import Phase, Status
 from coordinator.principals import Principal
-from coordinator.signals import QUEUE, job_topic
+from coordinator.signals import QUEUE, UPDATES, job_topic
 from coordinator.tables import ContentRow, JobRow, WorkerRow
 from coordinator.wallets import Record
 from ledger import terms
@@ -174,21 +174,26 @@ async def store_progress(
 ) -> JobRow:
     """Write down how far a leased job is, and tell whoever waits for it."""
 
-    def write(connection: Connection) -> JobRow:
+    now = coordinator.get_now()
+
+    def write(connection: Connection) -> tuple[JobRow, bool]:
         job = tables.find(connection, JobRow, job_id=job_id)
         assert job is not None
+        known = job.progress
         values: dict[str, Any] = {"progress": progress}
         if phase is not None:
             values["reported_phase"] = phase.value
-        job_rows.store_stage(connection, job, **values)
+        is_logged = job_rows.store_stage(connection, job, now, **values)
         if partial is not None:
             content = tables.find(connection, ContentRow, job_row_id=job.row_id)
             assert content is not None
             tables.update(connection, content, partial=partial)
-        return job
+        return job, not is_logged and job.progress > known
 
-    job = await coordinator.storage.write(write)
-    coordinator.signals.announce(job_topic(job_id))
+    job, is_passing = await coordinator.storage.write(write)
+    coordinator.signals.announce(job_topic(job_id), UPDATES)
+    if is_passing:
+        coordinator.passing.tell_progress(job, now)
     return job
 
 

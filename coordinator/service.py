@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import completion, foreign_completion, foreign_rows, retention
+from coordinator import completion, foreign_completion, foreign_rows, retention, updates
 from coordinator.coordinator import Coordinator
 from coordinator.follower import Follower
 from coordinator.http import idempotency
@@ -14,6 +14,8 @@ from coordinator.http import idempotency
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 600.0
+SWEEP_PAUSE = 0.2
+"""Between batches: the database's one writer has others to serve."""
 RESUME_SECONDS = 30.0
 KEPT_HEIGHTS = 1_000
 """For how many heights after its validity a transaction's fate can be asked for here."""
@@ -59,4 +61,14 @@ async def _sweep(coordinator: Coordinator) -> None:
         erased, deleted = await coordinator.storage.write(work)
         if erased or deleted:
             log.info("retention", contents=erased, files=deleted)
+        told = coordinator.get_now() - int(settings.update_retention * 1000)
+        await _forget_updates(coordinator, told)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _forget_updates(coordinator: Coordinator, before_ms: int) -> None:
+    while True:
+        forget = partial(updates.delete_old, before_ms=before_ms)
+        if await coordinator.storage.write(forget) < updates.BATCH:
+            return
+        await asyncio.sleep(SWEEP_PAUSE)

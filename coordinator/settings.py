@@ -55,3 +55,5 @@ class CoordinatorSettings(BaseModel):
     content_retention: Seconds = 30 * 86_400.0
     """How long inputs, results and files are kept after a job's end."""
     idempotency_retention: Seconds = 7 * 86_400.0
+    update_retention: Seconds = 7 * 86_400.0
+    """How long the log of updates reaches back."""

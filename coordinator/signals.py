@@ -10,6 +10,9 @@ QUEUE: Final = "queue"
 FOLLOWED: Final = "followed"
 """The rows hold the events of another block."""
 
+UPDATES: Final = "updates"
+"""The log of updates is longer."""
+
 
 def job_topic(job: bytes) -> str:
     """Return the topic of everything that changes one job."""

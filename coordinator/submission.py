@@ -14,7 +14,7 @@ from coordinator.matching import Requirements
 from coordinator.phases import ENDED, Status
 from coordinator.pricing import Cost
 from coordinator.principals import Principal
-from coordinator.signals import job_topic
+from coordinator.signals import UPDATES, job_topic
 from coordinator.tables import ContentRow, JobRow
 from ledger import codec, terms
 from ledger.entries import JobStatus
@@ -130,7 +130,9 @@ async def cancel_job(
             def note(connection: Connection, transaction_id: bytes) -> None:
                 row = tables.find(connection, JobRow, job_id=job_id)
                 assert row is not None
-                tables.update(connection, row, cancel_tx=transaction_id, cancel_requested_ms=now)
+                job_rows.store_stage(
+                    connection, row, now, cancel_tx=transaction_id, cancel_requested_ms=now
+                )
 
             if principal.is_custodial:
                 transaction = await coordinator.wallets.send(
@@ -147,7 +149,7 @@ async def cancel_job(
                 transaction = await coordinator.wallets.send_signed(
                     principal.address, signed, note, job_id
                 )
-    coordinator.signals.announce(job_topic(job_id))
+    coordinator.signals.announce(job_topic(job_id), UPDATES)
     verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     if verdict is not None and verdict.code:
         raise Rejected(REJECTIONS[verdict.code])

@@ -250,6 +250,20 @@ class FilePartRow(CoordinatorTable, table=True):
     data: bytes = Field(sa_type=LargeBinary)
 
 
+class UpdateRow(CoordinatorTable, table=True):
+    """A line of the log of what happened (`updates.py`)."""
+
+    __tablename__ = "coordinator_updates"
+
+    seq: int = Field(primary_key=True)
+    account_id: int = Field(index=True)
+    """Who may hear of it; 0: everybody."""
+    type: str
+    data: str = Field(sa_type=Text)
+    job: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_ms: int = Field(sa_type=BigInteger)
+
+
 class FollowedRow(CoordinatorTable, table=True):
     """The last final block whose events the rows hold."""
 

@@ -17,7 +17,7 @@ from coordinator.accounts import open_seed
 from coordinator.locks import KeyedLocks
 from coordinator.ports import Chain, Storage
 from coordinator.settings import CoordinatorSettings
-from coordinator.signals import Signals
+from coordinator.signals import UPDATES, Signals
 from coordinator.tables import AccountRow, TransactionRow
 from ledger import codec, crypto, transactions
 from ledger.rejection import FIRST_EXECUTION_CODE, Rejected, Rejection
@@ -211,7 +211,7 @@ class Wallets:
     async def _give_up(self, row: TransactionRow, reason: Rejection) -> None:
         now = self._chain.get_head().time
         ids = await self._storage.write(lambda connection: _expire(connection, row, reason, now))
-        self._signals.announce(*map(transaction_topic, ids))
+        self._signals.announce(UPDATES, *map(transaction_topic, ids))
         log.warning("transaction given up", id=row.transaction_id.hex(), reason=reason.name)
 
     async def _reserve(self, address: bytes, spend: int) -> int:
@@ -266,7 +266,7 @@ class Wallets:
             def take_back(connection: Connection) -> None:
                 set_state(connection, [verified.id], "refused", code)
                 if job is not None:
-                    job_rows.note_failure(connection, job, verified.id, code, now)
+                    job_rows.take_back(connection, job, verified.id, code, now)
 
             await self._storage.write(take_back)
             raise verdict
