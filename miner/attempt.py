@@ -19,7 +19,9 @@ from ledger.terms import ReceiptTerms, compute_content_hash
 from miner.clock import LeaseClock
 from miner.delivery import Channel
 from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
+from miner.inputs import ContentMissingError
 from miner.settlement import derive_receipt_salt
+from miner.stopping import wait_for_stop
 from miner.streaming import TextStream
 from miner.work import Outcome, Stage, Work, fail
 
@@ -64,6 +66,7 @@ class Attempt:
         self._content = work.content
         self._client = channel.client
         self._identity = channel.identity
+        self._inputs = channel.inputs
         self._engine = engine
         self._clock = clock
         self._stop = asyncio.Event()
@@ -94,7 +97,7 @@ class Attempt:
         timer = asyncio.get_running_loop().call_later(seconds, self.stop, StopReason.OUT_OF_TIME)
         try:
             return await self._run_engine(self._engine)
-        except (InputInvalidError, EngineFailedError) as error:
+        except (InputInvalidError, ContentMissingError, EngineFailedError) as error:
             log.warning("the job failed", job=self._work.job_id, error=str(error))
             return fail(self._work, error.reason, str(error))
         finally:
@@ -107,10 +110,16 @@ class Attempt:
     async def _run_engine(self, engine: Engine) -> Work | None:
         task = engine.read(self._content)
         await engine.prepare()
-        self._phase = "running"
-        started = self._clock.read()
-        result = await task.run({}, self._note_progress, self._stop)
-        completed = max(self._clock.read(), started + 1)
+        async with self._inputs.open_folder() as folder:
+            fetching = self._inputs.fetch(self._work, task.sources, folder)
+            files = await wait_for_stop(self._stop, fetching)
+            self._phase = "running"
+            started = self._clock.read()
+            if files is None:
+                result = EngineResult({}, 0, "", is_cut=True)
+            else:
+                result = await task.run(files, self._note_progress, self._stop)
+            completed = max(self._clock.read(), started + 1)
         if not result.is_cut:
             return self._finish(result, started, completed)
         match self._stop_reason:

@@ -19,6 +19,7 @@ from aitbc.wallet import SignedTransaction
 from ledger.faults import Reason
 from ledger.transactions import JobFail, Payload
 from miner.clock import LeaseClock
+from miner.inputs import Inputs
 from miner.records import Records
 from miner.sender import TransactionSender
 from miner.settlement import Identity, build_report, build_settle, build_statement
@@ -55,6 +56,7 @@ class Channel(NamedTuple):
     models: Mapping[str, str]
     """The model held for each service, as jobs name it."""
     wire: Wire
+    inputs: Inputs
 
 
 class Delivery:

@@ -13,6 +13,7 @@ from aitbc.errors import AITBCError
 from aitbc.wallet import Wallet
 from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
 from miner.delivery import Channel
+from miner.inputs import Inputs
 from miner.kinds import KindUnavailableError, close_engines, open_engines
 from miner.records import Records
 from miner.registration import Registration
@@ -20,8 +21,9 @@ from miner.sender import ChainFacts, TransactionSender
 from miner.settings import MinerSettings
 from miner.settlement import Identity
 from miner.spool import PURPOSE, Spool, SpoolBusyError
+from miner.stopping import wait_for_stop
 from miner.wire import Wire
-from miner.worker import Worker, WorkerLimits, wait_for_stop
+from miner.worker import Worker, WorkerLimits
 from zk.devkey import read_dev_zkey
 from zk.process import ProverProcess
 from zk.prover import ProvingKey
@@ -104,9 +106,12 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         stack.push_async_callback(prover.close)
         await prover.start()
         identity = Identity(wallet, settings.miner_id, facts.chain_id, key_id)
+        inputs = await asyncio.to_thread(
+            Inputs, settings.data_folder / "inputs", wire, settings.miner_id
+        )
         models = {service: engine.model for service, engine in engines.items()}
         prices = {service: settings.get_price(service) for service in engines}
-        channel = Channel(client, sender, prover, records, identity, models, wire)
+        channel = Channel(client, sender, prover, records, identity, models, wire, inputs)
         registration = Registration(
             channel,
             capabilities=list(engines),

@@ -6,8 +6,8 @@ there is time, gives the other leases back, and leaves whatever is still owed in
 
 import asyncio
 import random
-from collections.abc import Awaitable, Coroutine, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -19,9 +19,8 @@ from miner.clock import LeaseClock
 from miner.delivery import Channel, Delivery
 from miner.engines.interface import Engine
 from miner.registration import Registration
+from miner.stopping import wait_for_stop
 from miner.work import Stage, Work
-
-T = TypeVar("T")
 
 HAND_IN_SECONDS: Final = 3.0
 """What is kept of a shutdown's time for giving leases back and handing results in."""
@@ -192,16 +191,3 @@ async def _wait_idle(tasks: set[asyncio.Task[None]], seconds: float) -> None:
 def _compute_pause(failures: int) -> float:
     bound: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
     return bound * (0.5 + random.random() / 2)
-
-
-async def wait_for_stop(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """Return what `work` comes to, or None when `stop` is set before."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)

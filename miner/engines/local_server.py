@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import queue
+import resource
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -59,6 +60,8 @@ def main() -> None:
     """Serve until standard input ends."""
     settings = json.loads(sys.stdin.readline())
     die_with_parent(settings["parent"])
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(limit, (0, 0))  # an engine writes no file
     # A library that prints would spoil the messages.
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -88,6 +88,34 @@ async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Pa
     assert supply["balanced"]
 
 
+@pytest.mark.slow
+async def test_other_kinds_are_run_and_settled_on_a_node(tmp_path: Path) -> None:
+    kinds = ["text_embedding", "stable_diffusion"]
+    async with open_market(tmp_path, kinds=kinds) as market, mine(market.settings):
+        texts = {"type": "text_embedding", "input": {"texts": ["one", "two"]}}
+        picture = {
+            "type": "stable_diffusion",
+            "model": "tiny",
+            "input": {"prompt": "a red ring on white"},
+            "params": {"num_images": 2, "size": "64x64", "seed": 3},
+        }
+        jobs = [await market.client.jobs.create(body) for body in (texts, picture)]
+        for job in jobs:
+            await market.client.jobs.wait(job.job_id, timeout=60)
+        vectors, pictures = [await market.client.jobs.get_results(job.job_id) for job in jobs]
+        cores = [
+            parse_receipt((await market.client.jobs.get_receipt(job.job_id)).to_dict())[0]
+            for job in jobs
+        ]
+    assert [len(vector) for vector in vectors["results"]["embeddings"]] == [384, 384]
+    assert len(pictures["results"]["images"]) == 2
+    assert [(core.unit_type, core.units) for core in cores] == [("token", 6), ("image", 2)]
+    assert [core.engine.split()[0] for core in cores] == [
+        "aitbc-numpy-bert",
+        "aitbc-numpy-diffusion",
+    ]
+
+
 async def test_a_cancelled_job_is_paid_in_part_and_a_shutdown_gives_the_next_back(
     tmp_path: Path,
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from aitbc.client import AsyncAITBCClient
 from aitbc.errors import APIError, ConflictError, ConnectionFailedError, InvalidAnswerError
-from aitbc.transport import RetryPolicy
+from aitbc.exchange import RetryPolicy
 from aitbc.wallet import SignedTransaction
 from ledger.transactions import Transfer, decode_transaction
 from miner.sender import TransactionSender

@@ -88,6 +88,8 @@ class ContractServer:
         self.heartbeats: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
         self.receiver = StreamReceiver()
+        self.files: dict[str, bytes] = {}
+        """Input files of any job, by their id."""
         self.cancel_requested: set[bytes] = set()
         self.faults: dict[str, list[int | str]] = {}
         self.asked: list[str] = []
@@ -143,17 +145,24 @@ class ContractServer:
         seconds: int = 120,
         **changed: Any,
     ) -> str:
-        """Escrow a job and return its id; `changed` members of the terms are lied about."""
+        """Escrow a text job and return its id."""
         content = {
             "service": "llm_inference",
             "model": MODEL,
             "input": {"prompt": prompt},
             "params": {"max_tokens": max_tokens, "temperature": 0.7},
         }
+        most = 64 + len(prompt) + max_tokens
+        return self.submit_content(content, most, seconds=seconds, **changed)
+
+    def submit_content(
+        self, content: dict[str, Any], max_units: int, *, seconds: int = 120, **changed: Any
+    ) -> str:
+        """Escrow a job and return its id; `changed` members of the terms are lied about."""
         tag = crypto.hash_tagged(b"test", str(len(self.content)).encode())
         job = terms.compute_job_id(CLIENT.address, tag)
         now = max(read_clock(), self.head.time)
-        max_units, max_price = 64 + len(prompt) + max_tokens, 1_000
+        max_price = 1_000
         opened = Terms(
             job=job,
             client=CLIENT.address,
@@ -161,7 +170,7 @@ class ContractServer:
             max_price=max_price,
             not_before=0,
             deadline=now + seconds * 1000,
-            model=terms.compute_model_hash(MODEL),
+            model=terms.compute_model_hash(content["model"]),
             input_hash=terms.compute_content_hash(content),
             salt=terms.derive_salt(CLIENT.derive_salt_secret(), b"offer", job),
         )
@@ -169,7 +178,7 @@ class ContractServer:
             CLIENT,
             JobSubmit(
                 idempotency_tag=tag,
-                service="llm_inference",
+                service=content["service"],
                 billing=0,
                 coordinator=NODE.address,
                 escrow=max_units * max_price,
@@ -324,6 +333,11 @@ class ContractServer:
         self.require_leased(request)
         return await self.receiver.receive(request)
 
+    async def get_file(self, request: web.Request) -> web.Response:
+        self.require_leased(request)
+        data = self.files.get(request.match_info["file_id"])
+        return refuse(404, "FILE_NOT_FOUND") if data is None else web.Response(body=data)
+
     async def complete(self, request: web.Request) -> web.Response:
         body, job_id = await request.json(), get_job_id(request)
         if self.completed.get(job_id) != body:
@@ -384,6 +398,7 @@ class ContractServer:
         post("/v1/jobs/{id}/claim", self.claim)
         post("/v1/jobs/{id}/heartbeat", self.heartbeat)
         post("/v1/jobs/{id}/stream", self.stream)
+        get("/v1/jobs/{id}/files/{file_id}", self.get_file)
         post("/v1/jobs/{id}/complete", self.complete)
         post("/v1/jobs/{id}/fail", self.fail)
         get("/explorer/jobs/{id}", self.get_chain_job)
