@@ -27,6 +27,14 @@ class RequestTimeoutError(ConnectionFailedError):
     """No answer came in time."""
 
 
+class SocketClosedError(ConnectionFailedError):
+    """The other side closed a WebSocket; `close_code` says why, where it said so."""
+
+    def __init__(self, message: str, *, close_code: int | None) -> None:
+        super().__init__(message, is_sent=True)
+        self.close_code = close_code
+
+
 class InvalidAnswerError(AITBCError):
     """The server answered with something that is not in its contract, or is over our limits."""
 
@@ -41,6 +49,18 @@ class JobFailedError(AITBCError):
     def __init__(self, message: str, job: Any) -> None:
         super().__init__(message)
         self.job = job
+
+
+class InvalidReceiptError(AITBCError):
+    """A receipt, or the bundle that is to prove it, does not hold; `rejection` says which rule."""
+
+    def __init__(self, message: str, rejection: Rejection | None = None) -> None:
+        super().__init__(message)
+        self.rejection = rejection
+
+
+class SigningRefusedError(AITBCError):
+    """What the node asks to have signed is not what was asked of it; nothing was signed."""
 
 
 class APIError(AITBCError):
@@ -149,6 +169,10 @@ class UnprocessableError(APIError):
     """422: the request breaks the schema, or reuses an idempotency key for another body."""
 
 
+class SignatureNeededError(UnprocessableError):
+    """422: the account signs by itself, which a client with a wallet does for it."""
+
+
 class RateLimitError(APIError):
     """429: too many requests; `retry_after` says how long to wait."""
 
@@ -177,6 +201,7 @@ CLASS_OF_CODE: Final[Mapping[str, type[APIError]]] = {
     "NO_CAPABLE_MINER": NoCapableMinerError,
     "OFFER_NOT_AVAILABLE": OfferNotAvailableError,
     "RATE_LIMIT_EXCEEDED": RateLimitError,
+    "SIGNATURE_NEEDED": SignatureNeededError,
 }
 
 CLASS_OF_STATUS: Final[Mapping[int, type[APIError]]] = {

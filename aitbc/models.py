@@ -5,11 +5,17 @@ what every answer of the kind has is required. Money: decimal strings of AIT, an
 exact `*_base` integer string of base units.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aitbc.errors import InvalidAnswerError
+from aitbc.verification import Trusted, verify_settlement, verify_signature
+from consensus.receipt_bundle import VerifiedReceipt
+from ledger.receipts import ReceiptCore
+
+T = TypeVar("T")
 
 
 class Model(BaseModel):
@@ -35,6 +41,9 @@ class Model(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return what the server sent, as plain JSON values."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+M = TypeVar("M", bound=Model)
 
 
 class Settlement(Model):
@@ -113,6 +122,26 @@ class Receipt(Model):
     signature: dict[str, Any] | None = None
     attestations: list[Any] = Field(default_factory=list)
 
+    @overload
+    def verify(self) -> ReceiptCore: ...
+    @overload
+    def verify(self, bundle: Mapping[str, Any] | bytes, trusted: Trusted) -> VerifiedReceipt: ...
+    def verify(
+        self, bundle: Mapping[str, Any] | bytes | None = None, trusted: Trusted | None = None
+    ) -> ReceiptCore | VerifiedReceipt:
+        """Check the receipt with no network and return what was signed.
+
+        With the `bundle` of its settlement and what is `trusted` of the chain (a checkpoint of
+        `genesis.checkpoint`): the commitment, the proof, block, state and authorities as well, and
+        what they prove. Raises `InvalidReceiptError`.
+        """
+        core = verify_signature(self.to_dict())
+        if bundle is None:
+            return core
+        if trusted is None:
+            raise TypeError("a bundle proves nothing to whoever trusts nothing: give `trusted`")
+        return verify_settlement(bundle, trusted, core)
+
 
 class Verdict(Model):
     """What the verification of a receipt found."""
@@ -187,22 +216,22 @@ class TransactionStatus(Model):
     """0 when it applied, else the ledger's rejection."""
 
 
-class Page(Model):
+class Page(Model, Generic[T]):
     """One page of a list; the items stand under a name of their own in the raw answer."""
 
-    items: list[Any]
+    items: list[T]
     total: int | None = None
     has_more: bool = False
     next_cursor: str | None = None
 
 
-def read_page(value: Any, member: str, kind: type[Model]) -> Page:
+def read_page(value: Any, member: str, kind: type[M]) -> Page[M]:
     """Return a page whose items are under `member`, or are the whole answer, as `kind`."""
     document = {member: value} if isinstance(value, list) else value
     if not isinstance(document, dict) or not isinstance(document.get(member), list):
         raise InvalidAnswerError(f"a list under {member!r} was expected")
     try:
         items = [kind.model_validate(item) for item in document[member]]
-        return Page.model_validate({**document, "items": items})
+        return Page[Any].model_validate({**document, "items": items})
     except ValidationError as error:
         raise InvalidAnswerError(f"not the answer that was agreed: {error}") from None

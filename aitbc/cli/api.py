@@ -48,7 +48,7 @@ def read_api_key(key_file: Path | None, *, is_needed: bool) -> str | None:
 def open_client(url: str, key_file: Path | None = None, *, needs_key: bool = True) -> Any:
     """Return the SDK's client, a context manager. Raises `CommandError`."""
     from aitbc.client import AITBCClient
-    from aitbc.transport import RetryPolicy
+    from aitbc.exchange import RetryPolicy
 
     key = read_api_key(key_file, is_needed=needs_key)
     try:
@@ -60,7 +60,9 @@ def open_client(url: str, key_file: Path | None = None, *, needs_key: bool = Tru
 @contextmanager
 def open_transport(url: str, key_file: Path | None) -> Iterator[Callable[..., Any]]:
     """Yield `send(method, path, *, query, body)` for what the SDK leaves to operators."""
-    from aitbc.transport import Call, RetryPolicy, SyncTransport, TransportSettings
+    from aitbc.exchange import RetryPolicy, TransportSettings
+    from aitbc.steps import Call
+    from aitbc.transport import SyncTransport
 
     key = read_api_key(key_file, is_needed=True)
     policy = RetryPolicy(**_RETRIES)

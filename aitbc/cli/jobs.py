@@ -183,27 +183,11 @@ def _build_request(
 
 def _wait(client: Any, job_id: str, timeout: float) -> Any:
     """Follow a job, saying each new phase. Raises `JobFailedError`, `WaitTimeoutError`."""
-    import time
 
-    from aitbc.client import POLL_SECONDS
-    from aitbc.errors import JobFailedError, WaitTimeoutError
+    def say(job: Any) -> None:
+        note(f"  {job.status}: {job.phase}")
 
-    end = time.monotonic() + timeout
-    said = None
-    while True:
-        job = client.jobs.get(job_id)
-        if job.phase != said:
-            said = job.phase
-            note(f"  {job.status}: {said}")
-        if job.is_over:
-            break
-        if time.monotonic() >= end:
-            raise WaitTimeoutError(f"{job_id} is still {job.status} ({job.phase})")
-        time.sleep(POLL_SECONDS)
-    if job.status != "completed":
-        fault = f": {job.fault} (reason {job.reason_code})" if job.fault else ""
-        raise JobFailedError(f"{job_id} is {job.status}{fault}", job)
-    return job
+    return client.jobs.wait(job_id, timeout=timeout, on_change=say)
 
 
 def _print_job(job: dict[str, Any], *, as_json: bool) -> None:

@@ -1,27 +1,13 @@
 """The tree of calls, as both clients have it, and how answers read."""
 
-import inspect
-
 import pytest
 
-from aitbc import client as client_module
 from aitbc import errors
 from aitbc.client import AITBCClient, AsyncAITBCClient
-from aitbc.transport import RetryPolicy
+from aitbc.exchange import RetryPolicy
 from tests.support.scripted_server import Prepared, serve
 
 FAST = RetryPolicy(attempts=2, first_delay=0.001)
-
-
-def test_both_clients_have_the_same_calls() -> None:
-    for name in ("Jobs", "Miners", "Receipts", "Chain", "Explorer"):
-        blocking = getattr(client_module, name)
-        awaited = getattr(client_module, f"Async{name}")
-        public = {member for member in vars(blocking) if not member.startswith("_")}
-        assert public == {member for member in vars(awaited) if not member.startswith("_")}
-        for member in public:
-            left, right = (inspect.signature(getattr(kind, member)) for kind in (blocking, awaited))
-            assert list(left.parameters) == list(right.parameters), member
 
 
 def test_an_answer_reads_as_attribute_and_as_item() -> None:

@@ -5,19 +5,13 @@ from email.utils import formatdate
 
 import pytest
 
-from aitbc import calls, errors
+from aitbc import errors
+from aitbc.calls import jobs as calls
 from aitbc.cli.devnet.ports import find_free_port
+from aitbc.exchange import Answer, Endpoints, Exchange, RetryPolicy, TransportSettings
 from aitbc.models import Job
-from aitbc.transport import (
-    Answer,
-    AsyncTransport,
-    Call,
-    Endpoints,
-    Exchange,
-    RetryPolicy,
-    SyncTransport,
-    TransportSettings,
-)
+from aitbc.steps import Call
+from aitbc.transport import AsyncTransport, SyncTransport
 from tests.support.scripted_server import Prepared, serve
 
 FAST = RetryPolicy(attempts=4, first_delay=0.001)

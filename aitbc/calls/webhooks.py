@@ -1,0 +1,67 @@
+"""How the calls about webhooks are written: which address is told of which events."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aitbc.calls.common import as_is, as_none, choose_key, drop_nulls, get, get_page, post, quote
+from aitbc.market_models import Delivery, Webhook
+from aitbc.models import Page
+from aitbc.steps import Call
+
+
+def create_webhook(
+    url: str,
+    events: Sequence[str],
+    *,
+    description: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Webhook]:
+    """Have events sent to an address; the answer's `secret` is shown this once."""
+    body = {"url": url, "events": list(events), "description": description}
+    return post("/v1/webhooks", drop_nulls(body), Webhook, choose_key(idempotency_key))
+
+
+def list_webhooks(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Webhook]]:
+    """Return a page of one's own webhooks, without their secrets."""
+    return get_page("/v1/webhooks", {"limit": limit, "cursor": cursor}, "webhooks", Webhook)
+
+
+def get_webhook(webhook_id: str) -> Call[Webhook]:
+    """Return a webhook, without its secret."""
+    return get(_get_path(webhook_id), Webhook)
+
+
+def delete_webhook(webhook_id: str) -> Call[None]:
+    """Stop a webhook for good."""
+    return Call("DELETE", _get_path(webhook_id), as_none, is_repeatable=True)
+
+
+def send_test_event(webhook_id: str) -> Call[Any]:
+    """Send a test event to a webhook's address."""
+    return Call("POST", f"{_get_path(webhook_id)}/test", as_is)
+
+
+def rotate_webhook(webhook_id: str) -> Call[Webhook]:
+    """Give a webhook a new secret, shown this once."""
+    return post(f"{_get_path(webhook_id)}/rotate", None, Webhook)
+
+
+def list_deliveries(
+    webhook_id: str,
+    *,
+    state: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[Page[Delivery]]:
+    """Return a page of a webhook's deliveries; `state` is `pending`, `delivered` or `dead`."""
+    query = {"state": state, "limit": limit, "cursor": cursor}
+    return get_page(f"{_get_path(webhook_id)}/deliveries", query, "deliveries", Delivery)
+
+
+def redeliver(webhook_id: str, delivery_id: str) -> Call[Any]:
+    """Send a delivery once more."""
+    return Call("POST", f"{_get_path(webhook_id)}/deliveries/{quote(delivery_id)}/redeliver", as_is)
+
+
+def _get_path(webhook_id: str) -> str:
+    return f"/v1/webhooks/{quote(webhook_id)}"

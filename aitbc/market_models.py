@@ -1,0 +1,109 @@
+"""Decides what the answers about offers, services, files, webhooks and updates look like."""
+
+from typing import Any
+
+from aitbc.models import Model
+
+
+class Offer(Model):
+    """A miner's offer: work of a type at a price in AIT per unit."""
+
+    offer_id: str
+    miner_id: str | None = None
+    job_type: str | None = None
+    price: str | float | None = None
+    status: str | None = None
+    reputation: float | None = None
+    created_at: str | None = None
+
+
+class Acceptance(Model):
+    """An accepted offer: the transaction that locks its price for a job."""
+
+    transaction_id: str
+    status: str | None = None
+    created_at: str | None = None
+
+
+class MarketStats(Model):
+    """The market's totals, computed from the chain."""
+
+    total_jobs: int | None = None
+    active_jobs: int | None = None
+    completed_jobs: int | None = None
+    failed_jobs: int | None = None
+    average_completion_time: float | None = None
+    total_volume: Any = None
+    active_miners: int | None = None
+
+
+class Service(Model):
+    """Something that miners can be asked to do."""
+
+    service_id: str
+    name: str | None = None
+    category: str | None = None
+    description: str | None = None
+
+
+class Validation(Model):
+    """What the registry says of a request: it would be refused with these errors."""
+
+    valid: bool
+    errors: list[Any] = []
+    warnings: list[Any] = []
+
+
+class StoredFile(Model):
+    """A file that the coordinator keeps; its `file_id` stands wherever an address may."""
+
+    file_id: str
+    name: str | None = None
+    size: int | None = None
+    """Bytes."""
+    sha256: str | None = None
+    created_at: str | None = None
+
+
+class Webhook(Model):
+    """An address that is told of events."""
+
+    webhook_id: str
+    url: str | None = None
+    events: list[str] = []
+    secret: str | None = None
+    """What deliveries are signed with; there only in the answers that made it."""
+    status: str | None = None
+    description: str | None = None
+    created_at: str | None = None
+
+
+class Delivery(Model):
+    """One event on its way to a webhook's address."""
+
+    delivery_id: str
+    state: str | None = None
+    attempts: Any = None
+
+
+class Update(Model):
+    """Something that happened, as the live updates tell it."""
+
+    type: str
+    """`job_update`, `receipt_created`, `marketplace_update` or `block_created`."""
+    data: dict[str, Any]
+    seq: int | None = None
+    """Where `since` goes on; blocks have none of their own."""
+
+
+class JobEvent(Model):
+    """A piece of a running job: `status` (data: the job's), `delta` (data: text), `done`."""
+
+    event: str
+    data: Any = None
+
+    @property
+    def delta(self) -> str:
+        """The text that came with this event; empty for the other kinds."""
+        found = self.data.get("delta") if isinstance(self.data, dict) else None
+        return found if self.event == "delta" and isinstance(found, str) else ""
