@@ -110,6 +110,9 @@ async def test_a_cancelled_job_settles_the_units_already_done(tmp_path: Path) ->
         async with mine(make_settings(server, endpoint, tmp_path)):
             await until(lambda: any(beat["progress"] for beat in server.heartbeats))
             server.cancel(job_id)
+            started = asyncio.get_running_loop().time()
+            await until(lambda: not endpoint.running)
+            assert asyncio.get_running_loop().time() - started < 2
             await server.wait_for(job_id, SETTLED)
     report = server.completed[get_id(job_id)]
     assert report["result"]["finish_reason"] == "cancelled"

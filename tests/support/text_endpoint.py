@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ class TextEndpoint:
         self.asked = 0
         self.fails = 0
         """How many of the next requests break off in the middle."""
+        self.running = 0
         self.url = ""
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -25,6 +27,16 @@ class TextEndpoint:
         self.asked += 1
         body = await request.json()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        self.running += 1
+        try:
+            await self._write(request, response, body)
+        finally:
+            self.running -= 1
+        return response
+
+    async def _write(
+        self, request: web.Request, response: web.StreamResponse, body: dict[str, Any]
+    ) -> None:
         await response.prepare(request)
         for token in range(1, body["max_tokens"] + 1):
             await asyncio.sleep(self.delay)
@@ -40,7 +52,6 @@ class TextEndpoint:
                 request.transport.abort()
                 raise ConnectionResetError
         await response.write(b"data: [DONE]\n\n")
-        return response
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:

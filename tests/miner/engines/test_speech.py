@@ -35,8 +35,9 @@ def encode(path: Path, codec: str, container: str) -> Path:
     """Write the fox as another kind of file."""
     with av.open(str(FOX)) as source, av.open(str(path), "w", format=container) as sink:
         stream = sink.add_stream(codec, rate=16_000, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         resampler = av.AudioResampler(
-            format=stream.codec_context.format or "s16", layout="mono", rate=16_000
+            format=stream.codec_context.format, layout="mono", rate=16_000
         )
         for frame in source.decode(audio=0):
             for piece in resampler.resample(frame):
