@@ -25,7 +25,10 @@ EXTRA_OF_PACKAGE = {
     "node": "node",
 }
 # The reference verifier is for differential tests and the node's audit; nothing imports it unasked.
-EXTRA_OF_MODULE = {"zk/backend_py_ecc.py": "node"}
+EXTRA_OF_MODULE = {
+    "zk/backend_py_ecc.py": "node",
+    "miner/engines/speech_model.py": "speech",
+}
 
 
 def normalise(requirement: str) -> str:
