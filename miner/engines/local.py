@@ -48,6 +48,8 @@ class LocalModel:
 
     async def prepare(self) -> Description:
         """Start the process if none runs, and return what it says of itself."""
+        if self._description is not None and self._child.is_running:
+            return self._description  # in the middle of another job, perhaps
         async with self._turn:
             return await self._ensure()
 
@@ -67,8 +69,10 @@ class LocalModel:
             except (OSError, ValueError) as error:
                 last = await self._child.stop()
                 raise EngineFailedError(f"the engine ended: {last or error}") from None
+            except InputInvalidError:
+                raise
             except BaseException:
-                # An abandoned run would answer the next job.
+                # An abandoned run would answer the next job; a failed one leaves who knows what.
                 await self._child.kill()
                 raise
 

@@ -89,6 +89,7 @@ async def test_one_job_at_a_time_and_a_waiting_one_can_be_stopped(model: LocalMo
     second_stop.set()
     assert (await second).is_cut
     assert not third.done()
+    await asyncio.wait_for(model.prepare(), 0.1)
     first_stop.set()
     assert (await first).is_cut
     assert (await third).units == 1
@@ -97,9 +98,12 @@ async def test_one_job_at_a_time_and_a_waiting_one_can_be_stopped(model: LocalMo
 async def test_what_fails_in_the_model_costs_one_job_and_is_told(model: LocalModel) -> None:
     with pytest.raises(EngineFailedError, match="KeyError"):
         await model.run({"prompt": "a ring"}, ignore, asyncio.Event())
+    await model.prepare()
+    before = model.process_id
     with pytest.raises(InputInvalidError, match="circle"):
         await model.run({**REQUEST, "prompt": "?"}, ignore, asyncio.Event())
     assert (await model.run(REQUEST, ignore, asyncio.Event())).units == 1
+    assert model.process_id == before
 
 
 async def test_weights_that_are_none_do_not_start(tmp_path: Path) -> None:
