@@ -1,5 +1,22 @@
+export { AITBCClient } from './client.js';
+export type { ClientOptions } from './client.js';
+export type { components as Contract } from './build/schema.js';
+export { Listing } from './listing.js';
+export type { CallOptions, RetryPolicy } from './transport.js';
+export * from './errors.js';
+
+export type { Account, ChainStatus, TransactionStatus, Verdict } from './resources/chain.js';
+export type { StoredFile } from './resources/files.js';
+export type { Job, JobList, JobRequest, JobResults, WaitOptions } from './resources/jobs.js';
+export type { ClaimedJob, Earning, Miner, MinerStats } from './resources/miners.js';
+export type { Receipt, ReceiptList, ReceiptVerdict } from './resources/receipts.js';
+
+export { verifyReceipt } from './verify/bundle.js';
+export type { TrustSource, VerifiedReceipt } from './verify/bundle.js';
+export type { ReceiptOpening } from './verify/field.js';
+export { verifyJobReceipt } from './verify/receipt.js';
+export type { ReceiptCore, VerifiedJobReceipt } from './verify/receipt.js';
+export { InvalidTrust, Rejected } from './verify/rejection.js';
+export type { Reason } from './verify/rejection.js';
 export { loadCheckpoint, loadGenesis } from './verify/trust.js';
 export type { Trust } from './verify/trust.js';
-export { verifyReceipt } from './verify/bundle.js';
-export { InvalidTrust, Rejected } from './verify/rejection.js';
-export { verifyJobReceipt } from './verify/receipt.js';

@@ -1,0 +1,54 @@
+/** Decides what the client offers: the tree of calls, and how it is made. */
+
+import { Accounts, Chain } from './resources/chain.js';
+import { Explorer } from './resources/explorer.js';
+import { Files } from './resources/files.js';
+import { Jobs } from './resources/jobs.js';
+import { Miners } from './resources/miners.js';
+import { Receipts } from './resources/receipts.js';
+import { DEFAULT_RETRIES, Transport } from './transport.js';
+import type { RetryPolicy } from './transport.js';
+
+const DEFAULT_URL = 'http://127.0.0.1:8001';
+const TIMEOUT_MS = 30_000;
+
+export interface ClientOptions {
+  /** Needed for all but the public calls. */
+  readonly apiKey?: string;
+  /** One address, or those of several nodes, which are tried in turn. */
+  readonly baseUrl?: string | readonly string[];
+  /** How long one attempt may take, in milliseconds. */
+  readonly timeout?: number;
+  readonly retries?: Partial<RetryPolicy>;
+  /** Another `fetch` than the platform's. */
+  readonly fetch?: typeof fetch;
+}
+
+/** The client of an AITBC node. */
+export class AITBCClient {
+  readonly jobs: Jobs;
+  readonly receipts: Receipts;
+  readonly miners: Miners;
+  readonly files: Files;
+  readonly chain: Chain;
+  readonly accounts: Accounts;
+  readonly explorer: Explorer;
+
+  constructor(options: ClientOptions = {}) {
+    const { baseUrl = DEFAULT_URL } = options;
+    const transport = new Transport({
+      urls: typeof baseUrl === 'string' ? [baseUrl] : baseUrl,
+      apiKey: options.apiKey ?? null,
+      timeout: options.timeout ?? TIMEOUT_MS,
+      retries: { ...DEFAULT_RETRIES, ...options.retries },
+      fetch: options.fetch ?? ((...given) => fetch(...given)),
+    });
+    this.jobs = new Jobs(transport);
+    this.receipts = new Receipts(transport);
+    this.miners = new Miners(transport);
+    this.files = new Files(transport);
+    this.chain = new Chain(transport);
+    this.accounts = new Accounts(transport);
+    this.explorer = new Explorer(transport);
+  }
+}

@@ -1,0 +1,6 @@
+import type { Transport } from '../transport.js';
+
+/** A branch of the client's tree. */
+export class Resource {
+  constructor(protected readonly transport: Transport) {}
+}

@@ -1,0 +1,149 @@
+/** Against a true node: a job from escrow to settlement, and its receipt verified offline. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import {
+  AITBCClient,
+  AuthenticationError,
+  InsufficientBalanceError,
+  JobAlreadyCompletedError,
+  JobFailedError,
+  JobNotCompletedError,
+  JobNotFoundError,
+  Rejected,
+  UnprocessableError,
+  verifyJobReceipt,
+  verifyReceipt,
+} from '@aitbc/client';
+
+import { readSetting } from './fixtures.js';
+
+const baseUrl = readSetting('AITBC_TEST_URL');
+const client = new AITBCClient({ baseUrl, apiKey: readSetting('AITBC_TEST_CLIENT_KEY') });
+const miner = new AITBCClient({ baseUrl, apiKey: readSetting('AITBC_TEST_MINER_KEY') });
+const stranger = new AITBCClient({ baseUrl });
+const MINER_ID = 'js_miner';
+
+async function register(): Promise<void> {
+  await miner.miners.register({ minerId: MINER_ID, capabilities: ['llm_inference'] });
+  while ((await miner.miners.get(MINER_ID)).status !== 'active') {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Do the next job as its miner does, with this result. */
+async function work(result: Record<string, unknown>): Promise<void> {
+  const job = await miner.miners.getAvailableJob(MINER_ID, 10);
+  assert.ok(job !== null);
+  const { content } = await miner.miners.claim(job.jobId, { minerId: MINER_ID });
+  assert.ok(content !== null);
+  await miner.miners.sendHeartbeat(job.jobId, { minerId: MINER_ID, progress: 50 });
+  await miner.miners.complete(job.jobId, { minerId: MINER_ID, result, units: 3 });
+}
+
+test('a job, its results and its receipt', async () => {
+  await register();
+  // The first lines are the documented example.
+  const job = await client.jobs.create({
+    name: 'my-job',
+    type: 'ai-inference',
+    input: { prompt: 'Hello', camelCase: { snake_case: 1 } },
+    pricing: { maxCost: '0.10' },
+  });
+  assert.match(job.jobId, /^job_[0-9a-f]{64}$/);
+  assert.equal(job.estimatedCostBase, '100000000');
+  await assert.rejects(client.jobs.getResults(job.jobId), JobNotCompletedError);
+  const [done] = await Promise.all([
+    client.jobs.wait(job.jobId, { timeout: 30_000 }),
+    work({ text: 'Hi', finishReason: 'stop', token_count: 3 }),
+  ]);
+  assert.equal(done.status, 'completed');
+  assert.equal(done.minerId, MINER_ID);
+  const results = await client.jobs.getResults(job.jobId);
+  assert.deepEqual(results.results, { text: 'Hi', finishReason: 'stop', token_count: 3 });
+  const bytes = await client.jobs.download(job.jobId);
+  assert.deepEqual(JSON.parse(new TextDecoder().decode(bytes)), results.results);
+  await assert.rejects(client.jobs.cancel(job.jobId), JobAlreadyCompletedError);
+
+  const signed = await client.jobs.getReceipt(job.jobId);
+  const { core } = verifyJobReceipt(signed as object);
+  assert.equal(core.jobId, job.jobId);
+  const receipt = await client.receipts.get(job.jobId);
+  assert.equal(receipt.units, 3);
+  assert.equal((await stranger.receipts.verify(receipt)).valid, true);
+
+  const trust = { genesis: await stranger.chain.getGenesis() };
+  const bundle = await client.receipts.getBundle(receipt.receiptId);
+  const proven = verifyReceipt(bundle, trust);
+  assert.equal(proven.core.jobId, job.jobId);
+  assert.equal(proven.amount, BigInt(core.amount));
+  assert.equal(proven.transactionId, receipt.tx);
+  const text = new TextDecoder().decode(bundle).replace('"units":3', '"units":4');
+  assert.throws(() => verifyReceipt(text, trust), Rejected);
+
+  const earnings = [];
+  for await (const earning of miner.miners.listEarnings(MINER_ID)) earnings.push(earning);
+  assert.equal(earnings.length, 1);
+  assert.equal((await miner.miners.getStats(MINER_ID)).totalJobs, 1);
+});
+
+test('a job that is cancelled ends the waiting', async () => {
+  const job = await client.jobs.create({ prompt: 'never', maxCost: '0.01' });
+  const waiting = client.jobs.wait(job.jobId, { timeout: 30_000 });
+  const cancelling = client.jobs.cancel(job.jobId);
+  await Promise.all([cancelling, assert.rejects(waiting, JobFailedError)]);
+  assert.equal((await client.jobs.wait(job.jobId, { until: 'final' })).status, 'cancelled');
+});
+
+test('one key makes one job, another body under it is refused', async () => {
+  const options = { idempotencyKey: 'once' };
+  const first = await client.jobs.create({ prompt: 'a', maxCost: '0.01' }, options);
+  const second = await client.jobs.create({ prompt: 'a', maxCost: '0.01' }, options);
+  assert.equal(second.jobId, first.jobId);
+  await assert.rejects(client.jobs.create({ prompt: 'b' }, options), UnprocessableError);
+  await client.jobs.cancel(first.jobId);
+});
+
+test('lists come page by page', async () => {
+  const all: string[] = [];
+  for await (const job of client.jobs.list({ limit: 1 })) all.push(job.jobId);
+  const page = await client.jobs.list({ limit: 100 });
+  assert.deepEqual(all, page.jobs.map((job) => job.jobId));
+  assert.equal(page.total, all.length);
+  const blocks: number[] = [];
+  for await (const block of stranger.explorer.listBlocks({ limit: 2 })) blocks.push(block.height);
+  assert.deepEqual(blocks, Array.from(blocks, (_, index) => (blocks[0] as number) - index));
+  assert.equal(blocks.at(-1), 0);
+});
+
+test('refusals are the errors that they are documented to be', async () => {
+  await assert.rejects(stranger.jobs.list(), AuthenticationError);
+  await assert.rejects(client.jobs.get(`job_${'00'.repeat(32)}`), JobNotFoundError);
+  await assert.rejects(
+    client.jobs.create({ prompt: 'x', maxCost: '5000000' }),
+    InsufficientBalanceError,
+  );
+  await assert.rejects(client.jobs.create({ prompt: 'x', maxCost: 'much' }), (error) => {
+    assert.ok(error instanceof UnprocessableError);
+    return error.errors.some(({ pointer }) => pointer === '/max_cost');
+  });
+});
+
+test('files are stored, read and deleted', async () => {
+  const content = new TextEncoder().encode('some text');
+  const file = await client.files.upload(content, 'note.txt');
+  assert.equal(file.size, content.length);
+  assert.deepEqual(await client.files.download(file.fileId), content);
+  await client.files.delete(file.fileId);
+});
+
+test('the chain is there for everybody', async () => {
+  const status = await stranger.chain.getStatus();
+  assert.equal(status.chainId.length, 64);
+  const account = await stranger.accounts.get(readSetting('AITBC_TEST_ADDRESS'));
+  assert.ok(BigInt(account.balanceBase) > 0n);
+  assert.equal((await stranger.chain.auditSupply()).balanced, true);
+  const stats = await stranger.explorer.getStats();
+  assert.ok(stats.blockHeight > 0);
+});

