@@ -4,12 +4,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
 from aitbc.cli.failures import CommandError
 from aitbc.cli.passwords import read_secret_line
+from aitbc.cli.profile_option import get_name, get_source
+from aitbc.cli.profile_store import choose_profile
 from node.exit_codes import ExitCode
 
 DEFAULT_URL: Final = "http://127.0.0.1:8001"
@@ -31,18 +33,38 @@ ApiKeyFile = Annotated[
 ]
 
 
-def read_api_key(key_file: Path | None, *, is_needed: bool) -> str | None:
-    """Return the API key of the file or the environment. Raises `CommandError`."""
-    key = os.environ.get(KEY_VARIABLE) or None
+class Access(NamedTuple):
+    """Where a command goes, and with which key."""
+
+    url: str
+    key: str | None
+
+
+def choose_access(url: str, key_file: Path | None, *, needs_key: bool) -> Access:
+    """Return the address and the key to use. Raises `CommandError`.
+
+    What the command line says goes first, then a profile that is named (--profile, AITBC_PROFILE),
+    then the environment, then the profile in use.
+    """
+    name = get_name()
+    profile, is_named = choose_profile(name), name is not None
+    source = get_source("api_url")
+    if profile is not None and (source == "DEFAULT" or (is_named and source == "ENVIRONMENT")):
+        url = profile.url
+    given = os.environ.get(KEY_VARIABLE) or None
     if key_file is not None:
-        key = read_secret_line(key_file).decode("ascii", "replace")
-    if key is None and is_needed:
+        given = read_secret_line(key_file).decode("ascii", "replace")
+    kept = profile.key if profile is not None and profile.url == url else None
+    goes_first = is_named and get_source("api_key_file") != "COMMANDLINE"
+    key = (kept or given) if goes_first else (given or kept)
+    if key is None and needs_key:
         raise CommandError(
             "this command needs an API key",
             ExitCode.USAGE,
-            f"set {KEY_VARIABLE} (a development network writes its keys to devnet.json)",
+            f"aitbc profile add NAME --url {url}, or set {KEY_VARIABLE} (a development network "
+            "writes its keys to devnet.json)",
         )
-    return key
+    return Access(url, key)
 
 
 def open_client(url: str, key_file: Path | None = None, *, needs_key: bool = True) -> Any:
@@ -50,9 +72,9 @@ def open_client(url: str, key_file: Path | None = None, *, needs_key: bool = Tru
     from aitbc.client import AITBCClient
     from aitbc.exchange import RetryPolicy
 
-    key = read_api_key(key_file, is_needed=needs_key)
+    access = choose_access(url, key_file, needs_key=needs_key)
     try:
-        return AITBCClient(base_url=url, api_key=key, retries=RetryPolicy(**_RETRIES))
+        return AITBCClient(access.url, access.key, retries=RetryPolicy(**_RETRIES))
     except ValueError as error:
         raise CommandError(str(error), ExitCode.USAGE, "check AITBC_API_URL") from None
 
@@ -64,10 +86,10 @@ def open_transport(url: str, key_file: Path | None) -> Iterator[Callable[..., An
     from aitbc.steps import Call
     from aitbc.transport import SyncTransport
 
-    key = read_api_key(key_file, is_needed=True)
+    access = choose_access(url, key_file, needs_key=True)
     policy = RetryPolicy(**_RETRIES)
     try:
-        transport = SyncTransport(url, TransportSettings(api_key=key, policy=policy))
+        transport = SyncTransport(access.url, TransportSettings(api_key=access.key, policy=policy))
     except ValueError as error:
         raise CommandError(str(error), ExitCode.USAGE, "check AITBC_API_URL") from None
 

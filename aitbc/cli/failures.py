@@ -3,25 +3,39 @@
 What each failure means to the user, and the command that comes next, stands here alone.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from aitbc.cli.profile_option import add_option
 from aitbc.errors import (
     AITBCError,
     APIError,
     AuthenticationError,
+    BadRequestError,
+    ConflictError,
     ConnectionFailedError,
+    GoneError,
     InsufficientBalanceError,
-    JobAlreadyCompletedError,
+    InvalidAnswerError,
+    InvalidJobTypeError,
+    InvalidReceiptError,
     JobFailedError,
     JobNotCompletedError,
+    MisdirectedError,
+    NoCapableMinerError,
     NotFoundError,
+    OfferNotAvailableError,
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
     ServerError,
+    SignatureNeededError,
+    SigningRefusedError,
+    TooLargeError,
+    UnprocessableError,
     WaitTimeoutError,
 )
 from ledger.rejection import Rejected
@@ -45,6 +59,60 @@ _NEXT_STEPS: Final = {
 }
 
 
+_OTHER_NODE: Final = "aitbc node status, or name another node: aitbc profile use NAME"
+
+_MEANINGS: Final[Mapping[type, tuple[ExitCode, str]]] = {
+    AITBCError: (ExitCode.UNEXPECTED, "check that this is an AITBC node: aitbc node status"),
+    ConnectionFailedError: (
+        ExitCode.API_UNREACHABLE,
+        "aitbc devnet --validators 1 --data .devnet starts a node; AITBC_API_URL names another",
+    ),
+    RequestTimeoutError: (ExitCode.TIMED_OUT, "aitbc node status"),
+    WaitTimeoutError: (ExitCode.TIMED_OUT, "aitbc jobs wait JOB, aitbc node status"),
+    InvalidAnswerError: (ExitCode.UNEXPECTED, _OTHER_NODE),
+    JobFailedError: (ExitCode.JOB_NOT_COMPLETED, "aitbc jobs get JOB"),
+    InvalidReceiptError: (
+        ExitCode.VERIFICATION_FAILED,
+        "aitbc receipt export RECEIPT, for another",
+    ),
+    SigningRefusedError: (ExitCode.API_REFUSED, _OTHER_NODE),
+    APIError: (ExitCode.API_REFUSED, "correct the request; the command with --help"),
+    BadRequestError: (ExitCode.API_REFUSED, "aitbc registry schema SERVICE"),
+    UnprocessableError: (ExitCode.API_REFUSED, "aitbc registry schema SERVICE"),
+    SignatureNeededError: (
+        ExitCode.API_REFUSED,
+        "a key of an account that the node keeps: aitbc api-keys new --help",
+    ),
+    InvalidJobTypeError: (ExitCode.API_REFUSED, "aitbc registry search"),
+    AuthenticationError: (
+        ExitCode.API_REFUSED,
+        "set AITBC_API_KEY, or aitbc profile add; the node's operator: aitbc api-keys new",
+    ),
+    PermissionDeniedError: (
+        ExitCode.API_REFUSED,
+        "a key of that role: set AITBC_API_KEY, or aitbc profile use NAME",
+    ),
+    InsufficientBalanceError: (ExitCode.API_REFUSED, "aitbc account ADDRESS"),
+    NotFoundError: (
+        ExitCode.API_REFUSED,
+        "aitbc jobs list, aitbc files list or the like, with the owner's API key",
+    ),
+    ConflictError: (ExitCode.API_REFUSED, "aitbc jobs get JOB"),
+    JobNotCompletedError: (ExitCode.API_REFUSED, "aitbc jobs wait JOB"),
+    NoCapableMinerError: (ExitCode.API_REFUSED, "aitbc offers list"),
+    GoneError: (ExitCode.API_REFUSED, "aitbc jobs get JOB"),
+    OfferNotAvailableError: (ExitCode.API_REFUSED, "aitbc offers list"),
+    TooLargeError: (ExitCode.API_REFUSED, "aitbc files upload FILE, and its id in the request"),
+    MisdirectedError: (
+        ExitCode.API_REFUSED,
+        "aitbc profile add NAME --url ADDRESS, with the address above",
+    ),
+    RateLimitError: (ExitCode.API_REFUSED, "the same command in a minute"),
+    ServerError: (ExitCode.API_UNREACHABLE, "aitbc node status"),
+}
+"""The nearest class of an error says what it means."""
+
+
 class CommandError(Exception):
     """A command cannot do what was asked; `next_step` is what to run now."""
 
@@ -57,6 +125,10 @@ class CommandError(Exception):
 
 class Commands(TyperGroup):
     """A group of commands whose failures are explained on stderr and become exit codes."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        add_option(self.commands.values())
 
     def invoke(self, ctx: Any) -> Any:
         path = ctx.command_path
@@ -117,46 +189,10 @@ def _explain_keystore(error: Exception) -> CommandError:
 
 def explain_failure(error: AITBCError) -> CommandError:
     """Return what a failure of the SDK means: the exit code and the next command."""
-    match error:
-        case RequestTimeoutError() | WaitTimeoutError():
-            return CommandError(str(error), ExitCode.TIMED_OUT, "aitbc node status")
-        case ConnectionFailedError():
-            return CommandError(
-                f"no answer from the API: {error}",
-                ExitCode.API_UNREACHABLE,
-                "start a node (aitbc devnet --validators 1 --data .devnet) or set AITBC_API_URL",
-            )
-        case JobFailedError():
-            return CommandError(str(error), ExitCode.JOB_NOT_COMPLETED, "aitbc jobs get JOB")
-        case AuthenticationError():
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, "set AITBC_API_KEY; aitbc api-keys --help"
-            )
-        case PermissionDeniedError():
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, "set AITBC_API_KEY to a key of that role"
-            )
-        case JobAlreadyCompletedError():
-            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs get JOB")
-        case InsufficientBalanceError():
-            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc account ADDRESS")
-        case NotFoundError():
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, "aitbc jobs list (with the owner's API key)"
-            )
-        case JobNotCompletedError():
-            return CommandError(str(error), ExitCode.API_REFUSED, "aitbc jobs wait JOB")
-        case RateLimitError():
-            seconds = f"{error.retry_after:.0f}" if error.retry_after is not None else "60"
-            return CommandError(
-                str(error), ExitCode.API_REFUSED, f"wait {seconds} s, then the same command"
-            )
-        case ServerError():
-            return CommandError(str(error), ExitCode.API_UNREACHABLE, "aitbc node status")
-        case APIError():
-            problems = "".join(f"\n  {problem}" for problem in error.errors)
-            return CommandError(f"{error}{problems}", ExitCode.API_REFUSED, "correct the request")
-        case _:
-            return CommandError(
-                str(error), ExitCode.UNEXPECTED, "check that AITBC_API_URL is an AITBC node"
-            )
+    code, next_step = next(_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS)
+    message = str(error)
+    if isinstance(error, APIError):
+        message += "".join(f"\n  {problem}" for problem in error.errors)
+    if isinstance(error, RateLimitError) and error.retry_after is not None:
+        next_step = f"the same command in {error.retry_after:.0f} s"
+    return CommandError(message, code, next_step)

@@ -10,19 +10,21 @@ import typer
 from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_json, print_record, print_table
+from aitbc.cli.requests import read_object
+from aitbc.cli.watch import stream_job, watch_jobs
 from node.exit_codes import ExitCode
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="AI jobs: submit, get, list, wait, results, cancel.",
+    help="AI jobs: submit, get, list, wait, watch, stream, results, cancel.",
 )
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id: job_…")]
 WaitSeconds = Annotated[
     float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")
 ]
-_DEFAULT_WAIT = 300.0
+DEFAULT_WAIT = 300.0
 
 
 @app.command("submit")
@@ -47,7 +49,7 @@ def submit_job(
         typer.Option("--idempotency-key", help="The same key twice is the same job, paid once."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to the end.")] = False,
-    timeout: WaitSeconds = _DEFAULT_WAIT,
+    timeout: WaitSeconds = DEFAULT_WAIT,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
@@ -58,8 +60,8 @@ def submit_job(
         job = client.jobs.create(request, idempotency_key=idempotency_key)
         if wait:
             note(f"submitted {job.job_id}")
-            job = _wait(client, job.job_id, timeout)
-    _print_job(job.to_dict(), as_json=as_json)
+            job = wait_for_end(client, job.job_id, timeout)
+    print_job(job.to_dict(), as_json=as_json)
     if not wait:
         note(f"next:  aitbc jobs wait {job.job_id}")
 
@@ -73,7 +75,7 @@ def get_job(
 ) -> None:
     """Show one job."""
     with open_client(api_url, api_key_file) as client:
-        _print_job(client.jobs.get(job_id).to_dict(), as_json=as_json)
+        print_job(client.jobs.get(job_id).to_dict(), as_json=as_json)
 
 
 @app.command("list")
@@ -99,14 +101,14 @@ def list_jobs(
 @app.command("wait")
 def wait_for_job(
     job_id: JobId,
-    timeout: WaitSeconds = _DEFAULT_WAIT,
+    timeout: WaitSeconds = DEFAULT_WAIT,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Wait until a job has ended; a failed or cancelled one is exit code 32, no end in time 34."""
     with open_client(api_url, api_key_file) as client:
-        _print_job(_wait(client, job_id, timeout).to_dict(), as_json=as_json)
+        print_job(wait_for_end(client, job_id, timeout).to_dict(), as_json=as_json)
 
 
 @app.command("results")
@@ -135,7 +137,11 @@ def cancel_job(
 ) -> None:
     """Cancel a job; what its escrow still holds comes back by rule of the chain."""
     with open_client(api_url, api_key_file) as client:
-        _print_job(client.jobs.cancel(job_id).to_dict(), as_json=as_json)
+        print_job(client.jobs.cancel(job_id).to_dict(), as_json=as_json)
+
+
+app.command("watch")(watch_jobs)
+app.command("stream")(stream_job)
 
 
 def find_text(results: object) -> str | None:
@@ -155,8 +161,6 @@ def _build_request(
     max_tokens: int | None,
     max_cost: str | None,
 ) -> dict[str, Any]:
-    import json
-
     if [*prompts, body].count(None) != len(prompts):
         raise CommandError(
             "give either one prompt or --body FILE", ExitCode.USAGE, "aitbc jobs submit --help"
@@ -164,12 +168,7 @@ def _build_request(
     prompt = next((each for each in prompts if each is not None), None)
     request: dict[str, Any] = {}
     if body is not None:
-        try:
-            request = json.loads(body.read_text())
-        except ValueError as error:
-            raise CommandError(f"{body}: {error}", ExitCode.USAGE, f"correct {body}") from None
-        if not isinstance(request, dict):
-            raise CommandError(f"{body} is no JSON object", ExitCode.USAGE, f"correct {body}")
+        request = read_object(body)
     if prompt is not None:
         request["prompt"] = sys.stdin.read() if prompt == "-" else prompt
     if model is not None:
@@ -181,7 +180,7 @@ def _build_request(
     return request
 
 
-def _wait(client: Any, job_id: str, timeout: float) -> Any:
+def wait_for_end(client: Any, job_id: str, timeout: float) -> Any:
     """Follow a job, saying each new phase. Raises `JobFailedError`, `WaitTimeoutError`."""
 
     def say(job: Any) -> None:
@@ -190,7 +189,7 @@ def _wait(client: Any, job_id: str, timeout: float) -> Any:
     return client.jobs.wait(job_id, timeout=timeout, on_change=say)
 
 
-def _print_job(job: dict[str, Any], *, as_json: bool) -> None:
+def print_job(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return

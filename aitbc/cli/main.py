@@ -10,7 +10,24 @@ from typing import Any, Final
 import typer
 from typer.main import get_group
 
-from aitbc.cli import api_keys, chain, genesis, jobs, keys, node, receipt, validators
+from aitbc.cli import (
+    api_keys,
+    audit,
+    chain,
+    files,
+    genesis,
+    jobs,
+    keys,
+    node,
+    offers,
+    profiles,
+    receipt,
+    registry,
+    services,
+    validators,
+    watch,
+    webhooks,
+)
 from aitbc.cli.demo import command as demo
 from aitbc.cli.devnet import command as devnet
 from aitbc.cli.failures import Commands
@@ -44,11 +61,19 @@ app.command("demo")(demo.run)
 app.command("devnet")(devnet.run)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(services.app, name="services")
+app.add_typer(registry.app, name="registry")
+app.add_typer(offers.app, name="offers")
+app.add_typer(files.app, name="files")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(profiles.app, name="profile")
 app.command("account")(chain.show_account)
 app.add_typer(chain.transactions, name="tx")
 app.add_typer(chain.explorer, name="explorer")
+app.add_typer(watch.blocks, name="blocks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(api_keys.app, name="api-keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(node.app, name="node")
 app.add_typer(validators.app, name="validators")
 app.add_typer(genesis.app, name="genesis")

@@ -23,6 +23,11 @@ def print_json(data: object) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def print_line(data: object) -> None:
+    """Print one JSON document on a line of its own, at once."""
+    print(json.dumps(data, ensure_ascii=False), flush=True)
+
+
 def print_record(data: Mapping[str, object], *, as_json: bool) -> None:
     """Print one thing: its members as JSON, or a line for each that is set.
 

@@ -36,9 +36,20 @@ def test_a_command_of_another_package_is_loaded_when_it_is_called(name: str) -> 
 
 SILENT = {
     "api-keys revoke", "ceremony new", "keys change-password", "keys export", "miner run",
-    "node rekey", "node run", "receipt export", "receipt open",
+    "node rekey", "node run", "receipt export", "receipt open", "files delete", "webhooks delete",
 }  # fmt: skip
 """Commands that print nothing on stdout: what they make is a file, a change or a process."""
+
+
+def test_each_command_says_in_one_line_what_it_does() -> None:
+    top = get_command(app)
+    for path in iterate_paths(top):
+        command: Any = top
+        for name in path:
+            command = command.commands[name]
+        first = (command.help or "").strip().split("\n\n")[0]
+        assert 10 <= len(" ".join(first.split())) <= 160, (path, first)
+        assert first.endswith("."), (path, first)
 
 
 def test_each_command_that_prints_data_prints_json() -> None:
@@ -53,7 +64,7 @@ def test_each_command_that_prints_data_prints_json() -> None:
         options = {option for each in command.params for option in each.opts}
         if not hasattr(command, "commands") and "--json" not in options:
             without.add(" ".join(path))
-    assert without == SILENT | {"demo"}
+    assert without == SILENT | {"demo", "audit export"}
 
 
 def test_the_top_loads_nothing_heavy() -> None:
