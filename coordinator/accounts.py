@@ -125,6 +125,10 @@ class KeyRing:
         """Forget all keys."""
         self._known.clear()
 
+    def is_revoked(self, key_id: int) -> bool:
+        """Tell whether a key was revoked since this process began."""
+        return key_id in self._revoked
+
     async def revoke(self, key_id: int, now_ms: int) -> bool:
         """Revoke a key; it opens nothing from now on. False when there is no such live key."""
         table = tables.get_table(KeyRow)

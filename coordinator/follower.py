@@ -6,6 +6,8 @@ contradicts is corrected by it.
 
 import asyncio
 import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
@@ -38,6 +40,19 @@ log = structlog.get_logger(__name__)
 READ_BLOCKS = 64
 MAX_UNSETTLED = 1_000
 """Up to so many transactions of this coordinator are compared with a block's."""
+_UNCLAIMED: Final[Mapping[str, Any]] = {
+    "ended_ms": None,
+    "reason_code": 0,
+    "fault": None,
+    "miner": None,
+    "claim_number": None,
+    "claim_tx": None,
+    "lease_ends": None,
+    "settle_tx": None,
+    "reported_phase": None,
+    "is_lease_delivered": False,
+}
+"""A job in the queue, for the first time or again."""
 
 
 class Follower:
@@ -170,22 +185,8 @@ def _apply_event(
     match event:
         case JobQueued():
             job_rows.drop_attempt(connection, job)
-            job_rows.store_stage(
-                connection,
-                job,
-                now,
-                chain_status=int(JobStatus.QUEUED),
-                ended_ms=None,
-                reason_code=0,
-                fault=None,
-                miner=None,
-                claim_number=None,
-                claim_tx=None,
-                lease_ends=None,
-                settle_tx=None,
-                reported_phase=None,
-                is_lease_delivered=False,
-            )
+            queued = int(JobStatus.QUEUED)
+            job_rows.store_stage(connection, job, now, chain_status=queued, **_UNCLAIMED)
         case LeaseGranted():
             job_rows.store_stage(
                 connection,

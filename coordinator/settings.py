@@ -21,12 +21,35 @@ class RateLimits(BaseModel):
     """Routes without a key, for each address; on DEV chains these have no bound."""
 
 
+class LiveLimits(BaseModel):
+    """What WebSockets may cost, and how long one may be silent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sockets: Annotated[int, Field(ge=1)] = 4_000
+    """In all; never more than half of the files that the process may open."""
+    sockets_per_key: Annotated[int, Field(ge=1)] = 64
+    unknown_sockets: Annotated[int, Field(ge=1)] = 256
+    """Sockets that have shown no key yet."""
+    key_seconds: Seconds = 10.0
+    """How long a socket may stay without a key."""
+    ping_seconds: Seconds = 30.0
+    """After so much silence the server asks whether the client is there."""
+    silent_seconds: Seconds = 75.0
+    """After so much silence it is gone."""
+    queued_bytes: Annotated[int, Field(ge=4_096)] = 64 * 1024
+    """What may wait for one slow reader."""
+    catch_up_seconds: Seconds = 20.0
+    """A client that is told what it missed reads something in so long, or is cut."""
+
+
 class CoordinatorSettings(BaseModel):
     """Limits, prices and times of the job API."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rate_limits: RateLimits = RateLimits()
+    live: LiveLimits = LiveLimits()
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the API; `*` is every one."""
     maximum_json_bytes: Annotated[int, Field(ge=1_024, le=64 * 2**20)] = 2**20

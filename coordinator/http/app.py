@@ -7,7 +7,8 @@ import aiohttp_cors
 from aiohttp import web
 
 from coordinator.coordinator import Coordinator
-from coordinator.http import openapi
+from coordinator.http import asyncapi, live, openapi
+from coordinator.http.live_hub import LiveHub
 from coordinator.http.pipeline import answer_errors, build_handler
 from coordinator.http.rate_limits import RateLimiter
 from coordinator.http.routing import Route
@@ -19,13 +20,22 @@ _PREFLIGHT_SECONDS: Final = 3_600
 def build_app(routes: Sequence[Route], coordinator: Coordinator) -> web.Application:
     """Return the application; literal paths win over parameters whatever their order in `routes`.
 
-    Also serves `/openapi.json`, made of the same routes.
+    Also serves `/openapi.json`, made of the same routes, and `/ws` with `/asyncapi.json`.
     """
     app = web.Application(middlewares=[answer_errors], client_max_size=2**40)
     cors = aiohttp_cors.setup(app, defaults=_build_cors(coordinator.settings.cors_origins))
     limiter = RateLimiter(coordinator.settings.rate_limits, not coordinator.chain.is_dev)
     document = openapi.build_document(routes, coordinator.version)
-    table = [*routes, openapi.build_route(document)]
+    hub = LiveHub(coordinator)
+    app.cleanup_ctx.append(hub.run)
+    app.on_shutdown.append(hub.close)
+    described = asyncapi.build_document(coordinator.version, coordinator.settings.live)
+    unlisted = (
+        openapi.build_route(document),
+        asyncapi.build_route(described),
+        live.build_route(hub, limiter),
+    )
+    table = [*routes, *unlisted]
     by_path: dict[str, list[Route]] = {}
     for route in sorted(table, key=_rank):
         by_path.setdefault(route.path, []).append(route)

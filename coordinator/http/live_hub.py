@@ -1,0 +1,257 @@
+"""All WebSockets of a node: reads the log of updates once and tells each of them its part.
+
+Two tasks, however many sockets there are: one tells what is new, one looks after the sockets every
+second. An update is written as bytes once for all who hear it.
+"""
+
+import asyncio
+import resource
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import web
+from sqlalchemy import Connection
+
+from coordinator import updates
+from coordinator.coordinator import Coordinator
+from coordinator.http.live_messages import Close, Gap, wrap, write
+from coordinator.http.live_socket import LiveSocket
+from coordinator.signals import UPDATES
+from coordinator.updates import PUBLIC, Update, UpdateType
+
+log = structlog.get_logger(__name__)
+
+PAGE: Final = 500
+"""Rows read at once."""
+AT_ONCE: Final = 100
+"""Messages sent before others have their turn on the loop."""
+TELL_PAUSE: Final = 0.02
+"""Seconds in which what comes is told together."""
+LOOK_SECONDS: Final = 2.0
+"""The log is looked at so often even when nobody was woken."""
+CHECK_SECONDS: Final = 1.0
+CATCH_UP_PAUSE: Final = 0.05
+
+
+class LiveHub:
+    """Knows the sockets. `run` and `close` belong to the application that serves them."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._limits = coordinator.settings.live
+        self._accounts: dict[int, set[LiveSocket]] = {}
+        self._keys: Counter[int] = Counter()
+        self._seq = 0
+        """The last row that was told."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._room = min(self._limits.sockets, files // 2)
+        self._unknown: set[LiveSocket] = set()
+        self._count = 0
+
+    def is_full(self, is_keyless: bool) -> bool:
+        """Tell whether another socket finds no place; those that show no key have few."""
+        unknown = len(self._unknown)
+        if is_keyless and unknown >= self._limits.unknown_sockets:
+            return True
+        return self._count + unknown >= self._room
+
+    def has_room(self, key_id: int) -> bool:
+        """Tell whether a key may have another socket."""
+        return self._keys[key_id] < self._limits.sockets_per_key
+
+    def meet(self, socket: LiveSocket) -> None:
+        """Note a socket whose account is not known yet."""
+        self._unknown.add(socket)
+
+    def add(self, socket: LiveSocket) -> None:
+        """Note a socket that has shown its key."""
+        assert socket.principal is not None
+        self._unknown.discard(socket)
+        self._accounts.setdefault(socket.principal.account_id, set()).add(socket)
+        self._keys[socket.principal.key_id] += 1
+        self._count += 1
+
+    def remove(self, socket: LiveSocket) -> None:
+        """Forget a socket."""
+        self._unknown.discard(socket)
+        if socket.principal is None:
+            return
+        account, key = socket.principal.account_id, socket.principal.key_id
+        own = self._accounts.get(account, set())
+        if socket not in own:
+            return
+        own.discard(socket)
+        if not own:
+            del self._accounts[account]
+        self._keys[key] -= 1
+        if not self._keys[key]:
+            del self._keys[key]
+        self._count -= 1
+
+    def _has_sockets(self) -> bool:
+        return self._count > 0
+
+    async def follow(self, socket: LiveSocket, since: int | None, *answers: msgspec.Struct) -> None:
+        """Answer a subscription, then bring the socket from `since`, or from now, to what is new.
+
+        The answers stand in front of all that it brings.
+        """
+        assert socket.principal is not None
+        account = socket.principal.account_id
+        storage = self._coordinator.storage
+        oldest, newest = await storage.read(updates.read_bounds)
+        socket.cursor = newest if since is None else min(since, newest)
+        for answer in answers:
+            await socket.say(answer)
+        if since and (since < oldest or since > newest):
+            is_expired = since < oldest
+            await socket.say(Gap(since, oldest, "expired" if is_expired else "unknown"))
+        while socket.code is None:
+            after = socket.cursor
+
+            rows, last = await storage.read(partial(_read_page, account=account, after=after))
+            for row in rows:
+                await self._wait_until_read(socket)
+                if socket.wants(row.type, row.job):
+                    await socket.send(_write_row(row))
+            socket.cursor = rows[-1].seq if len(rows) == PAGE else max(after, last)
+            if len(rows) < PAGE and self._seq <= socket.cursor:
+                socket.is_live = socket.code is None
+                return
+
+    async def _wait_until_read(self, socket: LiveSocket) -> None:
+        """Return once there is room in front of a socket; cut one that reads nothing."""
+        loop = asyncio.get_running_loop()
+        least, until = socket.queued, loop.time() + self._limits.catch_up_seconds
+        while socket.code is None and not socket.is_keeping_up:
+            if socket.queued < least:
+                least, until = socket.queued, loop.time() + self._limits.catch_up_seconds
+                socket.heard_at = loop.time()
+            if loop.time() > until:
+                socket.cut(Close.SLOW_READER)
+            await asyncio.sleep(CATCH_UP_PAUSE)
+
+    async def run(self, _app: web.Application) -> AsyncIterator[None]:
+        """Tell and look after sockets for as long as the application lives."""
+        tasks = [asyncio.create_task(self._keep_up(self._tell))]
+        tasks.append(asyncio.create_task(self._keep_up(self._look_after)))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def close(self, _app: web.Application) -> None:
+        """End all sockets: the node stops."""
+        for socket in self._list_all():
+            socket.cut(Close.GOING_AWAY)
+        # The frames leave with the loop's next turns.
+        await asyncio.sleep(TELL_PAUSE)
+
+    def _list_all(self) -> list[LiveSocket]:
+        return [*self._list_hearing(PUBLIC), *self._unknown]
+
+    async def _keep_up(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - the one place where a bug ends the sockets
+                trace = "".join(traceback.format_tb(error.__traceback__))
+                log.error("live updates failed", error=type(error).__name__, trace=trace)
+                for socket in self._list_all():
+                    socket.cut(Close.INTERNAL)
+                await asyncio.sleep(CHECK_SECONDS)
+
+    async def _tell(self) -> None:
+        passing, signals = self._coordinator.passing, self._coordinator.signals
+        storage = self._coordinator.storage
+        _, self._seq = await storage.read(updates.read_bounds)
+        with signals.listen(UPDATES) as listener:
+            passing.listen(listener.wake)
+            try:
+                while True:
+                    await listener.wait(LOOK_SECONDS)
+                    await asyncio.sleep(TELL_PAUSE)
+                    await self._tell_rows()
+                    await self._tell_passing()
+            finally:
+                passing.listen(None)
+
+    async def _tell_rows(self) -> None:
+        storage = self._coordinator.storage
+        if not self._has_sockets():
+            _, last = await storage.read(updates.read_bounds)
+            # Whoever came meanwhile may stand before that.
+            self._seq = self._seq if self._has_sockets() else last
+            return
+        while True:
+            rows = await storage.read(partial(updates.read, after=self._seq, limit=PAGE))
+            for row in rows:
+                await self._tell_row(row)
+                self._seq = row.seq
+            if len(rows) < PAGE:
+                return
+
+    async def _tell_row(self, row: Update) -> None:
+        message = None
+        for number, socket in enumerate(self._list_hearing(row.account_id)):
+            await _give_way(number)
+            if socket.is_live and socket.cursor < row.seq:
+                socket.cursor = row.seq
+                if socket.wants(row.type, row.job):
+                    message = message or _write_row(row)
+                    await socket.send(message)
+
+    async def _tell_passing(self) -> None:
+        jobs, blocks = self._coordinator.passing.take()
+        for job, (account, progress) in jobs.items():
+            await self._tell_once(account, UpdateType.JOB_UPDATE, job, progress)
+        for block in blocks:
+            await self._tell_once(PUBLIC, UpdateType.BLOCK_CREATED, None, block)
+
+    async def _tell_once(
+        self, account: int, kind: UpdateType, job: bytes | None, data: msgspec.Struct
+    ) -> None:
+        message = write(self._seq, data)
+        for number, socket in enumerate(self._list_hearing(account)):
+            await _give_way(number)
+            if socket.is_live and socket.wants(kind, job):
+                await socket.send(message)
+
+    def _list_hearing(self, account: int) -> list[LiveSocket]:
+        if account != PUBLIC:
+            return list(self._accounts.get(account, ()))
+        return [socket for sockets in self._accounts.values() for socket in sockets]
+
+    async def _look_after(self) -> None:
+        loop, keys = asyncio.get_running_loop(), self._coordinator.keys
+        limits = self._limits
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = loop.time()
+            for socket in self._list_all():
+                if socket.principal is not None and keys.is_revoked(socket.principal.key_id):
+                    socket.cut(Close.KEY_REVOKED)
+                elif now - socket.heard_at > limits.silent_seconds:
+                    socket.cut(Close.SILENT)
+                elif now - max(socket.heard_at, socket.pinged_at) > limits.ping_seconds:
+                    await socket.ping()
+
+
+def _read_page(connection: Connection, account: int, after: int) -> tuple[list[Update], int]:
+    """Return an account's next rows, and up to where the log was looked at."""
+    rows = updates.read_account(connection, account, after, PAGE)
+    return rows, updates.read_bounds(connection)[1]
+
+
+def _write_row(row: Update) -> bytes:
+    return wrap(row.type, row.seq, row.data.encode())
+
+
+async def _give_way(number: int) -> None:
+    if number % AT_ONCE == AT_ONCE - 1:
+        await asyncio.sleep(0)
