@@ -1,7 +1,5 @@
 """Whether this process lives and whether it is in step: for people, balancers and supervisors."""
 
-from typing import Any
-
 from aiohttp import web
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +23,14 @@ class DetailedHealth(Health):
     environment: str
     timestamp: str
     services: dict[str, str]
+
+
+class Readiness(Shown):
+    status: str
+    checks: dict[str, bool]
+    height: int
+    behind_by: int
+    peers: int
 
 
 class ReadyQuery(Parameters):
@@ -96,14 +102,15 @@ async def get_ready(call: Call) -> Answer | web.Response:
         )
     if call.get_query(ReadyQuery).verbose is None:
         return web.Response(text="ok\n")
-    members: dict[str, Any] = {
-        "status": "ok",
-        "checks": checks,
-        "height": status.height,
-        "behind_by": status.behind_by,
-        "peers": status.peers,
-    }
-    return Answer(members)
+    return Answer(
+        Readiness(
+            status="ok",
+            checks=checks,
+            height=status.height,
+            behind_by=status.behind_by,
+            peers=status.peers,
+        )
+    )
 
 
 ROUTES = (
@@ -121,6 +128,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/readyz", get_ready, "Whether the node is in step", "System",
-        roles=PUBLIC, query=ReadyQuery, bucket=Bucket.NONE, content_type="text/plain",
+        roles=PUBLIC, query=ReadyQuery, answers={200: Readiness}, bucket=Bucket.NONE,
+        content_type="text/plain",
     ),
 )  # fmt: skip

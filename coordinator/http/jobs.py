@@ -29,6 +29,7 @@ from coordinator.http.job_views import (
 )
 from coordinator.http.listing import build_page
 from coordinator.http.problems import Problem, invalid, not_found
+from coordinator.http.receipt_models import SignedReceipt, SignedReceipts
 from coordinator.http.routing import ANY_ROLE, CLIENTS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JOBS, JobRecord
 from coordinator.phases import ENDED, Status
@@ -284,10 +285,10 @@ ROUTES = (
     ),
     Route(
         "GET", "/v1/jobs/{job_id}/receipt", get_receipt, "Get the signed receipt", "Jobs",
-        roles=CLIENTS, bucket=Bucket.POLLING,
+        roles=CLIENTS, answers={200: SignedReceipt}, bucket=Bucket.POLLING,
     ),
     Route(
         "GET", "/v1/jobs/{job_id}/receipts", list_job_receipts, "List the signed receipt", "Jobs",
-        roles=CLIENTS, bucket=Bucket.POLLING,
+        roles=CLIENTS, answers={200: SignedReceipts}, bucket=Bucket.POLLING,
     ),
 )  # fmt: skip

@@ -35,6 +35,11 @@ class KeyShown(Shown):
     created_at: str
 
 
+class KeyList(Shown):
+    keys: list[KeyShown]
+    total: int
+
+
 class KeyMade(KeyShown):
     key: str
 
@@ -116,7 +121,10 @@ ROUTES = (
         roles=OPERATORS, body=KeyRequest, answers={201: KeyMade}, shows_secret=True,
         works_behind=True,
     ),
-    Route("GET", "/v1/api-keys", list_keys, "List the keys", "Keys", roles=OPERATORS),
+    Route(
+        "GET", "/v1/api-keys", list_keys, "List the keys", "Keys",
+        roles=OPERATORS, answers={200: KeyList},
+    ),
     Route(
         "DELETE", "/v1/api-keys/{key_id}", revoke, "Revoke a key", "Keys",
         roles=OPERATORS, answers={204: None}, works_behind=True,

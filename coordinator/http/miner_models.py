@@ -177,6 +177,13 @@ class MinerHeartbeat(Strict):
     metadata: JsonObject | None = None
 
 
+class MinerSeen(Shown):
+    miner_id: str
+    status: str
+    live_leases: int
+    last_seen: str
+
+
 class MinerPoll(Strict):
     miner_id: MinerName | None = None
     max_wait_seconds: Annotated[int, Field(ge=0, le=3_600)] = 15

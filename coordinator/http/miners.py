@@ -27,6 +27,7 @@ from coordinator.http.miner_models import (
     MinerHeartbeat,
     MinerPoll,
     MinerRegistration,
+    MinerSeen,
     MinerShown,
     MinerStats,
     PolledFailure,
@@ -277,7 +278,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/miners/heartbeat", heartbeat, "Say that a miner is there", "Miners",
-        roles=MINERS, body=MinerHeartbeat, bucket=Bucket.POLLING,
+        roles=MINERS, body=MinerHeartbeat, answers={200: MinerSeen}, bucket=Bucket.POLLING,
         works_behind=True,
     ),
     Route(

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from openapi_pydantic import OpenAPI
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from coordinator.http.job_models import PageQuery
 from coordinator.http.routing import PUBLIC, Answer, Bucket, Call, Route
 
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::[^}]*)?\}")
@@ -48,6 +49,12 @@ def build_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
         for model in route.answers.values():
             if model is not None:
                 uses[model, "serialization"] = None
+    for model, mode in list(uses):
+        for field in model.model_fields.values() if mode == "serialization" else ():
+            if get_origin(field.annotation) is list:
+                item = get_args(field.annotation)[0]
+                if isinstance(item, type) and issubclass(item, BaseModel):
+                    uses[item, "serialization"] = None
     names, definitions = models_json_schema(list(uses), ref_template=_REFERENCE)
     references = {key: schema["$ref"] for key, schema in names.items()}
     paths: dict[str, dict[str, Any]] = {}
@@ -137,10 +144,22 @@ def _describe_answer(
     answer: dict[str, Any] = {"description": _DESCRIPTIONS.get(status, "An answer")}
     if model is not None:
         schema: dict[str, Any] = {"$ref": references[model, "serialization"]}
+        if route.query is not None and issubclass(route.query, PageQuery):
+            schema = {"anyOf": [schema, _describe_bare_list(model, references)]}
         answer["content"] = {"application/json": {"schema": schema}}
-    elif status != 204:
-        answer["content"] = {route.content_type: {}}
+    if status != 204 and (model is None or route.content_type != "application/json"):
+        answer.setdefault("content", {})[route.content_type] = {}
     return answer
+
+
+def _describe_bare_list(model: type[BaseModel], references: dict[Any, str]) -> dict[str, Any]:
+    """Return the schema of a page's items alone: what `?format=array` gives."""
+    (item,) = (
+        get_args(field.annotation)[0]
+        for field in model.model_fields.values()
+        if get_origin(field.annotation) is list
+    )
+    return {"type": "array", "items": {"$ref": references[item, "serialization"]}}
 
 
 def _describe_query(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -21,6 +21,39 @@ class Signature(Shown):
     public_key: str
 
 
+class SignedReceipt(Shown):
+    """Exactly what the miner signed, the signature, and what was attested since (rule R1)."""
+
+    version: int
+    chain_id: str
+    receipt_id: str
+    job_id: str
+    provider: str
+    miner_id: str
+    claim_number: int
+    client: str
+    service: str
+    units: int
+    unit_type: str
+    price: int
+    amount: int
+    model: str
+    engine: str
+    input_hash: str
+    result_hash: str
+    started_at: int
+    completed_at: int
+    started_ms: int
+    completed_ms: int
+    receipt_commit: str
+    signature: Signature
+    attestations: list[JsonObject]
+
+
+class SignedReceipts(Shown):
+    items: list[SignedReceipt]
+
+
 class Receipt(Shown):
     """The union of every form: the signed members, and beside them what came later."""
 

@@ -33,7 +33,7 @@ class Place(NamedTuple):
 def build_routes(reader: ChainReader) -> tuple[Route, ...]:
     """Return the routes of jobs and receipts."""
 
-    async def list_receipts(before: int | None, limit: int) -> list[models.Receipt]:
+    async def list_receipts(before: int | None, limit: int) -> list[models.ChainReceipt]:
         settled = await reader.history.list_settlements(before, limit)
         return await asyncio.to_thread(_describe_all, reader.view, settled)
 
@@ -48,27 +48,27 @@ def build_routes(reader: ChainReader) -> tuple[Route, ...]:
 
     return (
         *build_list_routes(
-            "/explorer/receipts", list_receipts, models.Receipt, models.Receipts,
+            "/explorer/receipts", list_receipts, models.ChainReceipt, models.ChainReceipts,
             "Latest settlements",
         ),
         *build_item_routes(
-            "/explorer/receipts/{receipt}", show_receipt, models.ReceiptDetail,
+            "/explorer/receipts/{receipt}", show_receipt, models.ChainReceiptDetail,
             "A settlement with the proofs of it",
         ),
         *build_item_routes(
-            "/explorer/jobs/{job}", show_job, models.Job, "A job's life, with its proof"
+            "/explorer/jobs/{job}", show_job, models.ChainJob, "A job's life, with its proof"
         ),
     )  # fmt: skip
 
 
-async def describe_job(reader: ChainReader, job: bytes) -> models.Job:
+async def describe_job(reader: ChainReader, job: bytes) -> models.ChainJob:
     """Return a job as the head's state holds it. Raises `Problem(404)`."""
     entry, pending = get_job(reader.view, job), reader.begin_proof(job_key(job))
     if entry is None or pending is None:
         raise not_found("job")
     members = records.describe_job(job, entry, reader.outage)
     steps = await reader.history.list_job_steps(job)
-    return models.Job(
+    return models.ChainJob(
         **members,
         steps=[_describe_step(step, job) for step in steps],
         height=pending.header.height,
@@ -76,7 +76,7 @@ async def describe_job(reader: ChainReader, job: bytes) -> models.Job:
     )
 
 
-async def describe_receipt(reader: ChainReader, job: bytes) -> models.ReceiptDetail:
+async def describe_receipt(reader: ChainReader, job: bytes) -> models.ChainReceiptDetail:
     """Return a job's settlement and its proofs. Raises `Problem` (404, 410)."""
     steps = await reader.history.list_job_steps(job)
     found = next((pair for pair in map(_find_settlement, steps) if pair is not None), None)
@@ -87,7 +87,7 @@ async def describe_receipt(reader: ChainReader, job: bytes) -> models.ReceiptDet
     described = _describe_receipt(reader.view, place, event)
     located = await reader.history.find_transaction(place.transaction_id)
     assert located is not None
-    return models.ReceiptDetail(
+    return models.ChainReceiptDetail(
         **described,
         transaction_proof=await reader.prove_transaction(located.height, located.index),
         job_proof=await reader.finish_proof(pending),
@@ -101,9 +101,9 @@ def _refuse_receipt(reader: ChainReader, job: bytes) -> Problem:
     return not_found("receipt")
 
 
-def _describe_all(view: StateView, settled: list[SettledJob]) -> list[models.Receipt]:
+def _describe_all(view: StateView, settled: list[SettledJob]) -> list[models.ChainReceipt]:
     return [
-        models.Receipt(
+        models.ChainReceipt(
             **_describe_receipt(
                 view, Place(each.transaction_id, each.position, each.height, each.time), each.event
             )

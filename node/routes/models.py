@@ -326,7 +326,7 @@ class Successions(Shown):
     successions: list[Succession]
 
 
-class Receipt(Shown):
+class ChainReceipt(Shown):
     """A settlement as the chain knows it: a commitment to the receipt, and where the money went."""
 
     receipt_id: str
@@ -353,12 +353,12 @@ class Receipt(Shown):
     cursor: str
 
 
-class ReceiptDetail(Receipt):
+class ChainReceiptDetail(ChainReceipt):
     transaction_proof: TransactionProof
     job_proof: EntryProof
 
 
-class Job(Shown):
+class ChainJob(Shown):
     """A job as the chain's state holds it; deadlines moved by the outages so far."""
 
     job_id: str
@@ -457,7 +457,7 @@ class TransactionsShown(RootModel[list[Transaction]]):
     """Transactions, newest first."""
 
 
-class Receipts(RootModel[list[Receipt]]):
+class ChainReceipts(RootModel[list[ChainReceipt]]):
     """Receipts, newest first."""
 
 

@@ -18,13 +18,17 @@ Keys = dict[str, dict[str, str]]
 
 
 def enrol(data: Path, node: Wallet = NODE) -> Keys:
-    """Give client and miner custodial accounts and keys, before the node runs."""
+    """Give client, miner and operator custodial accounts and keys, before the node runs."""
     settings = load_settings(data=data)
     database = Database.open(
         settings.get_database_path(), find_database_key(settings), tables=TABLES, is_dev=True
     )
     keys = {}
-    for name, wallet, role in (("client", CLIENT, Role.CLIENT), ("miner", MINER, Role.MINER)):
+    for name, wallet, role in (
+        ("client", CLIENT, Role.CLIENT),
+        ("miner", MINER, Role.MINER),
+        ("operator", node, Role.OPERATOR),
+    ):
 
         def work(connection: Any, seed: bytes = wallet.seed, role: Role = role) -> str:
             sealing_key = derive_sealing_key(node.seed)

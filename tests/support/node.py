@@ -223,13 +223,14 @@ async def running_node(data: Path, **choices: Any) -> AsyncIterator[RunningNode]
 
 
 @asynccontextmanager
-async def reopened_node(data: Path, genesis: Genesis) -> AsyncIterator[RunningNode]:
+async def reopened_node(
+    data: Path, genesis: Genesis, **settings: Any
+) -> AsyncIterator[RunningNode]:
     """Run a node on a folder that exists."""
     port = find_free_port()
     url = f"http://127.0.0.1:{port}"
-    task = asyncio.create_task(
-        run_node(load_settings(data=data, api_port=port, p2p_transport="none", log_level="error"))
-    )
+    fixed = {"data": data, "api_port": port, "p2p_transport": "none", "log_level": "error"}
+    task = asyncio.create_task(run_node(load_settings(**fixed, **settings)))
     try:
         async with aiohttp.ClientSession() as session:
             await wait_ready(session, url, task)
