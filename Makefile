@@ -58,6 +58,10 @@ power-cut: $(READY) ## Power cuts at any write of a node: IMAGES of the disk, fr
 fuzz: $(READY) ## Spoilt frames: 1,000,000 into a node, 10,000 over libp2p to a live one (11 minutes)
 	$(BIN)/python -m tests.fuzz
 
+.PHONY: fuzz-api
+fuzz-api: $(READY) ## Every operation of the API in four roles: EXAMPLES of each (100)
+	$(BIN)/python -m tests.fuzz.api --examples $(or $(EXAMPLES),100)
+
 .PHONY: bench
 bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 15 minutes)
 	$(BIN)/python -m bench

@@ -7,7 +7,7 @@ C: `{model, input, output_config, requirements, priority, timeout_seconds}`
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from coordinator import wire
 from coordinator.phases import ALIASES, Phase, Status
@@ -166,6 +166,10 @@ class Job(Shown):
     content_omitted: Annotated[
         bool, Field(description="Prompt and result were left out of a list for their size")
     ] = False
+
+
+class MaybeJob(RootModel[Job | None]):
+    """A job, or null where there is none."""
 
 
 class JobList(Shown):

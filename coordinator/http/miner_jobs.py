@@ -15,7 +15,7 @@ from coordinator import (
     wire,
 )
 from coordinator.foreign_content import ContentPending
-from coordinator.http.job_models import Job
+from coordinator.http.job_models import MaybeJob
 from coordinator.http.job_views import view_job
 from coordinator.http.miner_models import (
     AvailableQuery,
@@ -279,7 +279,7 @@ async def give_back(call: Call, name: str, code: int, signed: VerifiedTransactio
 ROUTES = (
     Route(
         "GET", "/v1/jobs/available", get_available, "A job to claim, or null", "Miners",
-        roles=MINERS, query=AvailableQuery, answers={200: Job}, bucket=Bucket.POLLING,
+        roles=MINERS, query=AvailableQuery, answers={200: MaybeJob}, bucket=Bucket.POLLING,
     ),
     Route(
         "POST", "/v1/jobs/{job_id}/claim", claim, "Claim a job", "Miners",
