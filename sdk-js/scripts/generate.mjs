@@ -15,6 +15,7 @@ const FOLDER = new URL('src/build/', ROOT);
 const SCHEMA_PREFIX = '#/components/schemas/';
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
 const JSON_TYPE = 'application/json';
+const FORMAT = 'format';
 const SCALARS = ['string', 'integer', 'number', 'boolean'];
 
 const document = JSON.parse(readFileSync(new URL('openapi.json', ROOT), 'utf8'));
@@ -52,17 +53,9 @@ writeFileSync(
   `// Made by scripts/generate.mjs.\n${astToString(tree)}`,
 );
 
-/** Short names: a schema that two modules have is told apart by what it belongs to. */
+/** What this package calls each schema. */
 function nameSchemas(long) {
-  const found = new Map();
-  for (const name of long) {
-    const parts = name.split('__');
-    const last = parts.at(-1).replace(/^Page_(.*)_$/, '$1Page');
-    const short = parts[0] === 'node' ? `Chain${last}` : last;
-    if ([...found.values()].includes(short)) throw new Error(`two schemas are called ${short}`);
-    found.set(name, short);
-  }
-  return found;
+  return new Map(long.map((name) => [name, name.replace(/^Page_(.*)_$/, '$1Page')]));
 }
 
 function listOperations() {
@@ -166,11 +159,23 @@ function camelizeDocument() {
 }
 
 function camelizeOperation(operation) {
-  const parameters = operation.parameters.filter((each) => each.in !== 'header');
+  const hasBareForm = operation.parameters.some(({ name }) => name === FORMAT);
+  const parameters = operation.parameters.filter(
+    (each) => each.in !== 'header' && each.name !== FORMAT,
+  );
   return {
-    ...camelizeSchema(operation),
+    ...camelizeSchema(hasBareForm ? dropBareForm(operation) : operation),
     parameters: parameters.map((each) => ({ ...camelizeSchema(each), name: camelize(each.name) })),
   };
+}
+
+/** A list that could be asked for as a bare array, which this package never does. */
+function dropBareForm(operation) {
+  const answer = operation.responses[200];
+  const { schema } = answer.content[JSON_TYPE];
+  const page = (schema.anyOf ?? [schema]).filter(({ type }) => type !== 'array');
+  const content = { ...answer.content, [JSON_TYPE]: { schema: { anyOf: page } } };
+  return { ...operation, responses: { ...operation.responses, 200: { ...answer, content } } };
 }
 
 function camelizeSchema(value) {

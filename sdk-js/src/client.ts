@@ -1,5 +1,7 @@
 /** Decides what the client offers: the tree of calls, and how it is made. */
 
+import { Live } from './live.js';
+import type { WebSocketClass } from './live.js';
 import { Accounts, Chain } from './resources/chain.js';
 import { Explorer } from './resources/explorer.js';
 import { Files } from './resources/files.js';
@@ -22,6 +24,8 @@ export interface ClientOptions {
   readonly retries?: Partial<RetryPolicy>;
   /** Another `fetch` than the platform's. */
   readonly fetch?: typeof fetch;
+  /** Another `WebSocket` than the platform's; Node before 22 has none and takes that of `ws`. */
+  readonly webSocket?: WebSocketClass;
 }
 
 /** The client of an AITBC node. */
@@ -33,6 +37,7 @@ export class AITBCClient {
   readonly chain: Chain;
   readonly accounts: Accounts;
   readonly explorer: Explorer;
+  readonly live: Live;
 
   constructor(options: ClientOptions = {}) {
     const { baseUrl = DEFAULT_URL } = options;
@@ -50,5 +55,6 @@ export class AITBCClient {
     this.chain = new Chain(transport);
     this.accounts = new Accounts(transport);
     this.explorer = new Explorer(transport);
+    this.live = new Live(transport, options.webSocket);
   }
 }

@@ -4,6 +4,17 @@ export type { components as Contract } from './build/schema.js';
 export { Listing } from './listing.js';
 export type { CallOptions, RetryPolicy } from './transport.js';
 export * from './errors.js';
+export { Live, Subscription } from './live.js';
+export type {
+  BlockCreated,
+  Gap,
+  JobUpdate,
+  LiveUpdate,
+  ReceiptCreated,
+  SubscribeOptions,
+  UpdateType,
+  WebSocketClass,
+} from './live.js';
 
 export type { Account, ChainStatus, TransactionStatus, Verdict } from './resources/chain.js';
 export type { StoredFile } from './resources/files.js';

@@ -88,6 +88,34 @@ test('a job, its results and its receipt', async () => {
   assert.equal((await miner.miners.getStats(MINER_ID)).totalJobs, 1);
 });
 
+test('updates tell of a job, its receipt and the blocks', async () => {
+  const before = await client.live.subscribe({ types: ['job_update', 'receipt_created'] });
+  const blocks = await client.live.subscribe({ types: ['block_created'] });
+  const job = await client.jobs.create({ prompt: 'live', maxCost: '0.01' });
+  await work({ text: 'Hi' });
+  const seqs: number[] = [];
+  for await (const update of before) {
+    assert.ok(update.type === 'job_update' || update.type === 'receipt_created');
+    assert.equal(update.data.jobId, job.jobId);
+    seqs.push(update.seq);
+    if (update.type === 'receipt_created') assert.equal(update.data.minerId, MINER_ID);
+    if (update.type === 'job_update' && update.data.status === 'completed') break;
+  }
+  for await (const { type, data } of blocks) {
+    if (type !== 'block_created') continue;
+    assert.equal((await stranger.explorer.getBlock(data.hash)).height, data.height);
+    break;
+  }
+  const since = seqs[0] as number;
+  const again = await client.live.subscribe({ since, jobIds: [job.jobId] });
+  for await (const { seq } of again) {
+    assert.ok(seq > since);
+    break;
+  }
+  const refused = new AITBCClient({ baseUrl, apiKey: 'aitbc_nobody' });
+  await assert.rejects(refused.live.subscribe(), { name: 'SocketClosedError', closeCode: 4401 });
+});
+
 test('a job that is cancelled ends the waiting', async () => {
   const job = await client.jobs.create({ prompt: 'never', maxCost: '0.01' });
   const waiting = client.jobs.wait(job.jobId, { timeout: 30_000 });

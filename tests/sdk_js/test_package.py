@@ -31,9 +31,8 @@ async def test_its_tests_pass_at_a_running_node(tools: Toolchain, tmp_path: Path
     await asyncio.to_thread(folder.create_folder, tmp_path / "n", dump_genesis(genesis), NODE.seed)
     keys = await asyncio.to_thread(enrol, tmp_path / "n")
     async with reopened_node(tmp_path / "n", genesis) as node:
-        assert await read_document(node) == SNAPSHOT.read_text(), (
-            "the API has changed: run `python -m tests.sdk_js.contract`"
-        )
+        is_current = await read_document(node) == SNAPSHOT.read_text()
+        assert is_current, "the API has changed: run `python -m tests.sdk_js.contract`"
         variables = {
             "AITBC_TEST_FIXTURES": str(tmp_path),
             "AITBC_TEST_URL": node.url,
