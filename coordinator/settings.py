@@ -38,9 +38,9 @@ class LiveLimits(BaseModel):
     silent_seconds: Seconds = 75.0
     """After so much silence it is gone."""
     queued_bytes: Annotated[int, Field(ge=4_096)] = 64 * 1024
-    """What may wait for one slow reader."""
+    """What may wait in memory for one slow reader; the rest waits in the log."""
     catch_up_seconds: Seconds = 20.0
-    """A client that is told what it missed reads something in so long, or is cut."""
+    """A client that is behind reads something in so long, or is cut."""
 
 
 class CoordinatorSettings(BaseModel):

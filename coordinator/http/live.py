@@ -211,12 +211,12 @@ class _Visit:
                 case Authenticate():
                     await socket.say(Error("ALREADY_AUTHENTICATED", "this socket has its key"))
                 case _:
-                    socket.is_live = False
+                    self._hub.mute(socket)
                     await socket.say(Unsubscribed())
 
     async def _subscribe(self, wish: Subscribe, *answers: msgspec.Struct) -> None:
         socket = self._socket
-        socket.is_live = False
+        self._hub.mute(socket)
         socket.types = ALL_TYPES if wish.types is None else frozenset(wish.types)
         socket.jobs = None
         if wish.job_ids is not None:

@@ -1,7 +1,9 @@
 """All WebSockets of a node: reads the log of updates once and tells each of them its part.
 
-Two tasks, however many sockets there are: one tells what is new, one looks after the sockets every
-second. An update is written as bytes once for all who hear it.
+Three tasks, however many sockets there are: one tells what is new, one brings those up that are
+behind, one looks after all of them every second. An update is written as bytes once for all who
+hear it. Whoever reads too slowly for what is new is told it from the log, at its own pace: the log
+is the queue, and what waits in memory for one reader stays small.
 """
 
 import asyncio
@@ -35,7 +37,9 @@ TELL_PAUSE: Final = 0.02
 LOOK_SECONDS: Final = 2.0
 """The log is looked at so often even when nobody was woken."""
 CHECK_SECONDS: Final = 1.0
+CATCH_UP_PAGE: Final = 200
 CATCH_UP_PAUSE: Final = 0.05
+"""Seconds before those that are behind, and had no room, are looked at again."""
 
 
 class LiveHub:
@@ -51,6 +55,9 @@ class LiveHub:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._room = min(self._limits.sockets, files // 2)
         self._unknown: set[LiveSocket] = set()
+        self._behind: set[LiveSocket] = set()
+        """Those that are told from the log."""
+        self._is_somebody_behind = asyncio.Event()
         self._count = 0
 
     def is_full(self, is_keyless: bool) -> bool:
@@ -78,6 +85,7 @@ class LiveHub:
 
     def remove(self, socket: LiveSocket) -> None:
         """Forget a socket."""
+        self._behind.discard(socket)
         self._unknown.discard(socket)
         if socket.principal is None:
             return
@@ -97,49 +105,78 @@ class LiveHub:
         return self._count > 0
 
     async def follow(self, socket: LiveSocket, since: int | None, *answers: msgspec.Struct) -> None:
-        """Answer a subscription, then bring the socket from `since`, or from now, to what is new.
+        """Answer a subscription; what comes behind `since`, or from now on, follows.
 
         The answers stand in front of all that it brings.
         """
-        assert socket.principal is not None
-        account = socket.principal.account_id
-        storage = self._coordinator.storage
-        oldest, newest = await storage.read(updates.read_bounds)
+        self.mute(socket)
+        oldest, newest = await self._coordinator.storage.read(updates.read_bounds)
         socket.cursor = newest if since is None else min(since, newest)
         for answer in answers:
             await socket.say(answer)
         if since and (since < oldest or since > newest):
             is_expired = since < oldest
             await socket.say(Gap(since, oldest, "expired" if is_expired else "unknown"))
-        while socket.code is None:
-            after = socket.cursor
+        self._fall_behind(socket)
 
-            rows, last = await storage.read(partial(_read_page, account=account, after=after))
-            for row in rows:
-                await self._wait_until_read(socket)
-                if socket.wants(row.type, row.job):
-                    await socket.send(_write_row(row))
-            socket.cursor = rows[-1].seq if len(rows) == PAGE else max(after, last)
-            if len(rows) < PAGE and self._seq <= socket.cursor:
-                socket.is_live = socket.code is None
-                return
+    def mute(self, socket: LiveSocket) -> None:
+        """Tell a socket nothing more until `follow`."""
+        socket.is_live = False
+        self._behind.discard(socket)
 
-    async def _wait_until_read(self, socket: LiveSocket) -> None:
-        """Return once there is room in front of a socket; cut one that reads nothing."""
-        loop = asyncio.get_running_loop()
-        least, until = socket.queued, loop.time() + self._limits.catch_up_seconds
-        while socket.code is None and not socket.is_keeping_up:
-            if socket.queued < least:
-                least, until = socket.queued, loop.time() + self._limits.catch_up_seconds
-                socket.heard_at = loop.time()
-            if loop.time() > until:
+    def _fall_behind(self, socket: LiveSocket) -> None:
+        socket.is_live = False
+        socket.note_progress()
+        self._behind.add(socket)
+        self._is_somebody_behind.set()
+
+    async def _catch_up(self) -> None:
+        """Bring sockets to where what is new is told, each as far as it reads."""
+        while True:
+            await self._is_somebody_behind.wait()
+            is_moving = False
+            for socket in list(self._behind):
+                is_moving |= await self._advance(socket)
+            if not self._behind:
+                self._is_somebody_behind.clear()
+            await asyncio.sleep(0 if is_moving else CATCH_UP_PAUSE)
+
+    async def _advance(self, socket: LiveSocket) -> bool:
+        """Tell a socket what comes next in the log, if it has room; tell whether there was any."""
+        if socket.code is not None or socket.principal is None:
+            self._behind.discard(socket)
+            return False
+        if not socket.is_keeping_up:
+            if socket.count_stalled_seconds() > self._limits.catch_up_seconds:
                 socket.cut(Close.SLOW_READER)
-            await asyncio.sleep(CATCH_UP_PAUSE)
+            return False
+        after, account = socket.cursor, socket.principal.account_id
+        turn = partial(_read_page, account=account, after=after)
+        rows, last = await self._coordinator.storage.read(turn)
+        if socket not in self._behind or socket.cursor != after:
+            return True  # another subscription came meanwhile
+        await self._tell_page(socket, rows, last)
+        socket.note_progress()
+        return True
+
+    async def _tell_page(self, socket: LiveSocket, rows: list[Update], last: int) -> None:
+        for row in rows:
+            if socket.wants(row.type, row.job):
+                message = _write_row(row)
+                if not socket.has_room(message):
+                    return
+                await socket.send(message)
+            socket.cursor = row.seq
+        if len(rows) < CATCH_UP_PAGE:
+            socket.cursor = max(socket.cursor, last)
+            if self._seq <= socket.cursor:
+                self._behind.discard(socket)
+                socket.is_live = socket.code is None
 
     async def run(self, _app: web.Application) -> AsyncIterator[None]:
         """Tell and look after sockets for as long as the application lives."""
-        tasks = [asyncio.create_task(self._keep_up(self._tell))]
-        tasks.append(asyncio.create_task(self._keep_up(self._look_after)))
+        works = (self._tell, self._catch_up, self._look_after)
+        tasks = [asyncio.create_task(self._keep_up(work)) for work in works]
         yield
         for task in tasks:
             task.cancel()
@@ -200,11 +237,15 @@ class LiveHub:
         message = None
         for number, socket in enumerate(self._list_hearing(row.account_id)):
             await _give_way(number)
-            if socket.is_live and socket.cursor < row.seq:
-                socket.cursor = row.seq
-                if socket.wants(row.type, row.job):
-                    message = message or _write_row(row)
-                    await socket.send(message)
+            if not socket.is_live or socket.cursor >= row.seq:
+                continue
+            if socket.wants(row.type, row.job):
+                message = message or _write_row(row)
+                if not socket.has_room(message):
+                    self._fall_behind(socket)
+                    continue
+                await socket.send(message)
+            socket.cursor = row.seq
 
     async def _tell_passing(self) -> None:
         jobs, blocks = self._coordinator.passing.take()
@@ -219,7 +260,8 @@ class LiveHub:
         message = write(self._seq, data)
         for number, socket in enumerate(self._list_hearing(account)):
             await _give_way(number)
-            if socket.is_live and socket.wants(kind, job):
+            # Of what is told once, a reader without room hears nothing.
+            if socket.is_live and socket.wants(kind, job) and socket.has_room(message):
                 await socket.send(message)
 
     def _list_hearing(self, account: int) -> list[LiveSocket]:
@@ -244,7 +286,7 @@ class LiveHub:
 
 def _read_page(connection: Connection, account: int, after: int) -> tuple[list[Update], int]:
     """Return an account's next rows, and up to where the log was looked at."""
-    rows = updates.read_account(connection, account, after, PAGE)
+    rows = updates.read_account(connection, account, after, CATCH_UP_PAGE)
     return rows, updates.read_bounds(connection)[1]
 
 

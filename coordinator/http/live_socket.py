@@ -1,7 +1,7 @@
 """One WebSocket: what it may hear, where in the log it is, and how it is cut.
 
-It costs one task, that of its request. What is sent goes straight into the transport's buffer,
-which is the only queue: whoever lets it grow over its bound is cut.
+It costs one task, that of its request. What is sent goes straight into the transport's buffer: no
+message has a queue of ours.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ ALL_TYPES: Final = frozenset(UpdateType)
 
 
 class LiveSocket:
-    """A connected client. Lives on one event loop; `loop_time` values are the loop's seconds."""
+    """A connected client. Lives on one event loop, whose clock its times are."""
 
     __slots__ = (
-        "_loop", "_response", "_room", "_transport", "code", "cursor", "heard_at", "is_live",
-        "jobs", "pinged_at", "principal", "types",
+        "_least", "_loop", "_read_at", "_response", "_room", "_transport", "code", "cursor",
+        "heard_at", "is_live", "jobs", "pinged_at", "principal", "types",
     )  # fmt: skip
 
     def __init__(
         self, response: web.WebSocketResponse, transport: asyncio.Transport, room: int
     ) -> None:
         """At most `room` bytes wait to be read."""
-        transport.set_write_buffer_limits(high=2 * room)
+        transport.set_write_buffer_limits(high=3 * room)
         stream = transport.get_extra_info("socket")
         stream.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER)
         self._room = room
@@ -53,6 +53,7 @@ class LiveSocket:
         self.code: int | None = None
         """Why it was ended from here."""
         self.heard_at = self.pinged_at = self._loop.time()
+        self.note_progress()
 
     @property
     def queued(self) -> int:
@@ -61,38 +62,53 @@ class LiveSocket:
 
     @property
     def is_keeping_up(self) -> bool:
-        """Whether a client that is told what it missed reads it."""
+        """Whether a client that is told what it missed has read most of the last page."""
         return self.queued <= self._room // 4
+
+    def has_room(self, message: bytes) -> bool:
+        """Tell whether a message fits in front of the client."""
+        return self.queued + len(message) <= self._room
+
+    def note_progress(self) -> None:
+        """Begin to watch whether the client reads."""
+        self._least, self._read_at = self.queued, self._loop.time()
+
+    def count_stalled_seconds(self) -> float:
+        """Return for how long the client has read nothing of what waits for it."""
+        if self.queued < self._least:
+            self.note_progress()
+        return self._loop.time() - self._read_at
 
     def wants(self, kind: str, job: bytes | None) -> bool:
         """Tell whether an update is among those that were asked for."""
         return kind in self.types and (job is None or self.jobs is None or job in self.jobs)
 
     async def send(self, message: bytes) -> None:
-        """Send a message, or cut a client that has not read the ones before. Never waits."""
+        """Send a message. Never waits: it is in front of the client, or in the buffer."""
         if self.code is not None:
             return
-        if self.queued + len(message) > self._room:
-            self.cut(Close.SLOW_READER)
-            return
         with suppress(ConnectionError):  # its own task hears of that
-            # It waits only above the transport's high-water mark, which is twice the bound.
+            # It waits only above the transport's high-water mark, which is over every bound.
             await self._response.send_frame(message, WSMsgType.TEXT)
 
     async def say(self, data: msgspec.Struct) -> None:
-        """Send what is no update, with the place in the log that the client is at."""
-        await self.send(write(self.cursor, data))
+        """Answer the client, with the place in the log that it is at; cut one that reads none."""
+        message = write(self.cursor, data)
+        # Updates leave it the rest of the buffer.
+        if self.queued + len(message) > 2 * self._room:
+            self.cut(Close.SLOW_READER)
+        await self.send(message)
 
     async def ping(self) -> None:
         """Send the protocol's own heartbeat."""
         self.pinged_at = self._loop.time()
-        if self.code is None and self.queued <= self._room:
+        if self.code is None and self.queued <= 2 * self._room:
             with suppress(ConnectionError):
                 await self._response.ping()
 
     async def pong(self, data: bytes) -> None:
         """Answer the client's."""
-        if self.code is None and self.queued <= self._room:
+        if self.code is None and self.queued <= 2 * self._room:
             with suppress(ConnectionError):
                 await self._response.pong(data)
 
