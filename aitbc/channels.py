@@ -4,6 +4,7 @@ Each kind once blocking and once awaited. A peer may send anything: what is read
 """
 
 import asyncio
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Final
 
 import httpx2
@@ -104,8 +105,9 @@ class AsyncLines:
 class Socket:
     """One WebSocket."""
 
-    def __init__(self, socket: blocking_sockets.ClientConnection, url: str) -> None:
-        self._socket = socket
+    def __init__(self, manager: AbstractContextManager[Any], url: str) -> None:
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(manager)
         self._url = url
 
     def write(self, text: str) -> None:
@@ -124,7 +126,7 @@ class Socket:
             raise _translate(error, self._url) from error
 
     def close(self) -> None:
-        self._socket.close()
+        self._stack.close()
 
 
 class AsyncSocket:

@@ -12,11 +12,17 @@ from typing import Any, Final, Literal, TypeVar
 
 from aitbc.calls.common import quote
 from aitbc.calls.jobs import get_job
-from aitbc.errors import AITBCError, InvalidAnswerError, JobFailedError, WaitTimeoutError
+from aitbc.errors import (
+    AITBCError,
+    ConnectionFailedError,
+    InvalidAnswerError,
+    JobFailedError,
+    WaitTimeoutError,
+)
 from aitbc.exchange import Exchange, RetryPolicy
 from aitbc.market_models import JobEvent
 from aitbc.models import Job, Page
-from aitbc.steps import Call, Close, Emit, Flow, OpenLines, Pause, Read
+from aitbc.steps import Call, Emit, Flow, OpenLines, Pause, Read
 
 T = TypeVar("T")
 
@@ -91,10 +97,8 @@ def stream_job(job_id: str, *, offset: int = 0) -> Flow[None]:
                 position = identity or position
                 yield Emit(event)
                 if event.event == "done":
-                    yield Close(channel)
                     return
-            yield Close(channel)
-            raise InvalidAnswerError("the stream ended before the job")
+            raise ConnectionFailedError("the stream ended before the job", is_sent=True)
         except AITBCError as error:
             delay = attempts.on_error(error, random.random())
         yield Pause(delay)

@@ -2,18 +2,28 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aitbc.endpoint import P, Series
-from aitbc.errors import AITBCError, InvalidAnswerError
+from aitbc.errors import AITBCError, InvalidAnswerError, SocketClosedError, build_api_error
 from aitbc.exchange import Exchange, RetryPolicy
 from aitbc.market_models import Update
 from aitbc.steps import Call, Emit, Flow, OpenSocket, Pause, Read, Steps, Write
 
 PATH: Final = "/ws"
-SILENCE_SECONDS: Final = 60.0
-"""The node beats at least this often; a socket that is silent for longer is dead."""
+_STATUS_OF_CLOSE: Final[Mapping[int, int]] = {
+    4400: 400,
+    4401: 401,
+    4403: 401,
+    4421: 421,
+    4429: 429,
+    4430: 429,
+}
+"""What a refusal means that comes as a close code; after every other one the socket is reopened."""
+_ANSWERS: Final = 2
+"""A socket that opens with a key is subscribed to everything, and answers that as well."""
+_OWN_MESSAGES: Final = frozenset({"authenticated", "subscribed", "unsubscribed", "pong"})
 
 
 def follow_updates(
@@ -25,9 +35,10 @@ def follow_updates(
     """Give what happens, as it happens: one's own jobs and receipts, offers, blocks.
 
     `types` are `job_update`, `receipt_created`, `marketplace_update` and `block_created`, `job_ids`
-    one's own jobs; without them, everything. With `since`, the `seq` of an update, everything
-    after it comes first. A connection that breaks is taken up again where it was, without end; a
-    refusal of the node is raised.
+    one's own jobs; without them, everything. With `since`, the `seq` of an update, all that came
+    after it is given first; 0 is all that the node has kept. A connection that breaks is taken up
+    again where it was; an update of the type `gap` says that something may have been lost. Raises
+    what the node refuses, and `ConnectionFailedError` when it stays away.
     """
     attempts = Exchange[Any](Call("GET", PATH, str, is_repeatable=True), RetryPolicy())
     position = since
@@ -35,15 +46,19 @@ def follow_updates(
         try:
             channel = yield OpenSocket(PATH)
             yield Write(channel, _subscribe(types, job_ids, position))
+            answers = 0
             while True:
-                text = yield Read(channel, SILENCE_SECONDS)
-                update = _read_update(text)
+                update = _read_update((yield Read(channel)))
                 attempts.on_progress()
-                if update is None:
+                answers += update.type == "subscribed"
+                # Everything is told until the subscription above is answered: the second answer.
+                if answers < _ANSWERS:
                     continue
-                if update.seq is not None:
-                    position = update.seq
-                yield Emit(update)
+                position = update.seq
+                if update.type not in _OWN_MESSAGES:
+                    yield Emit(update)
+        except SocketClosedError as error:
+            delay = attempts.on_error(_explain_close(error), random.random())
         except AITBCError as error:
             delay = attempts.on_error(error, random.random())
         yield Pause(delay)
@@ -66,12 +81,21 @@ def _subscribe(
     return json.dumps({name: value for name, value in members.items() if value is not None})
 
 
-def _read_update(text: str) -> Update | None:
-    """Return the update in a message, None for one that only keeps the connection alive."""
+def _read_update(text: str) -> Update:
+    """Return what a message says. Raises what the node refuses."""
     try:
         message = json.loads(text)
-        if not isinstance(message, dict):
-            raise TypeError("an object was expected")
-        return Update.model_validate(message) if "data" in message else None
-    except (ValueError, TypeError, RecursionError) as error:
+        update = Update.model_validate(message)
+    except (ValueError, RecursionError) as error:
         raise InvalidAnswerError(f"not the message that was agreed: {error}") from None
+    if update.type == "error":
+        members = {"error_code": update.data.get("code"), "detail": update.data.get("detail")}
+        raise build_api_error(400, members, None)
+    return update
+
+
+def _explain_close(error: SocketClosedError) -> AITBCError:
+    status = _STATUS_OF_CLOSE.get(error.close_code or 0)
+    if status is None:
+        return error
+    return build_api_error(status, {"detail": str(error)}, None)

@@ -90,10 +90,10 @@ class Update(Model):
     """Something that happened, as the live updates tell it."""
 
     type: str
-    """`job_update`, `receipt_created`, `marketplace_update` or `block_created`."""
+    """`job_update`, `receipt_created`, `marketplace_update`, `block_created`; or `gap`."""
     data: dict[str, Any]
-    seq: int | None = None
-    """Where `since` goes on; blocks have none of their own."""
+    seq: int
+    """Where `since` goes on."""
 
 
 class JobEvent(Model):

@@ -53,7 +53,7 @@ class Miners(Resource[S]):
     register = answer(miner_calls.register_miner)
     get = answer(miner_calls.get_miner)
     get_stats = answer(miner_calls.get_miner_stats)
-    get_earnings = answer(miner_calls.list_miner_earnings)
+    list_earnings = answer(miner_calls.list_miner_earnings)
     list_all_earnings = items(miner_calls.list_miner_earnings)
     get_available_job = answer(miner_calls.get_available_job)
     claim = answer(miner_calls.claim_job)
@@ -118,6 +118,7 @@ class Chain(Resource[S]):
     """The chain: no key is needed, since what is sent is signed."""
 
     get_status = answer(chain_calls.get_chain_status)
+    get_genesis = answer(chain_calls.get_genesis)
     list_validators = answer(chain_calls.list_validators)
     list_successions = answer(chain_calls.list_successions)
     list_peers = answer(chain_calls.list_peers)

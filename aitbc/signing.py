@@ -19,9 +19,10 @@ from aitbc.errors import APIError, SignatureNeededError, SigningRefusedError
 from aitbc.steps import Call, Flow
 from aitbc.wallet import Wallet
 from ledger import codec, terms
+from ledger.rejection import Rejected
 from ledger.terms import Terms
 from ledger.transactions import JobCancel, JobSubmit, Payload
-from ledger.types import UNITS_PER_AIT
+from ledger.types import MAX_AMOUNT, UNITS_PER_AIT
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ def build_submission(
         content = problem["content"]
         is_of_content = terms.compute_content_hash(content) == opening.input_hash
         is_of_model = terms.compute_model_hash(content["model"]) == opening.model
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, Rejected) as error:
         raise SigningRefusedError(f"the node's payload cannot be read: {error!r}") from None
     limit = read_limit(body)
     refusal = None
@@ -119,8 +120,8 @@ def build_submission(
         refusal = f"the content's {what} is not the one that was sent"
     elif given.escrow > limit or opening.max_units * opening.max_price > given.escrow:
         refusal = f"the escrow of {given.escrow} base units is not within the {limit} allowed"
-    elif opening.not_before or opening.deadline != given.total_deadline:
-        refusal = "the terms name other times than the payload"
+    elif opening.not_before or opening.deadline < given.total_deadline:
+        refusal = "the terms leave less time than the payload"
     if refusal is not None:
         raise SigningRefusedError(refusal)
     changes = {"idempotency_tag": tag, "job_commit": terms.commit_terms(opening)}
@@ -138,7 +139,7 @@ def read_limit(body: Mapping[str, Any]) -> int:
         raise SigningRefusedError("name `max_cost`: it bounds what is signed away")
     try:
         base = Decimal(str(given)) * UNITS_PER_AIT
-        if base != base.to_integral_value() or base < 0:
+        if not 0 <= base <= MAX_AMOUNT or base != base.to_integral_value():
             raise InvalidOperation
     except InvalidOperation:
         raise SigningRefusedError(f"max_cost {given!r} is no amount of AIT") from None
@@ -168,10 +169,15 @@ def _find_change(body: Mapping[str, Any], content: Mapping[str, Any]) -> str | N
 def _send_signed(
     call: Call[T], signer: Signer, payload: Payload, members: Mapping[str, Any]
 ) -> Flow[T]:
-    """Send a call with its transaction; again with the next nonce, where another took this one."""
+    """Send a call with its transaction; again with the next nonce, where another took this one.
+
+    What is signed says itself which job it is about, so it needs no idempotency key; and each
+    signature is another body, which the same key would be refused for.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         transaction = yield from signer.sign(payload)
-        signed = replace(call, body={**members, "transaction": transaction})
+        body = {**members, "transaction": transaction}
+        signed = replace(call, body=body, idempotency_key=None, is_repeatable=True)
         try:
             return (yield from signed)
         except APIError as error:

@@ -65,7 +65,10 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class OpenLines:
-    """Ask for a path whose answer comes line by line; gives a channel. `timeout`: of silence."""
+    """Ask for a path whose answer comes line by line; gives a channel. `timeout`: of silence.
+
+    A channel is closed when the next one is opened, and with the iteration.
+    """
 
     path: str
     headers: Mapping[str, str]
@@ -74,7 +77,7 @@ class OpenLines:
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """Connect to a WebSocket; gives a channel."""
+    """Connect to a WebSocket; gives a channel, closed as the one of `OpenLines`."""
 
     path: str
 
@@ -96,14 +99,7 @@ class Read:
     """Seconds of silence after which `RequestTimeoutError` is raised; lines have their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close a channel that is no longer read."""
-
-    channel: Any
-
-
-Step = Call[Any] | Pause | Emit | OpenLines | OpenSocket | Write | Read | Close
+Step = Call[Any] | Pause | Emit | OpenLines | OpenSocket | Write | Read
 Flow = Generator[Step, Any, T]
 
 

@@ -19,7 +19,6 @@ from aitbc.exchange import Answer, Endpoints, Exchange, TransportSettings, check
 from aitbc.requests import Sink, build_request, build_stream, translate
 from aitbc.steps import (
     Call,
-    Close,
     Emit,
     OpenLines,
     OpenSocket,
@@ -73,7 +72,7 @@ class SyncTransport:
     def iterate(self, steps: Steps[None]) -> Iterator[Any]:
         """Yield what a flow emits; its channels are closed with the iteration."""
         flow = iter(steps)
-        channels: list[Any] = []
+        channel: Any = None
         try:
             step = next(flow)
             while True:
@@ -82,17 +81,20 @@ class SyncTransport:
                     step = flow.send(None)
                     continue
                 try:
+                    if channel is not None and isinstance(step, OpenLines | OpenSocket):
+                        channel.close()
+                        channel = None
                     outcome = self._perform(step)
                 except AITBCError as error:
                     step = flow.throw(error)
                     continue
                 if isinstance(step, OpenLines | OpenSocket):
-                    channels.append(outcome)
+                    channel = outcome
                 step = flow.send(outcome)
         except StopIteration:
             return
         finally:
-            for channel in channels:
+            if channel is not None:
                 channel.close()
 
     def close(self) -> None:
@@ -113,8 +115,6 @@ class SyncTransport:
                 return step.channel.write(step.text)
             case Read():
                 return step.channel.read(step.timeout)
-            case Close():
-                return step.channel.close()
             case Emit():
                 raise AssertionError("only an iteration emits")
 
@@ -203,7 +203,7 @@ class AsyncTransport:
     async def iterate(self, steps: Steps[None]) -> AsyncIterator[Any]:
         """Yield what a flow emits; its channels are closed with the iteration."""
         flow = iter(steps)
-        channels: list[Any] = []
+        channel: Any = None
         try:
             step = next(flow)
             while True:
@@ -212,17 +212,20 @@ class AsyncTransport:
                     step = flow.send(None)
                     continue
                 try:
+                    if channel is not None and isinstance(step, OpenLines | OpenSocket):
+                        await channel.close()
+                        channel = None
                     outcome = await self._perform(step)
                 except AITBCError as error:
                     step = flow.throw(error)
                     continue
                 if isinstance(step, OpenLines | OpenSocket):
-                    channels.append(outcome)
+                    channel = outcome
                 step = flow.send(outcome)
         except StopIteration:
             return
         finally:
-            for channel in channels:
+            if channel is not None:
                 await channel.close()
 
     async def close(self) -> None:
@@ -243,8 +246,6 @@ class AsyncTransport:
                 return await step.channel.write(step.text)
             case Read():
                 return await step.channel.read(step.timeout)
-            case Close():
-                return await step.channel.close()
             case Emit():
                 raise AssertionError("only an iteration emits")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from aitbc.calls.common import get, get_value, quote, read_array
+from aitbc.calls.common import as_is, get, get_value, quote, read_array
 from aitbc.models import Account, ChainStatus, Model, Submission, TransactionStatus
 from aitbc.steps import Call
 
@@ -26,6 +26,14 @@ def list_peers() -> Call[Any]:
 def list_successions(epoch: int = 0) -> Call[Any]:
     """Return how the authority sets followed each other from an epoch on, the oldest first."""
     return get_value("/v1/chain/successions", {"epoch": epoch})
+
+
+def get_genesis() -> Call[bytes]:
+    """Return the document that names the chain, as it is hashed; compare its hash before trusting.
+
+    `genesis.document.load_genesis` reads it.
+    """
+    return Call("GET", "/v1/chain/genesis", as_is, is_repeatable=True, is_binary=True)
 
 
 def send_transactions(transactions: Sequence[str]) -> Call[list[Submission]]:

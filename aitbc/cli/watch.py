@@ -28,18 +28,19 @@ def watch_jobs(
     as_json: AsJsonLines = False,
 ) -> None:
     """Show each change of one's own jobs as it happens; of one job, until it ends."""
-    wanted: dict[str, Any] = {"types": ["job_update"], "since": since}
-    if job_id is not None:
-        wanted["job_ids"] = [job_id]
     with open_client(api_url, api_key_file) as client:
-        updates = client.live.updates(**wanted)
-        # What ended before anybody listened is never told again.
-        if job_id is not None and since is None and (job := client.jobs.get(job_id)).is_over:
+        if job_id is None:
+            for update in client.live.updates(types=["job_update"], since=since):
+                _print_update(update, as_json)
+            return
+        job = client.jobs.get(job_id)
+        if job.is_over:
             note(f"{job_id} is {job.status}")
             return
-        for update in updates:
+        # From its beginning: what happens between the look above and the subscription is not lost.
+        for update in client.live.updates(types=["job_update"], job_ids=[job_id], since=since or 0):
             _print_update(update, as_json)
-            if job_id is not None and update.data.get("status") in _ENDED:
+            if update.data.get("status") in _ENDED:
                 return
 
 
