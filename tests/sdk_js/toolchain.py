@@ -78,12 +78,13 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> str:
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=RUN_SECONDS,
         check=False,
     )
-    assert finished.returncode == 0, f"{' '.join(command)}:\n{finished.stdout}"
+    said = f"{' '.join(command)}:\n{finished.stdout}\n{finished.stderr}"
+    assert finished.returncode == 0, said
     return finished.stdout
 
 
