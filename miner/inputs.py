@@ -22,8 +22,12 @@ from ledger.faults import Reason
 from miner.engines.interface import InputInvalidError
 from miner.wire import Wire
 from miner.work import Work
+from outbound.errors import OutboundError
+from outbound.fetch import fetch
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+FETCH_SECONDS: Final = 300.0
+"""How long an address may take, its redirects among it."""
 ATTEMPTS: Final = 4
 FIRST_PAUSE: Final = 0.3
 PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -39,9 +43,15 @@ class ContentMissingError(Exception):
 
 
 class Inputs:
-    """Where inputs lie while their jobs run. What an end without warning left is removed first."""
+    """Where inputs lie while their jobs run. What an end without warning left is removed first.
 
-    def __init__(self, folder: Path, wire: Wire, miner_id: str) -> None:
+    `allow_loopback` is for trials: addresses of this very machine are fetched from as well.
+    """
+
+    def __init__(
+        self, folder: Path, wire: Wire, miner_id: str, *, allow_loopback: bool = False
+    ) -> None:
+        self._allow_loopback = allow_loopback
         self._folder = folder
         self._wire = wire
         self._miner_id = miner_id
@@ -68,8 +78,20 @@ class Inputs:
             if source.startswith("file_"):
                 await self._fetch_file(work, source, paths[member])
             else:
-                raise InputInvalidError("this miner takes files of the API and no addresses")
+                await self._fetch_address(source, paths[member])
         return paths
+
+    async def _fetch_address(self, url: str, path: Path) -> None:
+        try:
+            await fetch(
+                url,
+                path,
+                max_bytes=MAX_FILE_BYTES,
+                total_seconds=FETCH_SECONDS,
+                allow_loopback=self._allow_loopback,
+            )
+        except OutboundError as error:
+            raise InputInvalidError(f"the address gives no input: {error}") from None
 
     async def _fetch_file(self, work: Work, file_id: str, path: Path) -> None:
         assert work.lease is not None and work.content is not None
