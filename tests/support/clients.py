@@ -31,12 +31,17 @@ class Served(NamedTuple):
             choices = {"wallet": HOLDER, **choices}
         return AsyncAITBCClient(self.node.url, self.keys[who], **choices)
 
-    async def complete(self, job_id: str, result: Any = "Hello.", units: int = 3) -> None:
-        """Have the miner `m` claim a job and hand in its result; registers it when it is new."""
+    async def register_miner(self) -> None:
+        """Register the miner `m` and wait until it may work."""
         async with self.connect("miner") as miner:
             await miner.miners.register(miner_id="m", capabilities=["llm_inference"])
-            headers = {"X-Api-Key": self.keys["miner"]}
-            await until(self.node, "/v1/miners/m", headers, lambda each: each["status"] == "active")
+        headers = {"X-Api-Key": self.keys["miner"]}
+        await until(self.node, "/v1/miners/m", headers, lambda each: each["status"] == "active")
+
+    async def complete(self, job_id: str, result: Any = "Hello.", units: int = 3) -> None:
+        """Have the miner `m`, which is registered where it is new, do a job."""
+        await self.register_miner()
+        async with self.connect("miner") as miner:
             async with asyncio.timeout(20):
                 found = None
                 while found is None or found.job_id != job_id:
