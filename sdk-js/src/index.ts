@@ -14,6 +14,7 @@ export type {
   SubscribeOptions,
   UpdateType,
   WebSocketClass,
+  WebSocketLike,
 } from './live.js';
 
 export type { Account, ChainStatus, TransactionStatus, Verdict } from './resources/chain.js';

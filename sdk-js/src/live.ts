@@ -94,8 +94,21 @@ export interface SubscribeOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What the platform's WebSocket and the package `ws` have in common. */
-export type WebSocketClass = new (url: string, protocols: string[]) => WebSocket;
+/** What the platform's WebSocket and that of the package `ws` have in common. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  readonly OPEN: number;
+  send(data: string): void;
+  close(): void;
+  addEventListener(type: 'open' | 'error', listener: () => void): void;
+  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+  addEventListener(
+    type: 'close',
+    listener: (event: { code: number; reason: string }) => void,
+  ): void;
+}
+
+export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike;
 
 export class Live {
   constructor(

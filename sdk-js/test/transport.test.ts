@@ -14,6 +14,19 @@ function connect(baseUrl: string | string[], options: sdk.ClientOptions = {}): s
   return new sdk.AITBCClient({ apiKey: 'aitbc_key', baseUrl, retries: QUICK, ...options });
 }
 
+/** Never called: that it compiles, with its errors where they are expected, is the test. */
+export async function checkTypes(client: sdk.AITBCClient): Promise<string> {
+  const job = await client.jobs.create({ type: 'ai-inference', pricing: { maxCost: '0.1' } });
+  for await (const each of client.jobs.list({ status: 'completed' })) {
+    const same: sdk.Job = each;
+    return same.settlement.escrowBase;
+  }
+  // @ts-expect-error a member that the contract does not name
+  await client.jobs.create({ naem: 'x' });
+  // @ts-expect-error the name is in camelCase
+  return job.job_id;
+}
+
 async function findClosedPort(): Promise<string> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -50,7 +50,8 @@ def test_what_is_published_is_what_was_built(tools: Toolchain) -> None:
     names = {file["path"] for file in packed["files"]}
     manifest = json.loads((PACKAGE / "package.json").read_text())
     for target in manifest["exports"].values():
-        assert {path.removeprefix("./") for path in target.values()} <= names
+        paths = {target} if isinstance(target, str) else set(target.values())
+        assert {path.removeprefix("./") for path in paths} <= names
     assert {"README.md", "LICENSE", "package.json"} <= names
     assert not {name for name in names if name.startswith(("test/", "src/", "node_modules/"))}
 
