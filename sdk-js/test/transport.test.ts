@@ -223,14 +223,14 @@ test('a list is its first page when awaited, and all items when iterated', async
 
 for (const status of ['completed', 'failed', 'cancelled']) {
   test(`waiting ends when a job is ${status}`, async () => {
-    await using server = await serve(json(JOB), json({ ...JOB, status, reason_code: 31001 }));
+    await using server = await serve(json(JOB), json({ ...JOB, status, fault: 'network', reason_code: 31001 }));
     const client = connect(server.url);
     const ended = await client.jobs.wait('job_1', { until: 'final' });
     assert.equal(ended.status, status);
     if (status === 'completed') assert.equal((await client.jobs.wait('job_1')).status, status);
     else {
       await assert.rejects(client.jobs.wait('job_1'), (error) => {
-        return error instanceof sdk.JobFailedError && /31001/.test(error.message);
+        return error instanceof sdk.JobFailedError && /network \(reason 31001\)/.test(error.message);
       });
     }
   });

@@ -12,7 +12,9 @@ export type JobRequest = Body<'POST /v1/jobs'>;
 export type JobList = Answer<'GET /v1/jobs'>;
 export type JobResults = Answer<'GET /v1/jobs/{jobId}/results'>;
 
-const POLL_MS = 500;
+const FIRST_POLL_MS = 200;
+const LONGEST_POLL_MS = 1_000;
+const POLL_GROWTH = 1.3;
 const WAIT_MS = 300_000;
 
 export interface WaitOptions {
@@ -87,19 +89,20 @@ export class Jobs extends Resource {
   async wait(jobId: string, options: WaitOptions = {}): Promise<Job> {
     const { until = 'completed', timeout = WAIT_MS, signal } = options;
     const deadline = Date.now() + timeout;
-    for (;;) {
+    for (let pause = FIRST_POLL_MS; ; pause = Math.min(LONGEST_POLL_MS, pause * POLL_GROWTH)) {
       const job = await this.get(jobId, { signal });
       if (isOver(job)) {
         if (until === 'completed' && job.status !== 'completed') {
-          const reason = `reason ${job.reasonCode ?? 'unknown'}`;
-          throw new JobFailedError(`${job.jobId} is ${job.status} (${reason})`, job);
+          const fault = job.fault === null ? '' : `: ${job.fault} (reason ${job.reasonCode})`;
+          throw new JobFailedError(`${job.jobId} is ${job.status}${fault}`, job);
         }
         return job;
       }
-      if (Date.now() >= deadline) {
+      const left = deadline - Date.now();
+      if (left <= 0) {
         throw new WaitTimeoutError(`${job.jobId} is still ${job.status} (${job.phase})`);
       }
-      await sleep(POLL_MS, signal);
+      await sleep(Math.min(pause, left), signal);
     }
   }
 }
