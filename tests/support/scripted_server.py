@@ -9,15 +9,19 @@ from typing import Any, NamedTuple
 
 
 class Prepared(NamedTuple):
-    """One answer. A body that is not bytes is sent as JSON; status 0 cuts the connection."""
+    """One answer. A body that is not bytes is sent as JSON; status 0 cuts the connection.
+
+    With a `length` that the body has not, the connection breaks in the middle of it.
+    """
 
     status: int = 200
     body: Any = None
     headers: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
 
 
 class Asked(NamedTuple):
-    """One request as it arrived."""
+    """One request as it arrived; a body that is JSON by its type is read."""
 
     method: str
     path: str
@@ -46,8 +50,9 @@ def serve(*answers: Prepared) -> Iterator[ScriptedServer]:
 
         def answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            body = json.loads(data) if data else None
             names = {name.lower(): value for name, value in self.headers.items()}
+            is_json = names.get("content-type", "").endswith("json")
+            body = json.loads(data) if data and is_json else data or None
             script.asked.append(Asked(self.command, self.path, names, body))
             prepared = script.take()
             if prepared.status == 0:
@@ -60,9 +65,11 @@ def serve(*answers: Prepared) -> Iterator[ScriptedServer]:
             self.send_response(prepared.status)
             for name, value in prepared.headers:
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(raw)))
+            length = len(raw) if prepared.length is None else prepared.length
+            self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(raw)
+            self.close_connection = self.close_connection or length != len(raw)
 
         do_GET = do_POST = do_DELETE = answer
 
