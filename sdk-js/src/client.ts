@@ -14,10 +14,12 @@ import type { RetryPolicy } from './transport.js';
 const DEFAULT_URL = 'http://127.0.0.1:8001';
 const TIMEOUT_MS = 30_000;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface ClientOptions {
-  /** Needed for all but the public calls. */
+  /** Needed for all but the public calls. Without it, Node's AITBC_API_KEY. */
   readonly apiKey?: string;
-  /** One address, or those of several nodes, which are tried in turn. */
+  /** One address, or those of several nodes, tried in turn. Without it, Node's AITBC_API_URL. */
   readonly baseUrl?: string | readonly string[];
   /** How long one attempt may take, in milliseconds. */
   readonly timeout?: number;
@@ -40,10 +42,11 @@ export class AITBCClient {
   readonly live: Live;
 
   constructor(options: ClientOptions = {}) {
-    const { baseUrl = DEFAULT_URL } = options;
+    const { env = {} } = (globalThis as { process?: { env?: Environment } }).process ?? {};
+    const { baseUrl = env['AITBC_API_URL'] ?? DEFAULT_URL } = options;
     const transport = new Transport({
       urls: typeof baseUrl === 'string' ? [baseUrl] : baseUrl,
-      apiKey: options.apiKey ?? null,
+      apiKey: options.apiKey ?? env['AITBC_API_KEY'] ?? null,
       timeout: options.timeout ?? TIMEOUT_MS,
       retries: { ...DEFAULT_RETRIES, ...options.retries },
       fetch: options.fetch ?? ((...given) => fetch(...given)),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import process from 'node:process';
 import { test } from 'node:test';
 
 import * as sdk from '@aitbc/client';
@@ -194,6 +195,19 @@ test('names in the path are encoded and cannot step out of it', async () => {
   for (const name of ['.', '..', '']) {
     await assert.rejects(async () => client.jobs.get(name), TypeError);
   }
+});
+
+test('what is not given comes from the environment', async () => {
+  await using server = await serve(json(JOB));
+  process.env['AITBC_API_URL'] = server.url;
+  process.env['AITBC_API_KEY'] = 'aitbc_from_there';
+  try {
+    await new sdk.AITBCClient({ retries: QUICK }).jobs.get('job_1');
+  } finally {
+    delete process.env['AITBC_API_URL'];
+    delete process.env['AITBC_API_KEY'];
+  }
+  assert.equal(server.asked[0]?.headers['x-api-key'], 'aitbc_from_there');
 });
 
 test('addresses that are none are refused at once', () => {
