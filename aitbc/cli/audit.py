@@ -1,6 +1,8 @@
 """`aitbc audit`: who did what to which object at a node, for its operator."""
 
 import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -32,23 +34,37 @@ def export_log(
     """Export the audit log as JSON lines, newest first; needs an operator's key."""
     filters = {"from": start, "to": end, "action": action, "account": account}
     query: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    count, lines = 0, []
     with open_transport(api_url, api_key_file) as send:
-        cursor: str | None = None
-        while True:
-            where = {} if cursor is None else {"cursor": cursor}
-            page = send("GET", "/v1/audit/log", query={**query, **where, "limit": _PAGE})
-            for entry in page["entries"]:
-                count += 1
-                if output is None:
-                    print_line(entry)
-                else:
-                    lines.append(json.dumps(entry, ensure_ascii=False))
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                break
-    if output is not None:
-        from ledger.keystore import write_private_file
+        if output is None:
+            for entry in _iterate(send, query):
+                print_line(entry)
+            return
+        count = _write(output, _iterate(send, query))
+    note(f"wrote {count} entries to {output}")
 
-        write_private_file(output, "".join(f"{line}\n" for line in lines).encode(), is_new=False)
-        note(f"wrote {count} entries to {output}")
+
+def _iterate(send: Callable[..., Any], query: dict[str, Any]) -> Iterator[Any]:
+    """Yield each entry, asking for one page after the other."""
+    where: dict[str, Any] = {}
+    while True:
+        page = send("GET", "/v1/audit/log", query={**query, **where, "limit": _PAGE})
+        yield from page["entries"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            return
+        where = {"cursor": cursor}
+
+
+def _write(path: Path, entries: Iterator[Any]) -> int:
+    """Write a file of mode 0600, whole or not at all; return how many entries it holds."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            for entry in entries:
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                count += 1
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
