@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-NAMES = ("ledger", "proof", "store", "snapshot", "transfers", "jobs", "settlements", "cluster")
+NAMES = (
+    "ledger",
+    "proof",
+    "store",
+    "snapshot",
+    "transfers",
+    "jobs",
+    "settlements",
+    "live",
+    "cluster",
+)
 
 
 def main() -> int:

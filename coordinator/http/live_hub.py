@@ -110,8 +110,15 @@ class LiveHub:
         The answers stand in front of all that it brings.
         """
         self.mute(socket)
+        if since is None:
+            # Whatever has not been told yet is told to this socket as well.
+            socket.cursor = self._seq
+            for answer in answers:
+                await socket.say(answer)
+            socket.is_live = socket.code is None
+            return
         oldest, newest = await self._coordinator.storage.read(updates.read_bounds)
-        socket.cursor = newest if since is None else min(since, newest)
+        socket.cursor = min(since, newest)
         for answer in answers:
             await socket.say(answer)
         if since and (since < oldest or since > newest):

@@ -59,6 +59,14 @@ class LiveClient:
                 if not kinds or message["type"] in kinds:
                     return message
 
+    async def read_greeting(self) -> Message:
+        """Return what a key is answered with, the first subscription's answer read as well."""
+        greeting = await self.read()
+        assert greeting["type"] == "authenticated", greeting
+        answer = await self.read()
+        assert answer["type"] == "subscribed", answer
+        return greeting
+
     async def read_rows(self, count: int) -> list[Message]:
         """Return the next messages about jobs and receipts."""
         return [await self.read("job_update", "receipt_created") for _ in range(count)]
@@ -85,6 +93,15 @@ class LiveClient:
 
 
 @asynccontextmanager
+async def open_live(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], **choices: Any
+) -> AsyncIterator[LiveClient]:
+    """Open a socket with the given headers; nothing of it has been read."""
+    async with session.ws_connect(url, headers=headers, **choices) as socket:
+        yield LiveClient(socket)
+
+
+@asynccontextmanager
 async def connect(
     world: World,
     who: str | None = None,
@@ -96,11 +113,7 @@ async def connect(
     sent = dict(headers or {})
     if who is not None:
         sent["X-Api-Key"] = world.people[who].key
-    async with world.session.ws_connect(world.url + path, headers=sent, **choices) as socket:
-        client = LiveClient(socket)
+    async with open_live(world.session, world.url + path, sent, **choices) as client:
         if who is not None:
-            greeting = await client.read()
-            assert greeting["type"] == "authenticated", greeting
-            answer = await client.read()
-            assert answer["type"] == "subscribed", answer
+            await client.read_greeting()
         yield client

@@ -14,17 +14,10 @@ from coordinator.principals import make_key as make_api_key
 from coordinator.settings import LiveLimits
 from coordinator.update_data import JobUpdate
 from coordinator.updates import UpdateType
-from tests.support.live import LiveClient, check, connect
+from tests.support.live import check, connect
 from tests.support.world import World, open_world
 
 BODY = {"prompt": "a secret prompt", "max_cost": "0.5"}
-
-
-async def read_greeting(client: LiveClient) -> dict[str, Any]:
-    greeting = await client.read()
-    assert greeting["type"] == "authenticated"
-    assert (await client.read())["type"] == "subscribed"
-    return greeting
 
 
 @pytest.mark.parametrize("path", ["/ws", "/api/ws"])
@@ -34,14 +27,14 @@ async def test_a_key_is_taken_in_a_header_beside_the_subprotocol_or_in_the_first
     key = world.people["client"].key
     for headers in ({"X-Api-Key": key}, {"Authorization": f"Bearer {key}"}):
         async with connect(world, path=path, headers=headers) as client:
-            assert (await read_greeting(client))["data"]["role"] == "client"
+            assert (await client.read_greeting())["data"]["role"] == "client"
     protocols = (PROTOCOL, KEY_PROTOCOL + key)
     async with connect(world, path=path, protocols=protocols) as client:
-        await read_greeting(client)
+        await client.read_greeting()
         assert client.socket.protocol == PROTOCOL, "a key is never sent back"
     async with connect(world, path=path) as client:
         await client.say(type="authenticate", api_key=key)
-        await read_greeting(client)
+        await client.read_greeting()
         await client.say(type="authenticate", api_key=key)
         assert (await client.read())["data"]["code"] == "ALREADY_AUTHENTICATED"
 
