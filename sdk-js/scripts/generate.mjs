@@ -1,12 +1,12 @@
 /**
- * Makes src/build/ of openapi.json: the contract's types in camelCase, and the shapes by which
+ * Clears what was built, and makes src/build/ of openapi.json: the contract's types in camelCase, and the shapes by which
  * answers and bodies are translated.
  *
  * What the contract describes is translated; what it leaves open (a job's input, result or
  * metadata, a map's keys) is content, and is handed on as it is.
  */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 import openapiTS, { astToString } from 'openapi-typescript';
 
@@ -21,6 +21,9 @@ const SCALARS = ['string', 'integer', 'number', 'boolean'];
 const document = JSON.parse(readFileSync(new URL('openapi.json', ROOT), 'utf8'));
 const names = nameSchemas(Object.keys(document.components.schemas));
 
+for (const made of ['dist/', 'build/', 'src/build/']) {
+  rmSync(new URL(made, ROOT), { recursive: true, force: true });
+}
 mkdirSync(FOLDER, { recursive: true });
 const shapes = Object.fromEntries(
   Object.entries(document.components.schemas)

@@ -191,6 +191,13 @@ def _list_documents(true: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "a receipt's member too many": lambda document: document["receipt"].update(note="x"),
         "a receipt without version": lambda document: document["receipt"].pop("version"),
         "a receipt of version 2": lambda document: document["receipt"].update(version=2),
+        "a receipt's prototype": lambda document: document["receipt"].update(
+            {"__proto__": {"model": "x"}}
+        ),
+        "a member in the client's spelling": lambda document: document["receipt"].update(
+            jobId=document["receipt"].pop("job_id")
+        ),
+        "half a character": lambda document: document["receipt"].update(model="\ud800"),
         "units as text": lambda document: document["receipt"].update(units="42"),
         "units below zero": lambda document: document["receipt"].update(units=-1),
         "units beyond 2^53": lambda document: document["receipt"].update(units=2**53),
@@ -222,6 +229,14 @@ def _list_documents(true: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "a list", "[]"
     yield "deep", "[" * 100_000
     yield "not whole", json.dumps(true)[:-1]
+    yield "a member twice", json.dumps(true)[:-1] + ',"format":"aitbc-receipt-bundle/1"}'
+    yield "another member twice", json.dumps(true)[:-1] + ',"opening":{}}'
+    text, draw = json.dumps(true["receipt"]), random.Random(8_785)
+    for _ in range(FLIPS):
+        place = draw.randrange(len(text))
+        spoilt = text[:place] + chr(ord(text[place]) ^ 1 << draw.randrange(6)) + text[place + 1 :]
+        members = {name: value for name, value in true.items() if name != "receipt"}
+        yield f"the receipt's text: {place}", f'{json.dumps(members)[:-1]},"receipt":{spoilt}}}'
     yield "too large", json.dumps(true) + " " * 4 * 1024 * 1024
 
 

@@ -30,7 +30,8 @@ class Toolchain(NamedTuple):
     def build_environment(self, **variables: str) -> dict[str, str]:
         """Return an environment in which scripts of the package find this node."""
         path = f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        return {**os.environ, "PATH": path, "NO_UPDATE_NOTIFIER": "1", **variables}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AITBC_")}
+        return {**own, "PATH": path, "NO_UPDATE_NOTIFIER": "1", **variables}
 
     def run(self, *arguments: str) -> str:
         """Run npm in the package and return what it printed."""

@@ -27,7 +27,7 @@ import type { Document, JsonObject } from './json.js';
 import { isIncluded, isInState } from './merkle.js';
 import * as records from './records.js';
 import type { Job, JobSettle, JobSettled, Lease, SettlementPart, StatePart } from './records.js';
-import { verifyJobReceipt } from './receipt.js';
+import { verifySigned } from './receipt.js';
 import type { ReceiptCore } from './receipt.js';
 import { Rejected } from './rejection.js';
 import { loadCheckpoint, loadGenesis } from './trust.js';
@@ -79,7 +79,7 @@ export function verifyReceipt(bundle: Document, trust: TrustSource): VerifiedRec
   const anchor = loadTrust(trust);
   const document = readDocument(bundle, MAX_BUNDLE_BYTES);
   const parts = readBundle(document);
-  const { core, publicKey } = verifyJobReceipt(asObject(document['receipt']));
+  const { core, publicKey } = verifySigned(asObject(document['receipt']));
   const opening = readOpening(asObject(document['opening']));
   const settled = readPart(document['settlement'], records.SettlementPart, MAX_PART_BYTES);
   const state = readPart(document['state'], records.StatePart, MAX_PART_BYTES);

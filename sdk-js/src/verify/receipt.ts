@@ -2,6 +2,7 @@
 
 import { encodeUtf8, fromBase64url } from './bytes.js';
 import { isValidSignature } from './crypto.js';
+import { toCamel, toSnake } from '../naming.js';
 import { asObject, asText, asWhole, checkMembers } from './json.js';
 import type { JsonObject } from './json.js';
 import { Rejected } from './rejection.js';
@@ -80,11 +81,20 @@ export interface VerifiedJobReceipt {
  * Throws `Rejected` (`MALFORMED`, `BAD_SIGNATURE`).
  */
 export function verifyJobReceipt(receipt: object): VerifiedJobReceipt {
-  const document = asObject(receipt);
+  const document = respell(asObject(receipt));
+  const { signature } = document;
+  if (typeof signature === 'object' && signature !== null) {
+    document['signature'] = respell(asObject(signature));
+  }
+  return verifySigned(document);
+}
+
+/** Check a signed receipt in the spelling of the contract. Throws `Rejected`. */
+export function verifySigned(document: JsonObject): VerifiedJobReceipt {
   const core = readCore(document);
   const signature = asObject(document['signature']);
-  const keyText = readEither(signature, 'key_id');
-  if (signature['alg'] !== 'Ed25519' || readEither(signature, 'public_key') !== keyText) {
+  const keyText = signature['key_id'];
+  if (signature['alg'] !== 'Ed25519' || signature['public_key'] !== keyText) {
     throw new Rejected('MALFORMED', 'the signature is not Ed25519 by the key that it names');
   }
   const publicKey = fromBase64url(keyText);
@@ -104,20 +114,14 @@ function encodeCore(core: Core): Uint8Array {
 }
 
 function readCore(document: JsonObject): Core {
-  const snake: JsonObject = {};
-  for (const [name, value] of Object.entries(document)) {
-    if (UNSIGNED.includes(name)) continue;
-    const known = toSnake(name);
-    if (Object.hasOwn(snake, known)) throw new Rejected('MALFORMED', `${known} is there twice`);
-    snake[known] = value;
-  }
-  checkMembers(snake, [...TEXTS, ...NUMBERS], ['version']);
-  if (snake['version'] !== undefined && snake['version'] !== VERSION) {
+  checkMembers(document, [...TEXTS, ...NUMBERS], ['version', ...UNSIGNED]);
+  const { version } = document;
+  if (version !== undefined && version !== VERSION) {
     throw new Rejected('MALFORMED', 'another version of receipts');
   }
   return Object.fromEntries([
-    ...TEXTS.map((name) => [name, asText(snake[name])]),
-    ...NUMBERS.map((name) => [name, asWhole(snake[name])]),
+    ...TEXTS.map((name) => [name, asText(document[name])]),
+    ...NUMBERS.map((name) => [name, asWhole(document[name])]),
   ]) as Core;
 }
 
@@ -126,18 +130,11 @@ function camelizeCore(core: Core): ReceiptCore {
   return { version: VERSION, ...Object.fromEntries(members) } as ReceiptCore;
 }
 
-/** The member of that name, or of the same in camelCase; both at once are refused. */
-function readEither(object: JsonObject, name: string): unknown {
-  const other = toCamel(name);
-  const hasBoth = Object.hasOwn(object, name) && Object.hasOwn(object, other);
-  if (hasBoth) throw new Rejected('MALFORMED', `${name} is there twice`);
-  return Object.hasOwn(object, name) ? object[name] : object[other];
-}
-
-function toCamel(name: string): string {
-  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function toSnake(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+/** The members in the spelling of the contract; one that is there in both is refused. */
+function respell(object: JsonObject): JsonObject {
+  const members = Object.entries(object).map(([name, value]) => [toSnake(name), value] as const);
+  if (new Set(members.map(([name]) => name)).size !== members.length) {
+    throw new Rejected('MALFORMED', 'a member is there twice');
+  }
+  return Object.fromEntries(members);
 }
