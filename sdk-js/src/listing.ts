@@ -1,7 +1,22 @@
 /** A list of the API: awaited it is its first page, iterated it is every item of all pages. */
 
+import { InvalidAnswerError } from './errors.js';
+
 interface PageOf {
   readonly nextCursor?: string | null;
+}
+
+/** A list that is asked for with a query; the next page's differs by its cursor. */
+export function paginate<Q extends object, P extends PageOf, T>(
+  query: Q,
+  fetchPage: (query: Q) => Promise<P>,
+  getItems: (page: P) => readonly T[],
+): Listing<P, T> {
+  return new Listing(
+    // An offset counts from the list's beginning, a cursor takes its place.
+    (cursor) => fetchPage(cursor === undefined ? query : { ...query, cursor, offset: undefined }),
+    getItems,
+  );
 }
 
 /** `fetchPage` fetches a page from a cursor on; `getItems` picks the items out of it. */
@@ -36,7 +51,11 @@ export class Listing<P extends PageOf, T> implements Promise<P>, AsyncIterable<T
     do {
       const page = await this.fetchPage(cursor);
       yield page;
-      cursor = page.nextCursor ?? undefined;
+      const next = page.nextCursor ?? undefined;
+      if (next !== undefined && next === cursor) {
+        throw new InvalidAnswerError('the list does not go on: its cursor names the same page');
+      }
+      cursor = next;
     } while (cursor !== undefined);
   }
 

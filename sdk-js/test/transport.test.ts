@@ -227,12 +227,26 @@ test('a list is its first page when awaited, and all items when iterated', async
   assert.equal(page.total, 3);
   assert.equal(page.nextCursor, '7');
   const found: string[] = [];
-  for await (const job of client.jobs.list({ limit: 2 })) found.push(job.jobId);
+  const query = { limit: 2, offset: 1 };
+  for await (const job of client.jobs.list(query)) found.push(job.jobId);
   assert.deepEqual(found, ['a', 'b', 'c']);
   assert.deepEqual(
     server.asked.map(({ url }) => url),
-    ['/v1/jobs?status=completed&limit=2', '/v1/jobs?limit=2', '/v1/jobs?limit=2&cursor=7'],
+    [
+      '/v1/jobs?status=completed&limit=2',
+      '/v1/jobs?limit=2&offset=1',
+      '/v1/jobs?limit=2&cursor=7',
+    ],
   );
+});
+
+test('a list that goes round in circles is refused', async () => {
+  await using server = await serve(json({ jobs: [], next_cursor: '7' }));
+  const list = connect(server.url).jobs.list();
+  const iterate = async (): Promise<void> => {
+    for await (const job of list) assert.fail(job.jobId);
+  };
+  await assert.rejects(iterate(), sdk.InvalidAnswerError);
 });
 
 for (const status of ['completed', 'failed', 'cancelled']) {

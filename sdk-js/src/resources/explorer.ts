@@ -1,7 +1,8 @@
 /** Final chain state, never a job's content. */
 
 import type { Answer, Query } from '../contract.js';
-import { Listing } from '../listing.js';
+import { paginate } from '../listing.js';
+import type { Listing } from '../listing.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
 
@@ -115,12 +116,9 @@ export class Explorer extends Resource {
   }
 }
 
-function list<P extends PageOf>(
-  query: object,
-  fetchPage: (query: Record<string, unknown>) => Promise<P>,
+function list<Q extends object, P extends PageOf>(
+  query: Q,
+  fetchPage: (query: Q) => Promise<P>,
 ): Listing<P, Item<P>> {
-  return new Listing(
-    (cursor) => fetchPage(cursor === undefined ? { ...query } : { ...query, cursor }),
-    (page) => page.items,
-  );
+  return paginate(query, fetchPage, (page) => page.items);
 }

@@ -2,7 +2,8 @@
 
 import type { Answer, Body, Query } from '../contract.js';
 import { JobFailedError, WaitTimeoutError } from '../errors.js';
-import { Listing } from '../listing.js';
+import { paginate } from '../listing.js';
+import type { Listing } from '../listing.js';
 import { sleep } from '../transport.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
@@ -37,9 +38,9 @@ export class Jobs extends Resource {
 
   /** One's own jobs, newest first. */
   list(query: Query<'GET /v1/jobs'> = {}, options: CallOptions = {}): Listing<JobList, Job> {
-    return new Listing(
-      (cursor = query.cursor ?? undefined) =>
-        this.transport.call('GET /v1/jobs', { ...options, query: { ...query, cursor } }),
+    return paginate(
+      query,
+      (paged) => this.transport.call('GET /v1/jobs', { ...options, query: paged }),
       (page) => page.jobs,
     );
   }
@@ -49,9 +50,9 @@ export class Jobs extends Resource {
     query: Query<'GET /v1/jobs/history'> = {},
     options: CallOptions = {},
   ): Listing<JobList, Job> {
-    return new Listing(
-      (cursor = query.cursor ?? undefined) =>
-        this.transport.call('GET /v1/jobs/history', { ...options, query: { ...query, cursor } }),
+    return paginate(
+      query,
+      (paged) => this.transport.call('GET /v1/jobs/history', { ...options, query: paged }),
       (page) => page.jobs,
     );
   }

@@ -1,7 +1,8 @@
 /** The side of the contract that miners use, and what anybody may know of them. */
 
 import type { Answer, Body, Query } from '../contract.js';
-import { Listing } from '../listing.js';
+import { paginate } from '../listing.js';
+import type { Listing } from '../listing.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
 import type { Job } from './jobs.js';
@@ -39,12 +40,12 @@ export class Miners extends Resource {
     query: Query<'GET /v1/miners/{minerId}/earnings'> = {},
     options: CallOptions = {},
   ): Listing<EarningList, Earning> {
-    return new Listing(
-      (cursor = query.cursor ?? undefined) =>
-        this.transport.call('GET /v1/miners/{minerId}/earnings', {
+    return paginate(
+      query,
+      (paged) => this.transport.call('GET /v1/miners/{minerId}/earnings', {
           ...options,
           path: { minerId },
-          query: { ...query, cursor },
+          query: paged,
         }),
       (page) => page.earnings,
     );

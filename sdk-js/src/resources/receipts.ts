@@ -2,7 +2,8 @@
 
 import { getShape, snakify } from '../contract.js';
 import type { Answer, Query } from '../contract.js';
-import { Listing } from '../listing.js';
+import { paginate } from '../listing.js';
+import type { Listing } from '../listing.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
 
@@ -16,9 +17,9 @@ export class Receipts extends Resource {
     query: Query<'GET /v1/receipts'> = {},
     options: CallOptions = {},
   ): Listing<ReceiptList, Receipt> {
-    return new Listing(
-      (cursor = query.cursor ?? undefined) =>
-        this.transport.call('GET /v1/receipts', { ...options, query: { ...query, cursor } }),
+    return paginate(
+      query,
+      (paged) => this.transport.call('GET /v1/receipts', { ...options, query: paged }),
       (page) => page.receipts,
     );
   }
