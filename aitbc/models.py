@@ -24,9 +24,9 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     def __getitem__(self, key: str) -> Any:
-        if key in type(self).model_fields or key in (self.model_extra or {}):
+        if key in type(self).model_fields:
             return getattr(self, key)
-        raise KeyError(key)
+        return (self.model_extra or {})[key]
 
     def __contains__(self, key: object) -> bool:
         return key in type(self).model_fields or key in (self.model_extra or {})
