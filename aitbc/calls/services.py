@@ -121,15 +121,9 @@ def render(
     return _post("blender/render", body, members, idempotency_key)
 
 
-def list_services(
-    *,
-    category: str | None = None,
-    search: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Call[Page[Service]]:
-    """Return a page of what the registry knows how to have done."""
-    query = {"category": category, "search": search, "limit": limit, "cursor": cursor}
+def list_services(*, category: str | None = None, search: str | None = None) -> Call[Page[Service]]:
+    """Return what the registry knows how to have done, on one page."""
+    query = {"category": category, "search": search}
     return get_page("/v1/registry/services", query, "services", Service)
 
 

@@ -67,14 +67,20 @@ def choose_access(url: str, key_file: Path | None, *, needs_key: bool) -> Access
     return Access(url, key)
 
 
-def open_client(url: str, key_file: Path | None = None, *, needs_key: bool = True) -> Any:
-    """Return the SDK's client, a context manager. Raises `CommandError`."""
+def open_client(
+    url: str, key_file: Path | None = None, *, needs_key: bool = True, wallet: Any = None
+) -> Any:
+    """Return the SDK's client, a context manager; it signs where it has a wallet.
+
+    Raises `CommandError`.
+    """
     from aitbc.client import AITBCClient
     from aitbc.exchange import RetryPolicy
 
     access = choose_access(url, key_file, needs_key=needs_key)
     try:
-        return AITBCClient(access.url, access.key, retries=RetryPolicy(**_RETRIES))
+        retries = RetryPolicy(**_RETRIES)
+        return AITBCClient(access.url, access.key, wallet=wallet, retries=retries)
     except ValueError as error:
         raise CommandError(str(error), ExitCode.USAGE, "check AITBC_API_URL") from None
 

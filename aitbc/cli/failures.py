@@ -81,7 +81,7 @@ _MEANINGS: Final[Mapping[type, tuple[ExitCode, str]]] = {
     UnprocessableError: (ExitCode.API_REFUSED, "aitbc registry schema SERVICE"),
     SignatureNeededError: (
         ExitCode.API_REFUSED,
-        "a key of an account that the node keeps: aitbc api-keys new --help",
+        "the same command with --key NAME, of aitbc keys list",
     ),
     InvalidJobTypeError: (ExitCode.API_REFUSED, "aitbc registry search"),
     AuthenticationError: (

@@ -9,8 +9,11 @@ import typer
 
 from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
+from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder
 from aitbc.cli.output import AsJson, note, print_json, print_record, print_table
+from aitbc.cli.passwords import PasswordFile
 from aitbc.cli.requests import read_object
+from aitbc.cli.sending import SigningKey, open_wallet
 from aitbc.cli.watch import stream_job, watch_jobs
 from node.exit_codes import ExitCode
 
@@ -50,13 +53,17 @@ def submit_job(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to the end.")] = False,
     timeout: WaitSeconds = DEFAULT_WAIT,
+    key: SigningKey = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job: its escrow is locked on the chain before anybody runs it."""
     request = _build_request([text, prompt], body, model, max_tokens, max_cost)
-    with open_client(api_url, api_key_file) as client:
+    wallet = open_wallet(key, folder, password_file)
+    with open_client(api_url, api_key_file, wallet=wallet) as client:
         job = client.jobs.create(request, idempotency_key=idempotency_key)
         if wait:
             note(f"submitted {job.job_id}")
@@ -131,12 +138,16 @@ def get_results(
 @app.command("cancel")
 def cancel_job(
     job_id: JobId,
+    key: SigningKey = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a job; what its escrow still holds comes back by rule of the chain."""
-    with open_client(api_url, api_key_file) as client:
+    wallet = open_wallet(key, folder, password_file)
+    with open_client(api_url, api_key_file, wallet=wallet) as client:
         print_job(client.jobs.cancel(job_id).to_dict(), as_json=as_json)
 
 

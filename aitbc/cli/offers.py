@@ -6,7 +6,10 @@ import typer
 
 from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import Commands
+from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder
 from aitbc.cli.output import AsJson, note, print_record, print_table
+from aitbc.cli.passwords import PasswordFile
+from aitbc.cli.sending import SigningKey, open_wallet
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, help="Miners' offers: list, create, cancel, accept, stats."
@@ -53,6 +56,9 @@ def create_offer(
         str | None, typer.Option("--gpu-memory", help="GPU memory offered, like 8Gi.")
     ] = None,
     min_cpu: Annotated[str | None, typer.Option("--cpu", help="CPU offered, like 4000m.")] = None,
+    key: SigningKey = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
@@ -70,7 +76,8 @@ def create_offer(
         offer["requirements"] = requirements
     if miner_id is not None:
         offer["miner_id"] = miner_id
-    with open_client(api_url, api_key_file) as client:
+    wallet = open_wallet(key, folder, password_file)
+    with open_client(api_url, api_key_file, wallet=wallet) as client:
         made = client.marketplace.create_offer(offer)
     print_record(made.to_dict(), as_json=as_json)
 
@@ -78,12 +85,16 @@ def create_offer(
 @app.command("cancel")
 def cancel_offer(
     offer_id: OfferId,
+    key: SigningKey = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Withdraw one's own offer; jobs that accepted it keep its price."""
-    with open_client(api_url, api_key_file) as client:
+    wallet = open_wallet(key, folder, password_file)
+    with open_client(api_url, api_key_file, wallet=wallet) as client:
         print_record(client.marketplace.cancel_offer(offer_id).to_dict(), as_json=as_json)
 
 
@@ -94,12 +105,16 @@ def accept_offer(
     bid_price: Annotated[
         str | None, typer.Option("--bid", help="AIT per unit that one expects to pay at most.")
     ] = None,
+    key: SigningKey = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Accept an offer for a job, which locks the offer's price for it."""
-    with open_client(api_url, api_key_file) as client:
+    wallet = open_wallet(key, folder, password_file)
+    with open_client(api_url, api_key_file, wallet=wallet) as client:
         accepted = client.marketplace.accept_offer(offer_id, job_id, bid_price=bid_price)
     print_record(accepted.to_dict(), as_json=as_json)
     note(f"next:  aitbc jobs wait {job_id}")

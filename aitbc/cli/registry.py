@@ -33,7 +33,7 @@ def search_services(
     with open_client(api_url, needs_key=False) as client:
         page = client.registry.list(search=text, category=category)
     rows = [service.to_dict() for service in page.items]
-    columns = ("service_id", "name", "category", "description")
+    columns = ("service_id", "category", "description")
     print_table("services", columns, rows, as_json=as_json)
 
 

@@ -1,10 +1,13 @@
 """Sending what was signed here: what is asked of the node before, the wait until it is final."""
 
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from aitbc.cli.failures import CommandError
+from aitbc.cli.keys import get_keystore
+from aitbc.cli.passwords import get_password
 from node.exit_codes import ExitCode
 
 VALID_BLOCKS: Final = 1_000
@@ -18,6 +21,21 @@ ChainId = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is final.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds.")]
+
+
+SigningKey = Annotated[
+    str | None,
+    typer.Option("--key", help="Sign with this key of the keystore: for an account of one's own."),
+]
+
+
+def open_wallet(key: str | None, folder: Path, password_file: Path | None) -> Any:
+    """Return the wallet of a key in the keystore, None where none is named."""
+    if key is None:
+        return None
+    from aitbc.wallet import Wallet
+
+    return Wallet(get_keystore(folder).open(key, get_password(password_file)))
 
 
 def sign_and_send(

@@ -8,9 +8,12 @@ import typer
 from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.jobs import DEFAULT_WAIT, WaitSeconds, print_job, wait_for_end
+from aitbc.cli.keys import DEFAULT_KEYSTORE, KeystoreFolder
 from aitbc.cli.output import AsJson, note, print_record, print_table
+from aitbc.cli.passwords import PasswordFile
 from aitbc.cli.registry import ServiceId
 from aitbc.cli.requests import read_members, read_object
+from aitbc.cli.sending import SigningKey, open_wallet
 from node.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -23,7 +26,8 @@ def list_services(api_url: ApiUrl = DEFAULT_URL, as_json: AsJson = False) -> Non
     """List the services."""
     with open_client(api_url, needs_key=False) as client:
         rows = [service.to_dict() for service in client.registry.list().items]
-    print_table("services", ("service_id", "name", "category"), rows, as_json=as_json)
+    columns = ("service_id", "name", "category", "unit_type", "default_model", "miners")
+    print_table("services", columns, rows, as_json=as_json)
 
 
 @app.command("show")
@@ -55,6 +59,9 @@ def run_service(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to the end.")] = False,
     timeout: WaitSeconds = DEFAULT_WAIT,
+    key: SigningKey = None,
+    folder: KeystoreFolder = DEFAULT_KEYSTORE,
+    password_file: PasswordFile = None,
     api_url: ApiUrl = DEFAULT_URL,
     api_key_file: ApiKeyFile = None,
     as_json: AsJson = False,
@@ -71,7 +78,8 @@ def run_service(
             request[member] = {**kept, **read_members(given, f"--{member.removesuffix('s')}")}
     named = {"model": model, "max_cost": max_cost}
     request.update({name: value for name, value in named.items() if value is not None})
-    with open_client(api_url, api_key_file) as client:
+    wallet = open_wallet(key, folder, password_file)
+    with open_client(api_url, api_key_file, wallet=wallet) as client:
         job = client.jobs.create({**request, "type": service_id})
         if wait:
             note(f"submitted {job.job_id}")

@@ -1,6 +1,9 @@
 """A true node with people who have keys: custodial ones, and one who signs by itself."""
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +14,20 @@ from aitbc.wallet import Wallet
 from genesis.document import Genesis, dump_genesis
 from ledger.transactions import Transfer
 from node import folder
+from tests.architecture.sources import ROOT
 from tests.support.custody import enrol, post, until
 from tests.support.node import AIT, MINER, NODE, RunningNode, build_genesis, reopened_node
 
 HOLDER = Wallet(bytes([9]) * 32)
 HOLDER_FUNDS = 100 * AIT
+
+
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
 
 
 class Served(NamedTuple):
@@ -49,6 +61,29 @@ class Served(NamedTuple):
             await miner.miners.claim(job_id, "m")
             report = {"miner_id": "m", "result": result, "units": units}
             await miner.miners.complete(job_id, report)
+
+    async def start_command(
+        self, *arguments: str, who: str = "client", **environment: str
+    ) -> asyncio.subprocess.Process:
+        """Start `aitbc` in a process of its own: the node's log is on this one's stdout."""
+        given = {"AITBC_API_KEY": self.keys[who], "AITBC_API_URL": self.node.url}
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "aitbc.cli.main", *arguments,
+            cwd=ROOT, env={"PATH": os.defpath, **given, **environment},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def run_command(self, *arguments: str, who: str = "client", **environment: str) -> Ended:
+        """Run `aitbc` to its end."""
+        process = await self.start_command(*arguments, who=who, **environment)
+        stdout, stderr = await process.communicate()
+        return Ended(process.returncode, stdout.decode(), stderr.decode())
+
+    async def read_command(self, *arguments: str, who: str = "client", **environment: str) -> Any:
+        """Return the JSON that a command prints, which must succeed."""
+        ended = await self.run_command(*arguments, "--json", who=who, **environment)
+        assert ended.exit_code == 0, ended.stderr
+        return json.loads(ended.stdout)
 
 
 @asynccontextmanager
