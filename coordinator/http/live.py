@@ -75,7 +75,7 @@ def build_route(hub: LiveHub, limiter: RateLimiter) -> Route:
     async def serve(call: Call) -> web.StreamResponse:
         return await _serve(call, hub, limiter)
 
-    # Its key may come after the request, so the pipeline asks for none and counts nothing.
+    # Its key may come after the request, so the pipeline asks for none, and it is counted here.
     return Route(
         "GET", "/ws", serve, "Live updates", "Live",
         roles=PUBLIC, bucket=Bucket.NONE, query=LiveQuery,
@@ -84,9 +84,12 @@ def build_route(hub: LiveHub, limiter: RateLimiter) -> Route:
 
 async def _serve(call: Call, hub: LiveHub, limiter: RateLimiter) -> web.StreamResponse:
     request, since = call.request, call.get_query(LiveQuery).since
-    response = _check_upgrade(request)
     given, beside = read_key(request), _read_protocol_key(request)
-    if hub.is_full(is_keyless=not given and not beside):
+    is_keyless = not given and not beside
+    if is_keyless:
+        await limiter.count(Bucket.PUBLIC, f"address:{request.remote}")
+    response = _check_upgrade(request)
+    if hub.is_full(is_keyless):
         raise Problem(429, "too many sockets are open", headers={"Retry-After": "10"})
     principal = None
     if given:

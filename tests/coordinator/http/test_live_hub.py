@@ -6,17 +6,26 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
 from sqlalchemy import Connection
 
 from coordinator import updates
-from coordinator.http.live import MAX_MALFORMED, MAX_MESSAGE_BYTES, MAX_MESSAGES
+from coordinator.http.live import (
+    MAX_MALFORMED,
+    MAX_MESSAGE_BYTES,
+    MAX_MESSAGES,
+    build_route,
+)
+from coordinator.http.live_hub import LiveHub
 from coordinator.http.live_messages import Close
 from coordinator.http.live_socket import END_SECONDS
-from coordinator.settings import LiveLimits
+from coordinator.http.pipeline import answer_errors, build_handler
+from coordinator.http.rate_limits import RateLimiter
+from coordinator.settings import LiveLimits, RateLimits
 from coordinator.update_data import JobUpdate
 from coordinator.updates import PUBLIC, UpdateType
-from tests.support.live import connect
+from tests.support.live import connect, open_live
 from tests.support.world import World, open_world
 
 UPGRADE = (
@@ -275,3 +284,26 @@ async def test_sockets_leave_nothing_behind(world: World) -> None:
     async with asyncio.timeout(5):
         while len(asyncio.all_tasks()) > before:  # noqa: ASYNC110 - tasks tell nobody
             await asyncio.sleep(0.05)
+
+
+async def test_sockets_without_a_key_are_counted_against_their_address(world: World) -> None:
+    # The world's own chain is a DEV one, on which public requests have no bound.
+    limiter = RateLimiter(RateLimits(public_per_minute=5), is_public_bounded=True)
+    hub = LiveHub(world.coordinator)
+    app = web.Application(middlewares=[answer_errors])
+    app.cleanup_ctx.append(hub.run)
+    app.on_shutdown.append(hub.close)
+    route = build_route(hub, limiter)
+    app.router.add_get("/ws", build_handler(route, world.coordinator, limiter))
+    async with TestServer(app) as server:
+        url = str(server.make_url("/ws"))
+        for _ in range(5):
+            async with open_live(world.session, url, {}):
+                pass
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            async with open_live(world.session, url, {}):
+                pass
+        assert refused.value.status == 429
+        key = {"X-Api-Key": world.people["client"].key}
+        async with open_live(world.session, url, key) as client:
+            await client.read_greeting()
