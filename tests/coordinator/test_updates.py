@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from coordinator import updates
+from coordinator import tables, updates
 from coordinator.signals import UPDATES
+from coordinator.tables import JobRow
 from coordinator.updates import PUBLIC, Update, UpdateType
 from tests.support.world import World, open_world
 
@@ -196,3 +198,43 @@ async def find_account(world: World, name: str) -> int:
     principal = await world.coordinator.keys.find(world.people[name].key)
     assert principal is not None
     return principal.account_id
+
+
+async def test_what_was_told_last_is_how_every_job_stands(world: World) -> None:
+    """Jobs end in every way, the process is killed in between, and none was changed in silence."""
+    name = await world.register()
+    jobs = [(await world.submit(**BODY))["job_id"] for _ in range(5)]
+    await world.call("DELETE", f"/v1/jobs/{jobs[0]}", "client")
+    for job_id in jobs[1:4]:
+        assert (await world.claim(job_id)).status == 200
+    path = f"/v1/jobs/{jobs[1]}"
+    beat = {"miner_id": name, "progress": 30, "phase": "running"}
+    await world.call("POST", f"{path}/heartbeat", "miner", beat)
+    await world.call("POST", f"{path}/fail", "miner", {"miner_id": name, "reason_code": 18})
+    await world.call("DELETE", f"/v1/jobs/{jobs[2]}", "client")
+    result = {"miner_id": name, "result": {"text": "hello"}, "units": 3}
+    await world.call("POST", f"/v1/jobs/{jobs[3]}/complete", "miner", result)
+    await world.restart()
+    world.pass_time(4_000)
+    await asyncio.sleep(0.5)
+    await compare(world, 5)
+    await world.restart()
+    await compare(world, 5)
+
+
+async def compare(world: World, count: int) -> None:
+    rows = await world.database.read(lambda c: tables.load(c, sa.select(JobRow)))
+    told = {
+        row.job: json.loads(row.data) for row in await read_all(world) if row.type == "job_update"
+    }
+    assert len(rows) == len(told) == count
+    for row in rows:
+        said = told[row.job_id]
+        assert (said["status"], said["phase"], said["miner_id"]) == (
+            row.status,
+            row.phase,
+            row.miner,
+        )
+        assert said["cancel_requested"] == (row.cancel_requested_ms is not None)
+        assert (said["fault"], said["reason_code"]) == (row.fault, row.reason_code or None)
+    assert {row.status for row in rows} == {"completed", "failed", "cancelled"}
