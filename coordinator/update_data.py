@@ -1,5 +1,7 @@
 """What an update says: one shape for each type. Never a prompt, an input or a result."""
 
+from typing import Literal
+
 import msgspec
 
 from coordinator import wire
@@ -31,6 +33,21 @@ class ReceiptCreated(msgspec.Struct, frozen=True):
     amount: str
     amount_base: str
     tx: str
+    height: int
+    timestamp: str
+
+
+class MarketplaceUpdate(msgspec.Struct, frozen=True):
+    """An offer was made, accepted for a job, withdrawn, or ran out."""
+
+    offer_id: str
+    event: Literal["created", "accepted", "cancelled", "expired"]
+    miner_id: str
+    job_type: str
+    price: str
+    price_base: str
+    tx: str | None
+    """None where a deadline did it."""
     height: int
     timestamp: str
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from coordinator.principals import MAX_KEY_LENGTH
-from coordinator.update_data import BlockCreated, JobUpdate, ReceiptCreated
+from coordinator.update_data import BlockCreated, JobUpdate, MarketplaceUpdate, ReceiptCreated
 from coordinator.updates import UpdateType
 
 PROTOCOL: Final = "aitbc.v1"
@@ -101,6 +101,7 @@ SAID: Final[Mapping[str, type[msgspec.Struct]]] = {
     "pong": Pong,
     UpdateType.JOB_UPDATE: JobUpdate,
     UpdateType.RECEIPT_CREATED: ReceiptCreated,
+    UpdateType.MARKETPLACE_UPDATE: MarketplaceUpdate,
     UpdateType.BLOCK_CREATED: BlockCreated,
 }
 """Every message that is sent, by its type."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import websockets
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from coordinator import updates
 from coordinator.http.live_messages import KEY_PROTOCOL, PROTOCOL, Close
 from coordinator.principals import make_key as make_api_key
 from coordinator.settings import LiveLimits
-from coordinator.update_data import JobUpdate
+from coordinator.update_data import JobUpdate, MarketplaceUpdate
 from coordinator.updates import UpdateType
 from tests.support.live import check, connect
 from tests.support.world import World, open_world
@@ -170,6 +171,32 @@ async def test_a_filter_names_types_and_jobs_and_takes_the_place_of_the_last_one
         await client.read("subscribed")
         await world.submit(**BODY)
         assert (await client.read_rows(1))[0]["data"]["phase"] == "queued"
+
+
+async def test_what_is_public_is_heard_by_every_account_once(world: World) -> None:
+    offer = MarketplaceUpdate(
+        offer_id="offer_" + "ab" * 32,
+        event="created",
+        miner_id="miner_one",
+        job_type="llm_inference",
+        price="0.001",
+        price_base="1000000",
+        tx="tx_" + "cd" * 32,
+        height=7,
+        timestamp="2026-01-01T00:00:00Z",
+    )
+    kind, now = UpdateType.MARKETPLACE_UPDATE, world.clock.read()
+    async with connect(world, "client") as client, connect(world, "miner") as miner:
+        await client.say(type="subscribe", types=["marketplace_update"], job_ids=[])
+        await client.read("subscribed")
+        await world.database.write(lambda c: updates.append(c, kind, updates.PUBLIC, offer, now))
+        world.coordinator.signals.announce("updates")
+        heard = [await each.read("marketplace_update") for each in (client, miner)]
+        assert heard[0] == heard[1]
+        assert heard[0]["data"] == msgspec.to_builtins(offer)
+        await client.say(type="subscribe", types=["marketplace_update"], since=0)
+        assert await client.read("marketplace_update") == heard[0]
+        assert await client.hears_nothing(0.2)
 
 
 async def test_anothers_job_is_never_heard_however_it_is_asked_for(world: World) -> None:
