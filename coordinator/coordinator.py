@@ -5,6 +5,7 @@ from typing import Any
 
 from coordinator import job_rows
 from coordinator.accounts import KeyRing
+from coordinator.fleet import Fleet
 from coordinator.foreign_jobs import ForeignJobs
 from coordinator.job_rows import JobRecord
 from coordinator.locks import KeyedLocks
@@ -61,6 +62,7 @@ class Coordinator:
         self.job_locks = KeyedLocks()
         self.foreign = ForeignJobs(self.address)
         self.peer_limits = PeerLimits()
+        self.fleet = Fleet(chain)
         self.passing = Passing()
         self.claims: dict[bytes, bytes | None] = {}
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""

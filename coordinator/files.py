@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from coordinator import tables, wire
 from coordinator.coordinator import Coordinator
 from coordinator.principals import Principal
-from coordinator.tables import FilePartRow, FileRow
+from coordinator.tables import FilePartRow, FileRow, JobFileRow
 
 PART_BYTES: Final = 256 * 1024
 FILE_OVERHEAD: Final = 4 * 1024
@@ -21,6 +21,20 @@ MAX_TEXT_BYTES: Final = 2**20
 
 _FILES: Final = tables.get_table(FileRow)
 _PARTS: Final = tables.get_table(FilePartRow)
+_USES: Final = tables.get_table(JobFileRow)
+
+
+class JobFile(NamedTuple):
+    """What a job's content says of a file that the job names or made."""
+
+    row_id: int
+    sha256: str
+    size: int
+    media_type: str
+
+    def describe(self) -> dict[str, Any]:
+        """Return the part that the job's terms bind."""
+        return {"sha256": self.sha256, "size": self.size, "media_type": self.media_type}
 
 
 class FileTooLarge(Exception):
@@ -33,15 +47,18 @@ class StorageFull(Exception):
 
 async def save_file(
     coordinator: Coordinator,
-    principal: Principal,
+    account_id: int,
     name: str,
     content_type: str,
     chunks: AsyncIterator[bytes],
+    *,
+    is_output: bool = False,
 ) -> FileRow:
-    """Store an upload piece by piece and return its row. Raises `FileTooLarge`, `StorageFull`."""
+    """Store what comes piece by piece and return its row. Raises `FileTooLarge`, `StorageFull`."""
     row = FileRow(
         file_id=secrets.token_bytes(32),
-        account_id=principal.account_id,
+        account_id=account_id,
+        is_output=is_output,
         name=name,
         content_type=content_type,
         created_ms=coordinator.get_now(),
@@ -89,7 +106,7 @@ async def _save_part(coordinator: Coordinator, row: FileRow, part: int, data: by
 def _measure_account(connection: Connection, account_id: int) -> int:
     """Return the bytes of an account's files, those on their way here included."""
     statement = sa.select(sa.func.sum(_FILES.c.size) + sa.func.count() * FILE_OVERHEAD)
-    own = statement.where(_FILES.c.account_id == account_id)
+    own = statement.where(_FILES.c.account_id == account_id, _FILES.c.is_output.is_(False))
     total: int = connection.execute(own).scalar_one()
     return total
 
@@ -140,7 +157,14 @@ async def read_text_file(
         return None
 
 
+def describe_row(row: FileRow) -> JobFile:
+    """Return what a job's content says of a file."""
+    assert row.row_id is not None
+    return JobFile(row.row_id, row.sha256.hex(), row.size, row.content_type)
+
+
 def delete_rows(connection: Connection, row: FileRow) -> None:
-    """Delete a file and its pieces."""
+    """Delete a file, its pieces and what was noted of its use."""
+    connection.execute(_USES.delete().where(_USES.c.file_row_id == row.row_id))
     connection.execute(_PARTS.delete().where(_PARTS.c.file_row_id == row.row_id))
     connection.execute(_FILES.delete().where(_FILES.c.row_id == row.row_id))

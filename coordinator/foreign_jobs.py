@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from coordinator.catalogue import SERVICES
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
 from coordinator.phases import compute_stage
 from coordinator.relay_messages import MAX_JOBS, Offer
+from coordinator.services.registry import SERVICES
 from coordinator.tables import ContentRow, JobRow
 from ledger.entries import LEASE_STATES, Job, JobStatus
 from ledger.state import StateView, get_job, get_totals

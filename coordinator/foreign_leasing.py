@@ -22,7 +22,6 @@ from coordinator import (
     sealing,
     tables,
 )
-from coordinator.catalogue import SERVICES
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_content import (
     ContentGone,
@@ -39,6 +38,7 @@ from coordinator.ports import Unreachable
 from coordinator.principals import Principal
 from coordinator.relay import HomeRefused
 from coordinator.relay_messages import Noted, Progress, Report
+from coordinator.services.registry import SERVICES
 from coordinator.tables import ForeignLeaseRow
 from ledger import codec, terms
 from ledger.entries import LEASE_STATES, JobStatus, Miner

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from coordinator import foreign_rows, tables, updates
 from coordinator.phases import Status, compute_progress, compute_stage, find_fault
-from coordinator.tables import ContentRow, JobRow, ReceiptRow
+from coordinator.tables import ContentRow, JobFileRow, JobRow, ReceiptRow
 from coordinator.update_data import describe_job
 from coordinator.updates import UpdateType
 from ledger.entries import JobStatus
@@ -63,6 +63,8 @@ def delete_job(connection: Connection, job_id: bytes) -> None:
     """Delete a job whose escrow never left: nothing of it is anywhere else."""
     job = tables.find(connection, JobRow, job_id=job_id)
     if job is not None and job.chain_status is None:
+        uses = tables.get_table(JobFileRow)
+        connection.execute(uses.delete().where(uses.c.job_row_id == job.row_id))
         connection.execute(CONTENTS.delete().where(CONTENTS.c.job_row_id == job.row_id))
         connection.execute(JOBS.delete().where(JOBS.c.row_id == job.row_id))
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator.catalogue import get_model_name
+from coordinator.services.models import get_model_name
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?\s*([KMGT]?)(i?)(?:B)?", re.ASCII | re.I)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}

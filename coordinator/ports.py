@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from ledger.blocks import Header
+from ledger.entries import Miner
 from ledger.outcomes import Outcome
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected
@@ -83,6 +84,9 @@ class Chain(Protocol):
 
     def get_view(self) -> StateView:
         """Return the state after the last final block."""
+
+    async def list_miners(self, limit: int) -> list[tuple[str, Miner]]:
+        """Return the miners that registered last, exited ones included, newest first."""
 
     def get_next_nonce(self, address: bytes) -> int:
         """Return the nonce after the account's last one, waiting transactions included."""

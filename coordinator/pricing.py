@@ -1,17 +1,10 @@
-"""What a job may cost: the bound on its units, the escrow, the price per unit, the estimates."""
+"""What a job may cost: the escrow and the highest price per unit, and units that nobody counted."""
 
-import json
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from coordinator.catalogue import LLM_INFERENCE
+from coordinator.services.definition import Content
+from coordinator.services.registry import SERVICES
 from ledger.types import MAX_AMOUNT, MAX_UNITS
-
-PROMPT_MARGIN: Final = 64
-"""Tokens that a chat template adds around a prompt."""
-DEFAULT_MAX_TOKENS: Final = 256
-_TOKENS_PER_SECOND: Final = 25
-_BYTES_PER_TOKEN: Final = 4
 
 
 class Cost(NamedTuple):
@@ -22,22 +15,10 @@ class Cost(NamedTuple):
     escrow: int
 
 
-def compute_max_units(service: str, content: Mapping[str, Any], timeout_seconds: int) -> int:
+def compute_max_units(content: Content, timeout_seconds: int) -> int:
     """Return the most units that a job of this content can need."""
-    params: Mapping[str, Any] = content["params"]
-    if service == LLM_INFERENCE:
-        return _compute_text_bytes(content["input"]) + PROMPT_MARGIN + int(params["max_tokens"])
-    if service == "text_embedding":
-        return _compute_text_bytes(content["input"]) + PROMPT_MARGIN
-    if service in ("stable_diffusion", "blender_rendering"):
-        asked = params.get("num_images", params.get("frames", 1))
-        return max(1, min(asked, MAX_UNITS)) if type(asked) is int else 1
-    return timeout_seconds
-
-
-def _compute_text_bytes(value: Any) -> int:
-    """Return a bound on the tokens of an input: no token is shorter than a byte."""
-    return len(json.dumps(value, ensure_ascii=False).encode())
+    service = SERVICES[content["service"]]
+    return max(1, min(service.count_most_units(content, timeout_seconds), MAX_UNITS))
 
 
 def compute_cost(max_units: int, max_cost: int | None, list_price: int) -> Cost:
@@ -58,21 +39,16 @@ def compute_cost(max_units: int, max_cost: int | None, list_price: int) -> Cost:
     return Cost(max_units, max_price, max_cost)
 
 
-def estimate_seconds(service: str, content: Mapping[str, Any], timeout_seconds: int) -> int:
+def estimate_seconds(content: Content, timeout_seconds: int) -> int:
     """Return how long a job of this kind takes as a rule, its waiting aside."""
-    if service == LLM_INFERENCE:
-        return min(timeout_seconds, 2 + int(content["params"]["max_tokens"]) // _TOKENS_PER_SECOND)
-    return min(timeout_seconds, 600)
+    service = SERVICES[content["service"]]
+    return min(timeout_seconds, service.estimate_seconds(content, timeout_seconds))
 
 
-def estimate_units(service: str, content: Mapping[str, Any], result: Any, seconds: int) -> int:
-    """Return the units of a result whose miner does not count them: a token per four bytes.
+def estimate_units(content: Content, result: Any, seconds: int) -> int:
+    """Return the units of a result whose miner does not count them.
 
-    A text is the prompt and the answer; everything billed by time is the time that it took.
+    Where the service tells nothing from the result, it is the time that it took.
     """
-    if service in (LLM_INFERENCE, "text_embedding"):
-        size = _compute_text_bytes(content["input"]) + _compute_text_bytes(result)
-        return max(1, -(-size // _BYTES_PER_TOKEN))
-    if service in ("stable_diffusion", "blender_rendering"):
-        return 1
-    return max(1, seconds)
+    estimate = SERVICES[content["service"]].estimate_units
+    return max(1, seconds if estimate is None else estimate(content, result, seconds))

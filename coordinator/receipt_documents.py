@@ -11,7 +11,7 @@ from typing import Any, Final
 import rfc8785
 
 from coordinator import job_terms, wire
-from coordinator.catalogue import SERVICES
+from coordinator.services.registry import SERVICES
 from coordinator.tables import JobRow, ReceiptRow
 from ledger import crypto, terms
 from ledger.receipts import UNSIGNED_MEMBERS, ReceiptCore, decode_base64url, encode_base64url

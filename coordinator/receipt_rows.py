@@ -105,9 +105,9 @@ async def build_custodial(
         completed = started + 1
     units = completion.units
     if units is None:
-        content = record.load_content() or {"input": {}, "params": {}}
+        content = record.load_content() or {"service": job.service, "input": {}, "params": {}}
         seconds = (completed - started) // 1000
-        estimate = pricing.estimate_units(job.service, content, completion.result, seconds)
+        estimate = pricing.estimate_units(content, completion.result, seconds)
         units = min(estimate, job.max_units)
     _check_units(job, units, completed - started)
     price = leasing.derive_price_opening(seed, job, miner)

@@ -15,7 +15,16 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import accounts, completion, job_terms, leasing, sealing, strict_json, tables
+from coordinator import (
+    accounts,
+    completion,
+    job_files,
+    job_terms,
+    leasing,
+    sealing,
+    strict_json,
+    tables,
+)
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
@@ -43,6 +52,7 @@ from coordinator.relay_messages import (
     Taken,
     decode_question,
 )
+from coordinator.services.registry import SERVICES
 from coordinator.tables import JobRow
 from ledger import codec
 from ledger.entries import LEASE_STATES, Lease
@@ -120,10 +130,16 @@ async def _answer(coordinator: Coordinator, peer: bytes, question: Question) -> 
 
 
 async def _describe(coordinator: Coordinator, question: Describe) -> Described:
-    jobs = await coordinator.storage.read(
-        lambda connection: tables.load_in(connection, JobRow, "job_id", set(question.jobs))
-    )
-    live = [job for job in jobs if job.status in (Status.PENDING, Status.RUNNING)]
+    def read(connection: Connection) -> list[JobRow]:
+        jobs = tables.load_in(connection, JobRow, "job_id", set(question.jobs))
+        return job_files.leave_out_users(connection, jobs)
+
+    jobs = await coordinator.storage.read(read)
+    live = [
+        job
+        for job in jobs
+        if job.status in (Status.PENDING, Status.RUNNING) and not SERVICES[job.service].makes_files
+    ]
     offers = tuple(offer for offer in map(_build_offer, live) if offer is not None)
     return Described(coordinator.public_key, offers)
 

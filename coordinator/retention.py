@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from coordinator import files, tables
+from coordinator import files, job_files, tables
 from coordinator.job_rows import CONTENTS, JOBS
 from coordinator.tables import FileRow, TransactionRow
 
@@ -18,6 +18,8 @@ def erase_contents(connection: Connection, before_ms: int) -> int:
         .limit(BATCH)
     )
     ids = list(connection.execute(ended).scalars())
+    for row in job_files.list_erasable(connection, ids):
+        files.delete_rows(connection, row)
     connection.execute(
         CONTENTS.update()
         .where(CONTENTS.c.job_row_id.in_(ids))
@@ -30,8 +32,10 @@ def erase_contents(connection: Connection, before_ms: int) -> int:
 def delete_old_files(connection: Connection, before_ms: int) -> int:
     """Delete files uploaded before a time; return how many."""
     table = tables.get_table(FileRow)
-    statement = sa.select(FileRow).where(table.c.created_ms < before_ms).limit(BATCH)
-    rows = tables.load(connection, statement)
+    # Results go with their jobs, and a job that still runs keeps its sources.
+    own = (table.c.created_ms < before_ms, table.c.is_output.is_(False))
+    rows = tables.load(connection, sa.select(FileRow).where(*own).limit(BATCH))
+    rows = [row for row in rows if not job_files.is_in_use(connection, row)]
     for row in rows:
         files.delete_rows(connection, row)
     return len(rows)

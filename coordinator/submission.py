@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import job_rows, job_terms, tables, wallets
+from coordinator import job_files, job_rows, job_terms, tables, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
@@ -39,6 +39,8 @@ class JobDraft(NamedTuple):
     cost: Cost
     timeout_seconds: int
     estimated_seconds: int
+    files: tuple[int, ...] = ()
+    """Rows of the files that the content names."""
 
 
 class SignatureNeeded(Exception):
@@ -252,6 +254,8 @@ async def _submit(
     def record(connection: Connection, transaction_id: bytes) -> None:
         row.submit_tx = transaction_id
         job_rows.add_job(connection, row, content, request)
+        assert row.row_id is not None
+        job_files.note_uses(connection, row.row_id, draft.files)
 
     try:
         if isinstance(signer, bytes):

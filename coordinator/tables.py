@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Index,
     LargeBinary,
     MetaData,
     Select,
@@ -225,7 +226,7 @@ class IdempotencyRow(CoordinatorTable, table=True):
 
 
 class FileRow(CoordinatorTable, table=True):
-    """An uploaded file; its bytes lie in `FilePartRow`s."""
+    """A file of an account, its own or its jobs'; its bytes lie in `FilePartRow`s."""
 
     __tablename__ = "coordinator_files"
 
@@ -237,6 +238,8 @@ class FileRow(CoordinatorTable, table=True):
     size: int = Field(default=0, sa_type=BigInteger)
     sha256: bytes = Field(default=b"", sa_type=LargeBinary)
     is_complete: bool = False
+    is_output: bool = False
+    """Stored by a miner as a job's result: it counts to the job's bounds."""
     created_ms: int = Field(sa_type=BigInteger, index=True)
 
 
@@ -248,6 +251,16 @@ class FilePartRow(CoordinatorTable, table=True):
     file_row_id: int = Field(primary_key=True, foreign_key="coordinator_files.row_id")
     part: int = Field(primary_key=True)
     data: bytes = Field(sa_type=LargeBinary)
+
+
+class JobFileRow(CoordinatorTable, table=True):
+    """A file that a job names as its source, or that its miner stored as a result."""
+
+    __tablename__ = "coordinator_job_files"
+
+    job_row_id: int = Field(primary_key=True, foreign_key="coordinator_jobs.row_id")
+    file_row_id: int = Field(primary_key=True, foreign_key="coordinator_files.row_id", index=True)
+    is_output: bool = False
 
 
 class UpdateRow(CoordinatorTable, table=True):
@@ -262,6 +275,64 @@ class UpdateRow(CoordinatorTable, table=True):
     data: str = Field(sa_type=Text)
     job: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_ms: int = Field(sa_type=BigInteger)
+
+
+class WebhookRow(CoordinatorTable, table=True):
+    """An address that an account has told of what happens (`webhooks.py`)."""
+
+    __tablename__ = "coordinator_webhooks"
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    webhook_id: bytes = Field(sa_type=LargeBinary, unique=True)
+    account_id: int = Field(foreign_key="coordinator_accounts.account_id", index=True)
+    key_id: int = Field(foreign_key="coordinator_keys.key_id", index=True)
+    """The key that asked for it: it ends with that key."""
+    url: str
+    events: str
+    """Types of updates, with spaces between them."""
+    description: str = ""
+    sealed_secret: bytes = Field(sa_type=LargeBinary)
+    sealed_old_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    old_until_ms: int | None = Field(default=None, sa_type=BigInteger)
+    created_ms: int = Field(sa_type=BigInteger)
+    since_seq: int = Field(sa_type=BigInteger)
+    """It is told of what stands in the log behind this."""
+    failing_since_ms: int | None = Field(default=None, sa_type=BigInteger)
+    disabled_ms: int | None = Field(default=None, sa_type=BigInteger)
+    disabled_reason: str | None = None
+
+
+class DeliveryRow(CoordinatorTable, table=True):
+    """A message to a webhook: on its way, delivered or given up (`webhook_queue.py`)."""
+
+    __tablename__ = "coordinator_deliveries"
+    __table_args__ = (Index("deliveries_due", "webhook_row_id", "state", "next_ms"),)
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    delivery_id: bytes = Field(sa_type=LargeBinary, unique=True)
+    webhook_row_id: int = Field(foreign_key="coordinator_webhooks.row_id")
+    type: str
+    body: str = Field(sa_type=Text)
+    state: str
+    """pending, delivered or dead."""
+    attempts: int = 0
+    created_ms: int = Field(sa_type=BigInteger)
+    queued_ms: int = Field(sa_type=BigInteger)
+    """When it was made, or last asked for again."""
+    next_ms: int = Field(sa_type=BigInteger)
+    ended_ms: int | None = Field(default=None, sa_type=BigInteger, index=True)
+    last_status: int | None = None
+    last_error: str | None = None
+
+
+class WebhookPlaceRow(CoordinatorTable, table=True):
+    """How far webhooks were told: in the log of updates, and of blocks."""
+
+    __tablename__ = "coordinator_webhook_place"
+
+    only: int = Field(default=1, primary_key=True)
+    seq: int = Field(sa_type=BigInteger)
+    height: int = Field(sa_type=BigInteger)
 
 
 class FollowedRow(CoordinatorTable, table=True):

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from coordinator.ports import ChainStatus, FinalBlock, Located, MempoolStatus
 from genesis.document import Genesis
 from ledger.blocks import Header
+from ledger.entries import Miner, miner_key
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected
-from ledger.state import StateView, get_account, get_authorities
+from ledger.state import StateView, get_account, get_authorities, get_miner
 from ledger.state_tree import StateProof
 from node.admission import Admission
 from node.chain import Chain
 from node.consensus_driver import ConsensusDriver
+from node.entry_directory import EntryDirectory
 from node.metrics import Metrics
 from node.peers import Peers
 
@@ -34,6 +36,7 @@ class ChainPort:
         self._driver = driver
         self._peers = peers
         self._metrics = metrics
+        self._miners = EntryDirectory(chain.store, miner_key(""))
 
     @property
     def chain_id(self) -> bytes:
@@ -56,6 +59,15 @@ class ChainPort:
 
     def get_view(self) -> StateView:
         return self._chain.view
+
+    async def list_miners(self, limit: int) -> list[tuple[str, Miner]]:
+        names = await self.list_miner_names(None, limit)
+        found = ((name, get_miner(self._chain.view, name)) for _, name in names)
+        return [(name, miner) for name, miner in found if miner is not None]
+
+    async def list_miner_names(self, before: int | None, limit: int) -> list[tuple[int, str]]:
+        """Return the newest (leaf, name) pairs of miners below a leaf of the state."""
+        return [(leaf, key.decode()) for leaf, key in await self._miners.list_keys(before, limit)]
 
     def get_next_nonce(self, address: bytes) -> int:
         nonce = get_account(self._chain.view, address).nonce

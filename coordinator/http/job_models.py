@@ -91,10 +91,23 @@ class InferenceParams(Strict):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
-class JobRequest(Strict):
-    """A job in any of the three shapes, or of several at once."""
+class JobOptions(Strict):
+    """What every body that makes a job may say beside what is to be done."""
 
     name: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    max_cost: Ait | None = None
+    timeout_seconds: Annotated[int, Field(ge=1, le=7 * 86_400 - 60)] | None = None
+    transaction: Annotated[str, Field(max_length=16_384)] | None = Field(
+        default=None, description="Hex of the signed job_submit, from an account that signs itself"
+    )
+    terms: JsonObject | None = Field(
+        default=None, description="With `transaction`: the opening of its job_commit"
+    )
+
+
+class JobRequest(JobOptions):
+    """A job in any of the three shapes, or of several at once."""
+
     type: Text | None = None
     model: Text | ModelSpec | None = None
     prompt: str | None = None
@@ -105,15 +118,7 @@ class JobRequest(Strict):
     resources: Resources | None = None
     requirements: HardwareRequirements | None = None
     pricing: Pricing | None = None
-    max_cost: Ait | None = None
     priority: Text | None = None
-    timeout_seconds: Annotated[int, Field(ge=1, le=7 * 86_400 - 60)] | None = None
-    transaction: Annotated[str, Field(max_length=16_384)] | None = Field(
-        default=None, description="Hex of the signed job_submit, from an account that signs itself"
-    )
-    terms: JsonObject | None = Field(
-        default=None, description="With `transaction`: the opening of its job_commit"
-    )
 
 
 class Settlement(Shown):

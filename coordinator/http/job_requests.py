@@ -1,66 +1,105 @@
-"""What a job's body comes to: service, pinned model, content, units and escrow."""
+"""What a job's body comes to: service, pinned model, content, units and escrow.
+
+Three shapes of body and the services' own endpoints meet here, in the one request of the service.
+"""
 
 import math
-from typing import Any, Final
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
+import pydantic
 import rfc8785
 
-from coordinator import catalogue, pricing, wire
-from coordinator.catalogue import CUSTOM_CODE, LLM_INFERENCE, SERVICES
-from coordinator.http.job_models import HardwareRequirements, JobRequest, ModelSpec, Resources
+from coordinator import pricing, wire
+from coordinator.files import JobFile
+from coordinator.http.job_models import (
+    HardwareRequirements,
+    JobOptions,
+    JobRequest,
+    ModelSpec,
+    Resources,
+)
 from coordinator.http.problems import Problem, invalid
 from coordinator.matching import Requirements, parse_memory
+from coordinator.services.definition import Service, ServiceRequest
+from coordinator.services.models import MODELS, get_model_name, pin_model
+from coordinator.services.registry import CUSTOM_CODE, LLM_INFERENCE, find_service
 from coordinator.settings import CoordinatorSettings
 from coordinator.submission import JobDraft
 from ledger.terms import compute_content_hash
+from outbound.errors import OutboundError
+from outbound.urls import parse_url
 
 _UNREAD: Final = ("output", "output_config", "resources", "requirements", "priority", "input")
-DEFAULT_TEMPERATURE: Final = 0.7
-DEFAULT_TOP_P: Final = 0.9
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
+MAX_ERRORS: Final = 32
 
 
-def build_draft(request: JobRequest, settings: CoordinatorSettings) -> JobDraft:
-    """Return the job that a body asks for. Raises `Problem` (400 `INVALID_JOB_TYPE`, 422)."""
+class Asked(NamedTuple):
+    """A body that has been understood: what is left is to find its files and to price it."""
+
+    service: Service
+    model: str
+    request: ServiceRequest
+    job_type: str
+    name: str | None
+    timeout_seconds: int
+    max_cost: int | None
+    requirements: Requirements
+    unread: Mapping[str, Any]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What the members that name bytes say."""
+        named = {name: getattr(self.request, name) for name in sorted(self.service.sources)}
+        return {name: source for name, source in named.items() if source is not None}
+
+
+def read_job(request: JobRequest, settings: CoordinatorSettings) -> Asked:
+    """Return what a body of any shape asks. Raises `Problem` (400 `INVALID_JOB_TYPE`, 422)."""
     spec = request.model if isinstance(request.model, ModelSpec) else None
     runs_code = spec is not None and spec.type == "python"
     name = spec.name if spec is not None else request.model
     assert name is None or isinstance(name, str)
-    service = catalogue.find_service(request.type, name, runs_code)
+    given = request.input if isinstance(request.input, dict) else {}
+    service = find_service(request.type, name, runs_code, given)
     if service is None:
         raise Problem(400, f"no service does {request.type!r}", "INVALID_JOB_TYPE")
-    model = _resolve_model(service, name, spec, settings)
-    timeout = request.timeout_seconds or settings.default_seconds
-    content = {
-        "service": service,
-        "model": model,
-        "input": _build_input(service, request, spec),
-        "params": _build_params(service, request),
-    }
-    try:
-        input_hash = compute_content_hash(content)
-    except rfc8785.CanonicalizationError as error:
-        raise invalid("/input", f"has no canonical form: {error}") from None
-    max_units = pricing.compute_max_units(service, content, timeout)
-    try:
-        cost = pricing.compute_cost(
-            max_units, _get_max_cost(request), settings.prices.get(service, settings.default_price)
-        )
-    except ValueError as error:
-        raise invalid("/max_cost", str(error)) from None
-    given = request.model_dump(mode="json", exclude_unset=True)
-    return JobDraft(
-        name=request.name,
-        job_type=request.type or service,
+    if service.service_id == CUSTOM_CODE:
+        name = spec.entrypoint if spec is not None else name
+        if name is None:
+            raise invalid("/model/entrypoint", "code needs an entrypoint")
+    members, pointers = _merge(service, request, spec)
+    _check_destination(request)
+    given_members = request.model_dump(mode="json", exclude_unset=True)
+    return Asked(
         service=service,
-        model=model,
-        content=content,
-        input_hash=input_hash,
-        request={key: given[key] for key in _UNREAD if key in given},
+        model=resolve_model(service, name, settings),
+        request=read_members(service, members, pointers),
+        job_type=request.type or service.service_id,
+        name=request.name,
+        timeout_seconds=request.timeout_seconds or settings.default_seconds,
+        max_cost=_get_max_cost(request),
         requirements=_read_requirements(request.requirements, request.resources),
-        billing=SERVICES[service].billing,
-        cost=cost,
-        timeout_seconds=timeout,
-        estimated_seconds=pricing.estimate_seconds(service, content, timeout),
+        unread={key: given_members[key] for key in _UNREAD if key in given_members},
+    )
+
+
+def read_service_job(
+    service: Service, request: ServiceRequest, options: JobOptions, settings: CoordinatorSettings
+) -> Asked:
+    """Return what the body of a service's own endpoint asks. Raises `Problem(422)`."""
+    return Asked(
+        service=service,
+        model=resolve_model(service, request.model, settings),
+        request=request,
+        job_type=service.service_id,
+        name=options.name,
+        timeout_seconds=options.timeout_seconds or settings.default_seconds,
+        max_cost=None if options.max_cost is None else wire.parse_ait(options.max_cost),
+        requirements=Requirements(None, 0, 0),
+        unread={},
     )
 
 
@@ -69,57 +108,141 @@ def is_first_shape(request: JobRequest) -> bool:
     return request.type is not None
 
 
+def build_draft(
+    asked: Asked, files: Mapping[str, JobFile], settings: CoordinatorSettings
+) -> JobDraft:
+    """Return the job, priced. `files`, by id, are those that it names. Raises `Problem(422)`."""
+    service, timeout = asked.service, asked.timeout_seconds
+    content = service.build_content(asked.model, asked.request)
+    if files:
+        content["files"] = {name: files[name].describe() for name in sorted(files)}
+    try:
+        input_hash = compute_content_hash(content)
+    except rfc8785.CanonicalizationError as error:
+        raise invalid("/input", f"has no canonical form: {error}") from None
+    max_units = pricing.compute_max_units(content, timeout)
+    price = settings.prices.get(service.service_id, settings.default_price)
+    try:
+        cost = pricing.compute_cost(max_units, asked.max_cost, price)
+    except ValueError as error:
+        raise invalid("/max_cost", str(error)) from None
+    return JobDraft(
+        name=asked.name,
+        job_type=asked.job_type,
+        service=service.service_id,
+        model=asked.model,
+        content=content,
+        input_hash=input_hash,
+        request=dict(asked.unread),
+        requirements=asked.requirements,
+        billing=service.billing,
+        cost=cost,
+        timeout_seconds=timeout,
+        estimated_seconds=pricing.estimate_seconds(content, timeout),
+        files=tuple(files[name].row_id for name in sorted(files)),
+    )
+
+
+def resolve_model(service: Service, name: str | None, settings: CoordinatorSettings) -> str:
+    """Return the pinned model of a name, or of none. Raises `Problem(422)`."""
+    if service.service_id == CUSTOM_CODE and name is not None:
+        return name
+    if name is None:
+        name = service.default_model
+    if name is None and service.service_id == LLM_INFERENCE:
+        name = settings.default_model
+    if name is None:
+        raise invalid("/model", f"{service.service_id} needs a model")
+    known = MODELS.get(get_model_name(name))
+    if known is not None and known.service != service.service_id:
+        raise invalid("/model", f"{name} is a model of {known.service}")
+    return pin_model(name)
+
+
+def read_members(
+    service: Service, members: Mapping[str, Any], pointers: Mapping[str, str]
+) -> ServiceRequest:
+    """Return a service's request, its members found at `pointers`. Raises `Problem(422)`."""
+    try:
+        request = service.request.model_validate(dict(members))
+    except pydantic.ValidationError as error:
+        errors = list_errors(error, pointers)
+        detail = f"{errors[0]['pointer'] or 'the body'}: {errors[0]['message']}"
+        raise Problem(422, detail, errors=errors) from None
+    for name in service.sources:
+        check_source(pointers.get(name, f"/{name}"), getattr(request, name))
+    return request
+
+
+def list_errors(
+    error: pydantic.ValidationError, pointers: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Return each broken member with its JSON pointer."""
+    errors = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        first, *rest = item["loc"] or ("",)
+        start = pointers.get(str(first), f"/{first}" if first else "")
+        parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
+        errors.append({"pointer": "/".join([start, *parts]), "message": item["msg"]})
+    return errors[:MAX_ERRORS]
+
+
+def check_source(pointer: str, source: str | None) -> None:
+    """Raise `Problem(422)` for an address that no miner would ask."""
+    if source is None or source.startswith(wire.FILE_PREFIX):
+        return
+    try:
+        parse_url(source)
+    except OutboundError as error:
+        raise invalid(pointer, error.detail) from None
+
+
+def _merge(
+    service: Service, request: JobRequest, spec: ModelSpec | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the members that a body gives in its several places, and where each was found."""
+    members: dict[str, Any] = {}
+    pointers: dict[str, str] = {}
+
+    def add(name: str, value: Any, pointer: str) -> None:
+        if name in members and members[name] != value:
+            raise invalid(pointer, f"differs from {pointers[name]}")
+        members[name], pointers[name] = value, pointer
+
+    if isinstance(request.input, dict):
+        for name, value in request.input.items():
+            if name != "model":
+                add(name, value, f"/input/{name}")
+    elif request.input is not None:
+        value = [request.input] if service.main == "texts" else request.input
+        add(service.main, value, "/input")
+    if request.prompt is not None:
+        add("prompt", request.prompt, "/prompt")
+    if request.params is not None:
+        for name, value in request.params.model_dump(exclude_none=True).items():
+            add(name, value, f"/params/{name}")
+    if spec is not None and spec.requirements and service.service_id == CUSTOM_CODE:
+        add("requirements", spec.requirements, "/model/requirements")
+    for name in service.request.model_fields:
+        pointers.setdefault(name, f"/input/{name}")
+    return members, pointers
+
+
+def _check_destination(request: JobRequest) -> None:
+    destination = (request.output_config or {}).get("destination")
+    if isinstance(destination, str) and _SCHEME.match(destination):
+        raise invalid(
+            "/output_config/destination",
+            "results stay at the coordinator until they are fetched: `local` is the one choice",
+        )
+
+
 def _get_max_cost(request: JobRequest) -> int | None:
     texts = [request.max_cost, request.pricing.max_cost if request.pricing else None]
     given = {wire.parse_ait(text) for text in texts if text is not None}
     if len(given) > 1:
         raise invalid("/max_cost", "differs from /pricing/max_cost")
     return given.pop() if given else None
-
-
-def _resolve_model(
-    service: str, name: str | None, spec: ModelSpec | None, settings: CoordinatorSettings
-) -> str:
-    if service == CUSTOM_CODE:
-        entrypoint = spec.entrypoint if spec is not None else name
-        if entrypoint is None:
-            raise invalid("/model/entrypoint", "code needs an entrypoint")
-        return entrypoint
-    if name is None:
-        name = SERVICES[service].default_model
-    if name is None and service == LLM_INFERENCE:
-        name = settings.default_model
-    if name is None:
-        raise invalid("/model", f"{service} needs a model")
-    return catalogue.pin_model(name)
-
-
-def _build_input(service: str, request: JobRequest, spec: ModelSpec | None) -> dict[str, Any]:
-    given = request.input
-    members: dict[str, Any] = {}
-    if isinstance(given, dict):
-        members = dict(given)
-    elif given is not None:
-        members = {"prompt" if service == LLM_INFERENCE else "source": given}
-    if request.prompt is not None:
-        members["prompt"] = request.prompt
-    if service == CUSTOM_CODE and spec is not None:
-        members["requirements"] = spec.requirements
-    if service == LLM_INFERENCE and not (
-        isinstance(members.get("prompt"), str) or isinstance(members.get("messages"), list)
-    ):
-        raise invalid("/prompt", "a text model needs a prompt")
-    return members
-
-
-def _build_params(service: str, request: JobRequest) -> dict[str, Any]:
-    params = request.params
-    members = {} if params is None else params.model_dump(exclude_none=True)
-    if service == LLM_INFERENCE:
-        members.setdefault("max_tokens", pricing.DEFAULT_MAX_TOKENS)
-        members.setdefault("temperature", DEFAULT_TEMPERATURE)
-        members.setdefault("top_p", DEFAULT_TOP_P)
-    return members
 
 
 def _read_requirements(

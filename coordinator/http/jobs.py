@@ -8,9 +8,9 @@ from aiohttp import web
 from pydantic import Field
 from sqlalchemy import ColumnElement
 
-from coordinator import job_rows, receipt_documents, submission, wallets, wire
-from coordinator.files import read_text_file
+from coordinator import job_files, job_rows, receipt_documents, submission, wallets, wire
 from coordinator.http import ranges
+from coordinator.http.files import send_file
 from coordinator.http.job_models import (
     HistoryQuery,
     Job,
@@ -20,7 +20,7 @@ from coordinator.http.job_models import (
     JobsQuery,
     Strict,
 )
-from coordinator.http.job_requests import build_draft, is_first_shape
+from coordinator.http.job_posting import post_job
 from coordinator.http.job_views import (
     find_chain_job,
     get_result_object,
@@ -34,60 +34,12 @@ from coordinator.http.routing import ANY_ROLE, CLIENTS, Answer, Bucket, Call, Ro
 from coordinator.job_rows import JOBS, JobRecord
 from coordinator.phases import ENDED, Status
 from coordinator.principals import Role
-from ledger import terms
 from ledger.entries import LEASE_STATES
 from ledger.state import get_job
-from ledger.terms import Terms
-from ledger.transactions import VerifiedTransaction
 
 
 class CancelRequest(Strict):
     transaction: Annotated[str, Field(max_length=16_384)] | None = None
-
-
-async def post_job(call: Call) -> Answer:
-    request = call.get_body(JobRequest)
-    if isinstance(request.input, str) and request.input.startswith(wire.FILE_PREFIX):
-        text = await read_text_file(call.coordinator, call.caller, request.input)
-        if text is None:
-            raise invalid("/input", "there is no such file of UTF-8 text")
-        request = request.model_copy(update={"input": text})
-    draft = await call.compute(build_draft, request, call.coordinator.settings)
-    signed, opening = _read_signed(call, request)
-    try:
-        record = await submission.create_job(
-            call.coordinator, call.caller, draft, call.idempotency_key, signed, opening
-        )
-    except submission.SignatureNeeded as needed:
-        raise Problem(
-            422,
-            "this account signs by itself: send `transaction` and `terms`",
-            "SIGNATURE_NEEDED",
-            members={
-                "payload": submission.encode_payload(needed.payload),
-                "terms": terms.write_opening(needed.opening),
-                "content": needed.content,
-            },
-        ) from None
-    except submission.BadSubmission as error:
-        raise invalid("/transaction", str(error)) from None
-    job = view_job(call.coordinator, record, True, is_first_shape(request))
-    return Answer(job, 201, {"Location": f"/v1/jobs/{job.job_id}"})
-
-
-def _read_signed(
-    call: Call, request: JobRequest
-) -> tuple[VerifiedTransaction | None, Terms | None]:
-    if call.caller.is_custodial or request.transaction is None:
-        return None, None
-    if request.terms is None:
-        raise invalid("/terms", "the opening of the transaction's job_commit is needed")
-    try:
-        opening = terms.read_opening(request.terms, Terms)
-    except ValueError as error:
-        raise invalid("/terms", f"not an opening: {error}") from None
-    signed = wallets.decode_signed(request.transaction, call.coordinator.chain.chain_id)
-    return signed, opening
 
 
 async def find_visible(call: Call) -> tuple[JobRecord, bool]:
@@ -208,6 +160,9 @@ async def download(call: Call) -> Answer | web.StreamResponse:
     record = await find_own(call)
     result = _require_result(record)
     assert record.receipt is not None
+    file = await job_files.find_only_output(call.coordinator, record, result)
+    if file is not None:
+        return await send_file(call, file)
     tag = json.loads(record.receipt.document)["result_hash"]
     name, kind = wire.format_job_id(record.job.job_id), "application/json"
     text = result.get("text")

@@ -7,6 +7,7 @@ from coordinator import (
     completion,
     foreign_completion,
     foreign_leasing,
+    job_files,
     job_terms,
     leasing,
     matching,
@@ -243,11 +244,14 @@ async def hand_in(call: Call, record: JobRecord, name: str, given: Completion) -
     coordinator, caller = call.coordinator, call.caller
     try:
         if record.home is None:
+            await job_files.check_outputs(coordinator, record, given.result)
             done = await completion.complete_job(coordinator, caller, record, name, given)
         else:
             done = await foreign_completion.complete_job(coordinator, caller, record, name, given)
     except BadCompletion as error:
         raise invalid(error.pointer, error.sentence) from None
+    except job_files.UnknownOutput as error:
+        raise invalid("/result/files", str(error)) from None
     except ContentPending:
         raise later("the content is on its way; hand in again", "CONTENT_PENDING") from None
     except (Unreachable, HomeRefused) as error:

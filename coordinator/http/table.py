@@ -1,6 +1,18 @@
 """All routes of this package, in the order that they are documented. The node adds its own."""
 
-from coordinator.http import files, health, jobs, keys, miner_jobs, miners, pages, receipts
+from coordinator.http import (
+    files,
+    health,
+    job_files,
+    jobs,
+    keys,
+    miner_jobs,
+    miners,
+    pages,
+    receipts,
+    registry,
+    services,
+)
 from coordinator.http.routing import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -9,6 +21,9 @@ ROUTES: tuple[Route, ...] = (
     *miners.ROUTES,
     *receipts.ROUTES,
     *files.ROUTES,
+    *job_files.ROUTES,
+    *services.ROUTES,
+    *registry.ROUTES,
     *keys.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,

@@ -1,12 +1,6 @@
-"""The explorer's miners: every one that ever registered, found without an index of their own.
-
-Entries of the state keep the leaf that they were created at and are never removed, so the names
-found once stay true: each look reads only the leaves that came since the last.
-"""
+"""The explorer's miners: every one that ever registered, and a miner with each claim of it."""
 
 import asyncio
-from bisect import bisect_left
-from itertools import islice
 from typing import Any, Final
 
 from coordinator import wire
@@ -15,58 +9,19 @@ from coordinator.http.routing import Answer, Call, Route
 from ledger.entries import miner_key
 from ledger.state import StateView, get_miner
 from node.chain_history import Claim
-from node.chain_store import ChainStore
 from node.routes import models, records
 from node.routes.answers import build_item_routes, build_list_routes
 from node.routes.models import PageQuery
 from node.routes.reader import ChainReader
 
-LEAVES_PER_STEP: Final = 4_096
-"""How many leaves are looked through in one turn of the event loop: some milliseconds."""
 MAX_NAME: Final = 64
-
-
-class MinerDirectory:
-    """The names of all miners, in the order in which they first registered. On the event loop."""
-
-    def __init__(self, store: ChainStore, leaves_per_step: int = LEAVES_PER_STEP) -> None:
-        self._store = store
-        self._leaves_per_step = leaves_per_step
-        self._next_leaf = 0
-        self._leaves: list[int] = []
-        self._names: list[str] = []
-        self._turn = asyncio.Lock()
-
-    async def list_names(self, before: int | None, limit: int) -> list[tuple[int, str]]:
-        """Return the newest (leaf, name) pairs below a leaf."""
-        async with self._turn:
-            await self._catch_up()
-        end = len(self._leaves) if before is None else bisect_left(self._leaves, before)
-        return [
-            (self._leaves[place], self._names[place])
-            for place in range(end - 1, max(-1, end - 1 - limit), -1)
-        ]
-
-    async def _catch_up(self) -> None:
-        state, prefix = self._store.state, miner_key("")
-        while self._next_leaf < state.get_leaf_count():
-            # Not in a thread: here no commit comes in between, so the entries are of one state.
-            for leaf, key, _ in islice(
-                state.iterate_entries(self._next_leaf), self._leaves_per_step
-            ):
-                if key.startswith(prefix):
-                    self._leaves.append(leaf)
-                    self._names.append(key.removeprefix(prefix).decode())
-                self._next_leaf = leaf + 1
-            await asyncio.sleep(0)
 
 
 def build_routes(reader: ChainReader) -> tuple[Route, ...]:
     """Return the routes of miners."""
-    directory = MinerDirectory(reader.store)
 
     async def list_miners(before: int | None, limit: int) -> list[models.Miner]:
-        names = await directory.list_names(before, limit)
+        names = await reader.port.list_miner_names(before, limit)
         return await asyncio.to_thread(_describe_all, reader.view, names)
 
     async def show_miner(call: Call) -> Answer:

@@ -418,8 +418,8 @@ async def test_a_large_content_comes_in_pieces(tmp_path: Path) -> None:
     async with open_cluster(tmp_path, maximum_json_bytes=8 * 2**20) as cluster:
         await register(cluster.local)
         await cluster.local.register()
-        prompt = "é" * (2 * 2**20) + "end"
-        body = {"prompt": prompt, "params": {"max_tokens": 16}, "max_cost": "9"}
+        turns = [{"role": "user", "content": "é" * 700_000 + str(turn)} for turn in range(3)]
+        body = {"input": {"messages": turns}, "params": {"max_tokens": 16}, "max_cost": "9"}
         data = json.dumps(body, ensure_ascii=False).encode()
         jobs = []
         for _ in range(2):
@@ -430,6 +430,6 @@ async def test_a_large_content_comes_in_pieces(tmp_path: Path) -> None:
         claimed = await claim_signed(cluster, jobs[0])
         assert claimed.status == 200, claimed
         assert len(claimed.json["content_sealed"]) == 3
-        assert open_content(claimed.json)["content"]["input"]["prompt"] == prompt
+        assert open_content(claimed.json)["content"]["input"]["messages"] == turns
         opened = await cluster.local.claim(jobs[1]["job_id"])
-        assert opened.json["content"]["input"]["prompt"] == prompt
+        assert opened.json["content"]["input"]["messages"] == turns

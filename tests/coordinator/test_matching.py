@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.catalogue import pin_model
 from coordinator.matching import (
     Announcement,
     Requirements,
@@ -12,6 +11,7 @@ from coordinator.matching import (
     parse_memory,
     read_announcement,
 )
+from coordinator.services.models import pin_model
 
 PINNED = pin_model("smollm2-135m")
 NOTHING = Requirements()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,15 +27,21 @@ def test_without_a_cost_the_price_list_makes_the_escrow() -> None:
         pricing.compute_cost(MAX_UNITS, None, MAX_AMOUNT)
 
 
+def build_content(service: str, **params: int) -> dict[str, Any]:
+    return {"service": service, "input": {"prompt": "x" * 40}, "params": params}
+
+
 @given(st.text(max_size=200), st.integers(1, 1_000))
 def test_no_text_has_more_tokens_than_its_bound(prompt: str, max_tokens: int) -> None:
-    content = {"input": {"prompt": prompt}, "params": {"max_tokens": max_tokens}}
-    units = pricing.compute_max_units("llm_inference", content, 60)
+    content = build_content("llm_inference", max_tokens=max_tokens)
+    content["input"]["prompt"] = prompt
+    units = pricing.compute_max_units(content, 60)
     assert units >= len(prompt.encode()) + max_tokens
 
 
 def test_units_that_nobody_counted() -> None:
-    content = {"input": {"prompt": "x" * 40}, "params": {}}
-    assert pricing.estimate_units("llm_inference", content, "y" * 38, 5) == 24
-    assert pricing.estimate_units("custom_code", content, "y", 5) == 5
-    assert pricing.estimate_units("stable_diffusion", content, "y", 5) == 1
+    assert pricing.estimate_units(build_content("llm_inference"), "y" * 38, 5) == 24
+    assert pricing.estimate_units(build_content("custom_code"), "y", 5) == 5
+    assert pricing.estimate_units(build_content("stable_diffusion"), "y", 5) == 1
+    two = {"images": [{}, {}]}
+    assert pricing.estimate_units(build_content("stable_diffusion"), two, 5) == 2

@@ -14,6 +14,7 @@ from genesis.state import build_genesis_state
 from ledger import blocks, codec, crypto, merkle, settlement, state_tree
 from ledger.blocks import Authority, Block, Header
 from ledger.context import Context, Rules
+from ledger.entries import Miner, miner_key
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected, Rejection
 from ledger.state import Changes, MemoryState, StateView, get_account, get_authorities, get_totals
@@ -117,6 +118,15 @@ class InProcessChain:
 
     def get_view(self) -> StateView:
         return self.state
+
+    async def list_miners(self, limit: int) -> list[tuple[str, Miner]]:
+        prefix = miner_key("")
+        found = [
+            (key.removeprefix(prefix).decode(), entry)
+            for key, entry in self.state.entries.items()
+            if isinstance(entry, Miner)
+        ]
+        return found[::-1][:limit]
 
     def get_next_nonce(self, address: bytes) -> int:
         own = [t for t in self._waiting if crypto.compute_address(t.transaction.sender) == address]

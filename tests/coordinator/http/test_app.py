@@ -147,7 +147,7 @@ BODIES = [
     (b'{"prompt":"a","params":{"max_tokens":0}}', 422),
     (b'{"prompt":"a","params":{"temperature":1e999}}', 400),
     (b'{"prompt":"a","timeout_seconds":9223372036854775808}', 422),
-    (b'{"prompt":"a","input":{"n":9007199254740993}}', 422),
+    (b'{"model":{"type":"python","entrypoint":"a"},"input":{"n":9007199254740993}}', 422),
     (b'{"prompt":1}', 422), (b'{"prompt":"a","type":"nothing"}', 400),
     (b'{"prompt":"a","model":""}', 422), (b'{"prompt":"a","resources":{"gpu":"9999"}}', 422),
     (b'{"prompt":"a","input":"file_0"}', 422), (b'{"prompt":"' + b"a" * 2**20 + b'"}', 413),

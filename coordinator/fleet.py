@@ -1,0 +1,66 @@
+"""Who is there to do work: the registered miners and what each announced on the chain.
+
+For questions that are about all miners: whether anybody can do a kind of job, what is on offer.
+Which miner gets a job is decided by `offering.py`, from that miner's own entry.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from coordinator.matching import Announcement, Requirements, find_mismatch, read_announcement
+from coordinator.ports import Chain
+from ledger.types import MAX_AMOUNT
+
+MAX_MINERS: Final = 10_000
+"""Of more, those that registered last are looked at."""
+KEPT_BLOCKS: Final = 8
+"""For so many heights an answer stands: an announcement is seen some seconds late."""
+
+
+ANY_HARDWARE: Final = Requirements()
+
+
+class Offered(NamedTuple):
+    """An active miner and what it announces."""
+
+    miner: str
+    announced: Announcement
+
+
+class Fleet:
+    """The active miners, read from the state and kept for some blocks."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._offered: tuple[Offered, ...] = ()
+        self._height = -KEPT_BLOCKS
+
+    async def list_offered(self) -> Sequence[Offered]:
+        """Return every active miner with its announcement."""
+        height = self._chain.get_head().height
+        if height - self._height >= KEPT_BLOCKS or not self._offered:
+            miners = await self._chain.list_miners(MAX_MINERS)
+            self._offered = tuple(
+                Offered(name, read_announcement(miner.metadata))
+                for name, miner in miners
+                if miner.is_active
+            )
+            self._height = height
+        return self._offered
+
+    async def can_do(
+        self, service: str, model: str, requirements: Requirements = ANY_HARDWARE
+    ) -> bool:
+        """Tell whether an active miner announces a service and a model, at whatever price."""
+        return any(
+            find_mismatch(offered.announced, service, model, MAX_AMOUNT, requirements) is None
+            for offered in await self.list_offered()
+        )
+
+    async def count_kinds(self) -> Counter[str]:
+        """Return how many active miners announce each service or model."""
+        counts: Counter[str] = Counter()
+        for offered in await self.list_offered():
+            counts.update({*offered.announced.capabilities, *offered.announced.models})
+        return counts
