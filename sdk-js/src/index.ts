@@ -10,6 +10,7 @@ export type {
   Gap,
   JobUpdate,
   LiveUpdate,
+  MarketplaceUpdate,
   ReceiptCreated,
   SubscribeOptions,
   UpdateType,

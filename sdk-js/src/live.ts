@@ -44,6 +44,20 @@ export interface ReceiptCreated {
   timestamp: string;
 }
 
+/** An offer was made, accepted for a job, withdrawn, or ran out. */
+export interface MarketplaceUpdate {
+  offerId: string;
+  event: 'created' | 'accepted' | 'cancelled' | 'expired';
+  minerId: string;
+  jobType: string;
+  price: string;
+  priceBase: string;
+  /** Null where a deadline did it. */
+  tx: string | null;
+  height: number;
+  timestamp: string;
+}
+
 /** A block is final. */
 export interface BlockCreated {
   height: number;
@@ -71,7 +85,7 @@ interface Message<T extends string, D> {
 export type LiveUpdate =
   | Message<'job_update', JobUpdate>
   | Message<'receipt_created', ReceiptCreated>
-  | Message<'marketplace_update', Readonly<Record<string, unknown>>>
+  | Message<'marketplace_update', MarketplaceUpdate>
   | Message<'block_created', BlockCreated>
   | Message<'gap', Gap>;
 

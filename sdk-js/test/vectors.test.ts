@@ -6,8 +6,11 @@ import { test } from 'node:test';
 import { CLASS_OF_CODE, CLASS_OF_STATUS, verifyJobReceipt } from '@aitbc/client';
 import { fromHex, toHex } from '#verify/bytes.js';
 import { formatAddress, isValidSignature, parseAddress } from '#verify/crypto.js';
+import { decode } from '#verify/codec.js';
+import type { Type } from '#verify/codec.js';
 import { poseidon } from '#verify/field.js';
 import { readVerifyingKey, verifyProof } from '#verify/groth16.js';
+import * as records from '#verify/records.js';
 
 import { readFixture } from './fixtures.js';
 
@@ -21,6 +24,7 @@ interface Vectors {
   bad_addresses: string[];
   error_codes: Record<string, string>;
   error_statuses: Record<string, string>;
+  records: Record<string, string[]>;
   receipt: Record<string, unknown>;
 }
 
@@ -54,6 +58,34 @@ for (const [name, key] of Object.entries(vectors.bad_keys)) {
     assert.throws(() => readVerifyingKey(fromHex(key)), { name: 'InvalidTrust' });
   });
 }
+
+for (const [name, encodings] of Object.entries(vectors.records)) {
+  test(`the record ${name} has the bytes that it has for the chain, and no others`, () => {
+    const kind = records[name as 'Outcome'];
+    for (const hex of encodings) {
+      const data = fromHex(hex);
+      assert.equal(toHex(kind.encode(decode(data, kind, data.length))), hex);
+      assert.throws(() => decode(data, kind, data.length - 1), { reason: 'TOO_LARGE' });
+      for (const spoilt of [data.subarray(1), data.subarray(0, -1), Uint8Array.of(...data, 0)]) {
+        assert.throws(() => decode(spoilt, kind, spoilt.length), { reason: 'MALFORMED' });
+      }
+    }
+  });
+}
+
+test('a longer form of a number, a length or an array is refused', () => {
+  for (const [hex, kind] of [
+    ['cc7f', records.counter],
+    ['cd00ff', records.counter],
+    ['ce0000ffff', records.counter],
+    ['cf00000000ffffffff', records.counter],
+    ['c50020' + '00'.repeat(32), records.digest],
+    ['dc0002', records.Authority],
+  ] as [string, Type<unknown>][]) {
+    const data = fromHex(hex);
+    assert.throws(() => decode(data, kind, data.length), { reason: 'NOT_CANONICAL' }, hex);
+  }
+});
 
 test('addresses have one text', () => {
   for (const { bytes, text } of vectors.addresses) {

@@ -24,6 +24,7 @@ from tests.ledger.edwards import (
     find_torsion,
     multiply,
 )
+from tests.sdk_js.records import make_records
 from tests.zk.test_points import find_with_small_x, plus_modulus
 from tests.zk.test_verifier import KEY, make_item
 from tests.zk.test_verifier_mutants import mutate_bytes, mutate_inputs, mutate_points
@@ -68,6 +69,7 @@ def make_vectors() -> dict[str, Any]:
         "bad_addresses": _list_bad_addresses(),
         "error_codes": {code: kind.__name__ for code, kind in CLASS_OF_CODE.items()},
         "error_statuses": {str(each): kind.__name__ for each, kind in CLASS_OF_STATUS.items()},
+        "records": make_records(),
         "receipt": make_settled_receipt().bundle["receipt"],
     }
 

@@ -17,6 +17,7 @@ const proof = binary(192);
 const name = text(/^[a-z0-9][a-z0-9_.-]{0,63}$/);
 const metadata = binary(0, 4096);
 const billing = whole(0, 1);
+const offeredJobs = whole(1, 1_000_000);
 
 export const MAX_AUTHORITIES = 100;
 const MAX_PROOF_HEADERS = 4096;
@@ -123,6 +124,21 @@ const Payload = union(
   JobSettle,
   record({ job: digest, reasonCode: whole(0, 99_999) }, 8),
   record({ job: digest }, 9),
+  record(
+    {
+      idempotencyTag: digest,
+      miner: name,
+      service: name,
+      billing,
+      price: amount,
+      maxJobs: offeredJobs,
+      metadata,
+      expiresAt: time,
+    },
+    10,
+  ),
+  record({ offer: digest }, 11),
+  record({ job: digest, offer: digest }, 12),
   record({ isAdd: bool, key, account: address }, 13),
   record({ offender: key, conflict: Conflict }, 14),
 );
@@ -168,6 +184,8 @@ const Settlement = record({
   height: counter,
 });
 
+const Acceptance = record({ offer: digest, miner: name, price: amount, holdsUntil: counter });
+
 export const SETTLED = 4;
 
 export const Job = record(
@@ -188,6 +206,7 @@ export const Job = record(
     lease: optional(Lease),
     attempts: list(Attempt),
     settlement: optional(Settlement),
+    acceptance: optional(Acceptance),
   },
   3,
 );
@@ -232,6 +251,29 @@ const Event = union(
   record({ isAdd: bool, key, account: address, votes: counter, quorum: counter }, 7),
   record({ epoch: counter, isAdd: bool, key, account: address }, 8),
   record({ key, epoch: counter, view: counter }, 9),
+  record(
+    {
+      offer: digest,
+      miner: name,
+      service: name,
+      price: amount,
+      maxJobs: counter,
+      endsAt: counter,
+    },
+    10,
+  ),
+  record({ offer: digest, miner: name }, 11),
+  record(
+    {
+      job: digest,
+      offer: digest,
+      miner: name,
+      price: amount,
+      holdsUntil: counter,
+      left: counter,
+    },
+    12,
+  ),
 );
 
 export const Outcome = record({
