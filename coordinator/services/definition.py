@@ -83,7 +83,11 @@ class Service:
 
     def build_content(self, model: str, request: ServiceRequest) -> dict[str, Any]:
         """Return the content of a job. Members that were not given and have no value are absent."""
-        members = request.model_dump(mode="json", exclude={"model"}, exclude_none=True)
+        # What a body says beside the request (its bound, its signature) is no part of the work.
+        names = set(self.request.model_fields) - {"model"}
+        if self.request.model_config.get("extra") == "allow":
+            names |= set(request.model_extra or ())
+        members = request.model_dump(mode="json", include=names, exclude_none=True)
         return {
             "service": self.service_id,
             "model": model,
