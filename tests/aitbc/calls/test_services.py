@@ -26,7 +26,7 @@ async def test_every_service_makes_a_job(tmp_path: Path) -> None:
             "llm_inference", "whisper_transcription", "stable_diffusion", "video_transcoding",
             "blender_rendering",
         ]  # fmt: skip
-        assert jobs[0].settlement.escrow == "0.1"
+        assert jobs[0]["settlement"]["escrow"] == "0.1"
         # What is not the service's own (the bound, the key) is no part of the work.
         assert json.loads(jobs[1]["prompt"]) == {"audio_url": sound.file_id}
         assert jobs[0]["prompt"] == "Say hello."
