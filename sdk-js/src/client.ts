@@ -8,6 +8,7 @@ import { Files } from './resources/files.js';
 import { Jobs } from './resources/jobs.js';
 import { Miners } from './resources/miners.js';
 import { Receipts } from './resources/receipts.js';
+import { Registry, Services } from './resources/services.js';
 import { DEFAULT_RETRIES, Transport } from './transport.js';
 import type { RetryPolicy } from './transport.js';
 
@@ -35,6 +36,8 @@ export class AITBCClient {
   readonly jobs: Jobs;
   readonly receipts: Receipts;
   readonly miners: Miners;
+  readonly services: Services;
+  readonly registry: Registry;
   readonly files: Files;
   readonly chain: Chain;
   readonly accounts: Accounts;
@@ -54,6 +57,8 @@ export class AITBCClient {
     this.jobs = new Jobs(transport);
     this.receipts = new Receipts(transport);
     this.miners = new Miners(transport);
+    this.services = new Services(transport);
+    this.registry = new Registry(transport);
     this.files = new Files(transport);
     this.chain = new Chain(transport);
     this.accounts = new Accounts(transport);

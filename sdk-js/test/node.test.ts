@@ -163,7 +163,27 @@ test('files are stored, read and deleted', async () => {
   const file = await client.files.upload(content, 'note.txt');
   assert.equal(file.size, content.length);
   assert.deepEqual(await client.files.download(file.fileId), content);
+  const names: string[] = [];
+  for await (const { fileId } of client.files.list({ limit: 1 })) names.push(fileId);
+  assert.deepEqual(names, [file.fileId]);
   await client.files.delete(file.fileId);
+});
+
+test('services make jobs, the registry says what they take', async () => {
+  const job = await client.services.infer({ prompt: 'Hi', maxTokens: 4, maxCost: '0.01' });
+  assert.equal(job.service, 'llm_inference');
+  await client.jobs.cancel(job.jobId);
+  const { services } = await stranger.registry.list({ search: 'whisper' });
+  const [service] = services;
+  assert.equal(service?.serviceId, 'whisper_transcription');
+  assert.equal((await stranger.registry.get(service.serviceId)).unitType, service.unitType);
+  assert.equal((await stranger.registry.getRequirements(service.serviceId)).needsGpu, false);
+  const schema = (await stranger.registry.getSchema(service.serviceId)) as { properties: object };
+  assert.ok('audio_url' in schema.properties);
+  const valid = await stranger.registry.validate('llm_inference', { prompt: 'x', max_tokens: 4 });
+  assert.equal(valid.valid, true);
+  const wrong = await stranger.registry.validate('llm_inference', { prompt: 'x', max_tokens: -1 });
+  assert.deepEqual(wrong.errors.map(({ pointer }) => pointer), ['/max_tokens']);
 });
 
 test('the chain is there for everybody', async () => {

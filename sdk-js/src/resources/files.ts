@@ -1,10 +1,13 @@
 /** Files that jobs read. */
 
-import type { Answer } from '../contract.js';
+import type { Answer, Query } from '../contract.js';
+import { paginate } from '../listing.js';
+import type { Listing } from '../listing.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
 
 export type StoredFile = Answer<'POST /v1/files'>;
+export type FileList = Answer<'GET /v1/files'>;
 
 export class Files extends Resource {
   /** Store a file; its `fileId` stands wherever a job takes a URL. */
@@ -13,6 +16,18 @@ export class Files extends Resource {
     const blob = content instanceof Blob ? content : new Blob([content.slice()]);
     form.set('file', blob, name);
     return this.transport.call('POST /v1/files', { ...options, body: form });
+  }
+
+  /** One's own files, newest first. */
+  list(
+    query: Query<'GET /v1/files'> = {},
+    options: CallOptions = {},
+  ): Listing<FileList, FileList['files'][number]> {
+    return paginate(
+      query,
+      (paged) => this.transport.call('GET /v1/files', { ...options, query: paged }),
+      (page) => page.files,
+    );
   }
 
   download(fileId: string, options: CallOptions = {}): Promise<Uint8Array> {
