@@ -105,7 +105,8 @@ async def _save_part(coordinator: Coordinator, row: FileRow, part: int, data: by
 
 def _measure_account(connection: Connection, account_id: int) -> int:
     """Return the bytes of an account's files, those on their way here included."""
-    statement = sa.select(sa.func.sum(_FILES.c.size) + sa.func.count() * FILE_OVERHEAD)
+    size = sa.func.coalesce(sa.func.sum(_FILES.c.size), 0)
+    statement = sa.select(size + sa.func.count() * FILE_OVERHEAD)
     own = statement.where(_FILES.c.account_id == account_id, _FILES.c.is_output.is_(False))
     total: int = connection.execute(own).scalar_one()
     return total

@@ -1,0 +1,114 @@
+"""A job's files: found at POST, read and stored under the lease, kept while they are in use."""
+
+from hashlib import sha256
+from typing import Any
+
+import aiohttp
+
+from coordinator.job_files import MAX_OUTPUTS
+from tests.support.world import Reply, World
+
+SOUND = b"RIFF" + bytes(300_000)
+
+
+async def upload(world: World, path: str, who: str, data: bytes, name: str = "a.wav") -> Reply:
+    form = aiohttp.FormData()
+    form.add_field("file", data, filename=name, content_type="audio/wav")
+    return await world.call("POST", path, who, data=form)
+
+
+async def submit(world: World, file_id: str) -> Any:
+    body = {"audio_url": file_id, "max_cost": "0.5"}
+    reply = await world.call("POST", "/v1/services/whisper/transcribe", "client", body)
+    assert reply.status == 201, reply
+    path = reply.headers["Location"]
+    return await world.until(path, "client", lambda job: job["phase"] == "queued")
+
+
+async def test_a_source_is_read_by_the_leaseholder_alone(world: World) -> None:
+    file = (await upload(world, "/v1/files", "client", SOUND)).json
+    other = (await upload(world, "/v1/files", "client", b"not named")).json
+    job = await submit(world, file["file_id"])
+    path = f"/v1/jobs/{job['job_id']}/files/{file['file_id']}"
+    await world.register(capabilities=["whisper_transcription"])
+    await world.register("rival", capabilities=["whisper_transcription"])
+    assert (await world.call("GET", path, "miner")).status == 409
+    leased = await world.claim(job["job_id"])
+    assert leased.status == 200, leased
+    described = leased.json["content"]["files"][file["file_id"]]
+    assert described["sha256"] == sha256(SOUND).hexdigest()
+    read = await world.call("GET", path, "miner")
+    assert (read.status, read.body) == (200, SOUND)
+    part = await world.call("GET", path, "miner", headers={"Range": "bytes=0-3"})
+    assert (part.status, part.body) == (206, b"RIFF")
+    assert (await world.call("GET", path, "rival")).status == 409
+    assert (await world.call("GET", path, "client")).status == 403
+    unnamed = path.replace(file["file_id"], other["file_id"])
+    assert (await world.call("GET", unnamed, "miner")).status == 404
+    # It is needed until the job ends, and may be deleted then.
+    gone = await world.call("DELETE", f"/v1/files/{file['file_id']}", "client")
+    assert (gone.status, gone.json["error_code"]) == (409, "FILE_IN_USE")
+    await world.call(
+        "POST", f"/v1/jobs/{job['job_id']}/complete", "miner",
+        {"miner_id": "miner_miner", "result": {"text": "hello"}, "units": 3},
+    )  # fmt: skip
+    await world.until(f"/v1/jobs/{job['job_id']}", "client", lambda j: j["status"] == "completed")
+    assert (await world.call("DELETE", f"/v1/files/{file['file_id']}", "client")).status == 204
+    assert (await world.call("GET", path, "miner")).status == 409
+
+
+async def test_anothers_file_is_none(world: World) -> None:
+    file = (await upload(world, "/v1/files", "other", SOUND)).json
+    body = {"audio_url": file["file_id"]}
+    reply = await world.call("POST", "/v1/services/whisper/transcribe", "client", body)
+    assert reply.status == 422
+    assert reply.json["errors"][0]["pointer"] == "/audio_url"
+    listed = (await world.call("GET", "/v1/files", "client")).json
+    assert (listed["files"], listed["total"]) == ([], 0)
+    listed = (await world.call("GET", "/v1/files", "other")).json
+    assert [each["file_id"] for each in listed["files"]] == [file["file_id"]]
+
+
+async def test_a_result_that_is_a_file(world: World) -> None:
+    body = {"input_url": "https://example.com/v.mp4", "max_cost": "0.5"}
+    job = (await world.call("POST", "/v1/services/ffmpeg/transcode", "client", body)).json
+    path = f"/v1/jobs/{job['job_id']}"
+    await world.until(path, "client", lambda j: j["phase"] == "queued")
+    await world.register(capabilities=["video_transcoding"])
+    assert (await upload(world, path + "/files", "miner", b"early")).status == 409
+    assert (await world.claim(job["job_id"])).status == 200
+    stored = await upload(world, path + "/files", "miner", SOUND, "out.mp4")
+    assert stored.status == 201, stored
+    named = {"file_id": stored.json["file_id"], "name": "out.mp4", "size": len(SOUND)}
+    for wrong in (
+        {"files": [{**named, "sha256": "00" * 32}]},
+        {"files": [{**named, "file_id": "file_" + "00" * 32, "sha256": "00" * 32}]},
+        {"files": ["x"]},
+    ):
+        reply = await world.call(
+            "POST", path + "/complete", "miner",
+            {"miner_id": "miner_miner", "result": wrong, "units": 3},
+        )  # fmt: skip
+        assert reply.status == 422, reply
+    result = {"files": [{**named, "sha256": sha256(SOUND).hexdigest()}]}
+    done = {"miner_id": "miner_miner", "result": result, "units": 3}
+    assert (await world.call("POST", path + "/complete", "miner", done)).status == 200
+    await world.until(path, "client", lambda j: j["status"] == "completed")
+    loaded = await world.call("GET", path + "/download", "client")
+    assert loaded.body == SOUND
+    assert 'filename="out.mp4"' in loaded.headers["Content-Disposition"]
+    own = await world.call("GET", f"/v1/files/{named['file_id']}", "client")
+    assert own.body == SOUND
+    assert (await world.call("GET", f"/v1/files/{named['file_id']}", "other")).status == 404
+    assert (await upload(world, path + "/files", "miner", b"late")).status == 409
+
+
+async def test_a_job_has_so_many_result_files(world: World) -> None:
+    job = await world.submit()
+    await world.register()
+    await world.claim(job["job_id"])
+    path = f"/v1/jobs/{job['job_id']}/files"
+    for _ in range(MAX_OUTPUTS):
+        assert (await upload(world, path, "miner", b"x")).status == 201
+    reply = await upload(world, path, "miner", b"x")
+    assert (reply.status, reply.json["error_code"]) == (413, "RESULT_TOO_LARGE")
