@@ -82,8 +82,12 @@ class Delivery(Model):
     """One event on its way to a webhook's address."""
 
     delivery_id: str
+    type: str | None = None
     state: str | None = None
-    attempts: Any = None
+    """`pending`, `delivered` or `dead`."""
+    attempts: int | None = None
+    last_status: int | None = None
+    last_error: str | None = None
 
 
 class Update(Model):

@@ -1,24 +1,22 @@
 """How the calls about webhooks are written: which address is told of which events."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from aitbc.calls.common import as_is, as_none, choose_key, drop_nulls, get, get_page, post, quote
+from aitbc.calls.common import as_none, drop_nulls, get, get_page, post, quote
 from aitbc.market_models import Delivery, Webhook
 from aitbc.models import Page
 from aitbc.steps import Call
 
 
 def create_webhook(
-    url: str,
-    events: Sequence[str],
-    *,
-    description: str | None = None,
-    idempotency_key: str | None = None,
+    url: str, events: Sequence[str], *, description: str | None = None
 ) -> Call[Webhook]:
-    """Have events sent to an address; the answer's `secret` is shown this once."""
+    """Have events sent to an address; the answer's `secret` is shown this once.
+
+    Nothing keeps a secret to repeat the answer, so a lost one is not asked for again.
+    """
     body = {"url": url, "events": list(events), "description": description}
-    return post("/v1/webhooks", drop_nulls(body), Webhook, choose_key(idempotency_key))
+    return post("/v1/webhooks", drop_nulls(body), Webhook)
 
 
 def list_webhooks(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Webhook]]:
@@ -36,9 +34,9 @@ def delete_webhook(webhook_id: str) -> Call[None]:
     return Call("DELETE", _get_path(webhook_id), as_none, is_repeatable=True)
 
 
-def send_test_event(webhook_id: str) -> Call[Any]:
-    """Send a test event to a webhook's address."""
-    return Call("POST", f"{_get_path(webhook_id)}/test", as_is)
+def send_test_event(webhook_id: str) -> Call[Delivery]:
+    """Send a test to a webhook's address; one that arrives switches it on again."""
+    return post(f"{_get_path(webhook_id)}/test", None, Delivery)
 
 
 def rotate_webhook(webhook_id: str) -> Call[Webhook]:
@@ -58,9 +56,10 @@ def list_deliveries(
     return get_page(f"{_get_path(webhook_id)}/deliveries", query, "deliveries", Delivery)
 
 
-def redeliver(webhook_id: str, delivery_id: str) -> Call[Any]:
+def redeliver(webhook_id: str, delivery_id: str) -> Call[Delivery]:
     """Send a delivery once more."""
-    return Call("POST", f"{_get_path(webhook_id)}/deliveries/{quote(delivery_id)}/redeliver", as_is)
+    path = f"{_get_path(webhook_id)}/deliveries/{quote(delivery_id)}/redeliver"
+    return post(path, None, Delivery)
 
 
 def _get_path(webhook_id: str) -> str:

@@ -63,7 +63,8 @@ def test_webhook(
 ) -> None:
     """Send a test event to a webhook's address."""
     with open_client(api_url, api_key_file) as client:
-        print_record(client.webhooks.test(webhook_id) or {}, as_json=as_json)
+        delivery = client.webhooks.test(webhook_id)
+    print_record(delivery.to_dict(), as_json=as_json)
     note(f"next:  aitbc webhooks deliveries {webhook_id}")
 
 
@@ -94,7 +95,15 @@ def list_deliveries(
     with open_client(api_url, api_key_file) as client:
         page = client.webhooks.list_deliveries(webhook_id, state=state, limit=limit)
     rows = [delivery.to_dict() for delivery in page.items]
-    columns = ("delivery_id", "type", "state", "attempts", "created_at")
+    columns = (
+        "delivery_id",
+        "type",
+        "state",
+        "attempts",
+        "last_status",
+        "last_error",
+        "created_at",
+    )
     print_table("deliveries", columns, rows, as_json=as_json)
 
 
@@ -108,7 +117,8 @@ def redeliver(
 ) -> None:
     """Send a delivery once more."""
     with open_client(api_url, api_key_file) as client:
-        print_record(client.webhooks.redeliver(webhook_id, delivery_id) or {}, as_json=as_json)
+        delivery = client.webhooks.redeliver(webhook_id, delivery_id)
+    print_record(delivery.to_dict(), as_json=as_json)
 
 
 @app.command("delete")
