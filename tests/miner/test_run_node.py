@@ -16,6 +16,7 @@ from ledger.faults import Reason
 from ledger.receipts import parse_receipt
 from miner.settings import MinerSettings
 from node import folder
+from tests.support.engine_bench import FOX
 from tests.support.miner_bench import mine
 from tests.support.node import CLIENT, MINER, NODE, RunningNode, build_genesis, reopened_node
 from tests.support.text_endpoint import TextEndpoint
@@ -90,28 +91,37 @@ async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Pa
 
 @pytest.mark.slow
 async def test_other_kinds_are_run_and_settled_on_a_node(tmp_path: Path) -> None:
-    kinds = ["text_embedding", "stable_diffusion"]
+    kinds = ["text_embedding", "whisper_transcription", "stable_diffusion"]
     async with open_market(tmp_path, kinds=kinds) as market, mine(market.settings):
-        texts = {"type": "text_embedding", "input": {"texts": ["one", "two"]}}
-        picture = {
-            "type": "stable_diffusion",
-            "model": "tiny",
-            "input": {"prompt": "a red ring on white"},
-            "params": {"num_images": 2, "size": "64x64", "seed": 3},
-        }
-        jobs = [await market.client.jobs.create(body) for body in (texts, picture)]
-        for job in jobs:
-            await market.client.jobs.wait(job.job_id, timeout=60)
-        vectors, pictures = [await market.client.jobs.get_results(job.job_id) for job in jobs]
-        cores = [
-            parse_receipt((await market.client.jobs.get_receipt(job.job_id)).to_dict())[0]
-            for job in jobs
+        client = market.client
+        sound = await client.files.upload(FOX)
+        bodies = [
+            {"type": "text_embedding", "input": {"texts": ["one", "two"]}},
+            {"type": "whisper_transcription", "input": {"audio_url": sound.file_id}},
+            {
+                "type": "stable_diffusion",
+                "input": {"prompt": "a red ring on white"},
+                "params": {"num_images": 2, "size": "64x64", "seed": 3},
+            },
         ]
-    assert [len(vector) for vector in vectors["results"]["embeddings"]] == [384, 384]
-    assert len(pictures["results"]["images"]) == 2
-    assert [(core.unit_type, core.units) for core in cores] == [("token", 6), ("image", 2)]
+        jobs = [await client.jobs.create(body) for body in bodies]
+        for job in jobs:
+            await client.jobs.wait(job.job_id, timeout=60)
+        results = [(await client.jobs.get_results(job.job_id))["results"] for job in jobs]
+        receipts = [await client.jobs.get_receipt(job.job_id) for job in jobs]
+    vectors, transcript, pictures = results
+    assert [len(vector) for vector in vectors["embeddings"]] == [384, 384]
+    assert "quick brown fox" in transcript["text"].lower()
+    assert [image["media_type"] for image in pictures["images"]] == ["image/png"] * 2
+    cores = [parse_receipt(receipt.to_dict())[0] for receipt in receipts]
+    assert [(core.unit_type, core.units) for core in cores] == [
+        ("token", 6),
+        ("audio_second", 3),
+        ("image", 2),
+    ]
     assert [core.engine.split()[0] for core in cores] == [
         "aitbc-numpy-bert",
+        "faster-whisper",
         "aitbc-numpy-diffusion",
     ]
 
