@@ -216,7 +216,8 @@ async def test_what_was_told_last_is_how_every_job_stands(world: World) -> None:
     await world.call("POST", f"/v1/jobs/{jobs[3]}/complete", "miner", result)
     await world.restart()
     world.pass_time(4_000)
-    await asyncio.sleep(0.5)
+    for job_id in jobs:
+        await world.until(f"/v1/jobs/{job_id}", "client", lambda job: job["phase"] == "done")
     await compare(world, 5)
     await world.restart()
     await compare(world, 5)
