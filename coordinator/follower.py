@@ -32,6 +32,7 @@ from ledger.outcomes import (
     JobSettled,
     LeaseEnded,
     LeaseGranted,
+    OfferAccepted,
     iterate_job_events,
 )
 
@@ -215,6 +216,9 @@ def _apply_event(
         case LeaseEnded():
             # Its JobQueued, JobEnded or JobSettled follows and says the rest.
             log.info("lease ended", job=job.job_id.hex(), outcome=event.outcome.name)
+        case OfferAccepted():
+            # Who may claim is read from the chain's own entry each time that it matters.
+            log.info("offer accepted", job=job.job_id.hex(), offer=event.offer.hex())
         case JobSettled():
             _settle(connection, job, event, block, transaction, seed)
         case JobEnded():

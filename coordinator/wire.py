@@ -14,6 +14,9 @@ JOB_PREFIX: Final = "job_"
 RECEIPT_PREFIX: Final = "receipt_"
 TRANSACTION_PREFIX: Final = "tx_"
 FILE_PREFIX: Final = "file_"
+WEBHOOK_PREFIX: Final = "webhook_"
+DELIVERY_PREFIX: Final = "delivery_"
+OFFER_PREFIX: Final = "offer_"
 
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,9}))?", re.ASCII)
 _BASE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
@@ -101,6 +104,11 @@ def format_job_id(job: bytes) -> str:
 def format_receipt_id(job: bytes) -> str:
     """Return the id of a job's receipt."""
     return RECEIPT_PREFIX + job.hex()
+
+
+def format_offer_id(offer: bytes) -> str:
+    """Return an offer's id as the API writes it."""
+    return OFFER_PREFIX + offer.hex()
 
 
 def format_transaction_id(transaction: bytes) -> str:

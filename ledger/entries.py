@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from ledger.blocks import AuthoritySet
-from ledger.transactions import Metadata
+from ledger.transactions import MAX_OFFERED_JOBS, Metadata
 from ledger.types import (
     Address,
     Amount,
@@ -108,6 +108,17 @@ class Settlement(Record, frozen=True):
     height: Counter
 
 
+class Acceptance(Record, frozen=True):
+    """The offer that a queued job is bound to, and its public price (rule O4)."""
+
+    offer: Hash
+    miner: Name
+    price: Amount
+    """Base units per unit."""
+    holds_until: Counter
+    """Working-clock time (rule D1) up to which no other miner may claim."""
+
+
 class Job(Record, frozen=True, tag=3):
     """A job's terms, stage and history. Deadlines in working-clock time (rule D1)."""
 
@@ -128,6 +139,7 @@ class Job(Record, frozen=True, tag=3):
     lease: Lease | None = None
     attempts: tuple[Attempt, ...] = ()
     settlement: Settlement | None = None
+    acceptance: Acceptance | None = None
 
 
 class Totals(Record, frozen=True, tag=4):
@@ -183,7 +195,25 @@ class Conviction(Record, frozen=True, tag=7):
     height: Counter
 
 
-Entry = Account | Miner | Job | Totals | Authorities | OpenProposals | Conviction
+class Offer(Record, frozen=True, tag=8):
+    """A miner's offer; whether it can be accepted follows from the fields and the time."""
+
+    miner: Name
+    owner: Address
+    service: Name
+    billing: Annotated[int, Meta(ge=0, le=1)]
+    price: Amount
+    max_jobs: Annotated[int, Meta(ge=1, le=MAX_OFFERED_JOBS)]
+    metadata: Metadata
+    created_at: Time
+    ends_at: Counter
+    """Working-clock time (rule D1); at it one is still in time."""
+    accepted: Counter = 0
+    """Acceptances so far, whatever became of their jobs."""
+    is_cancelled: bool = False
+
+
+Entry = Account | Miner | Job | Totals | Authorities | OpenProposals | Conviction | Offer
 
 TOTALS_KEY: Final = b"t"
 AUTHORITIES_KEY: Final = b"v"
@@ -203,6 +233,11 @@ def miner_key(name: str) -> bytes:
 def job_key(job: bytes) -> bytes:
     """Return the state key of a job."""
     return b"j" + job
+
+
+def offer_key(offer: bytes) -> bytes:
+    """Return the state key of an offer."""
+    return b"o" + offer
 
 
 def conviction_key(public_key: bytes) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 from ledger import terms
 from ledger.context import Context, credit, debit
 from ledger.entries import (
+    Acceptance,
     Attempt,
     AttemptOutcome,
     Job,
@@ -66,6 +67,7 @@ def apply_claim(context: Context, sender: bytes, payload: JobClaim) -> tuple[Eve
     require_step(job, Step.CLAIM)
     require_in_time(context, job)
     terms.check_commitment(payload.price_commit)
+    acceptance = _require_accepted(context, job, payload)
     if any(attempt.miner == payload.miner for attempt in job.attempts):
         raise Rejected(Rejection.CLAIMED_BEFORE)
     if miner.bond < limits.minimum_bond:
@@ -88,7 +90,8 @@ def apply_claim(context: Context, sender: bytes, payload: JobClaim) -> tuple[Eve
         miner_key(payload.miner),
         msgspec.structs.replace(miner, claims=miner.claims + 1, live_leases=miner.live_leases + 1),
     )
-    changes.put(job_key(payload.job), move(job, Step.CLAIM, JobStatus.LEASED, lease=lease))
+    leased = move(job, Step.CLAIM, JobStatus.LEASED, lease=lease, acceptance=acceptance)
+    changes.put(job_key(payload.job), leased)
     return (LeaseGranted(payload.job, lease.miner, lease.number, lease.claimed_at, lease.ends_at),)
 
 
@@ -152,6 +155,12 @@ def require_job(context: Context, job_id: bytes) -> Job:
     return job
 
 
+def get_held_acceptance(job: Job, clock: int) -> Acceptance | None:
+    """Return the acceptance that keeps a queued job for its miner now, if one does (rule O4)."""
+    held = job.acceptance
+    return held if held is not None and clock <= held.holds_until else None
+
+
 def require_holder(job: Job, sender: bytes) -> Lease:
     """Return the lease that the sender holds. Raises `Rejected(LEASE_NOT_HELD)`."""
     if job.lease is None or job.lease.payee != sender:
@@ -164,6 +173,18 @@ def require_in_time(context: Context, job: Job) -> None:
     due = compute_due_time(job)
     if due is not None and context.clock > due:
         raise Rejected(Rejection.JOB_DEADLINE_PASSED)
+
+
+def _require_accepted(context: Context, job: Job, payload: JobClaim) -> Acceptance | None:
+    """Return the acceptance that a claim is made under. Raises `Rejected` (rules O4, O5)."""
+    held = get_held_acceptance(job, context.clock)
+    if held is None:
+        return None
+    if held.miner != payload.miner:
+        raise Rejected(Rejection.JOB_HAS_OFFER)
+    if payload.price_commit != terms.commit_public_price(held.price):
+        raise Rejected(Rejection.PRICE_NOT_ACCEPTED)
+    return held
 
 
 def end_lease(
@@ -198,7 +219,10 @@ def _retry(
     assert job.lease is not None
     ended = end_lease(context, job_id, job.lease, outcome, reason)
     attempt = Attempt(job.lease.miner, job.lease.number, outcome, reason)
-    tried = msgspec.structs.replace(job, attempts=(*job.attempts, attempt), lease=None)
+    # The offer's miner has had its claim, so the acceptance would keep the job for nobody.
+    tried = msgspec.structs.replace(
+        job, attempts=(*job.attempts, attempt), lease=None, acceptance=None
+    )
     exhausted = len(tried.attempts) >= context.rules.parameters.maximum_attempts
     if exhausted or context.clock >= job.total_deadline:
         return (ended, *_end(context, job_id, tried, step, JobStatus.FAILED, reason))

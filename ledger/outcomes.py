@@ -96,9 +96,41 @@ class AuthorityConvicted(Record, frozen=True, tag=9):
     view: Counter
 
 
-JobEvent = JobQueued | LeaseGranted | LeaseEnded | JobSettled | JobEnded | CancelStarted
+class OfferCreated(Record, frozen=True, tag=10):
+    """A miner offers work at a public price."""
+
+    offer: Hash
+    miner: Name
+    service: Name
+    price: Amount
+    max_jobs: Counter
+    ends_at: Counter
+
+
+class OfferCancelled(Record, frozen=True, tag=11):
+    """An offer was withdrawn."""
+
+    offer: Hash
+    miner: Name
+
+
+class OfferAccepted(Record, frozen=True, tag=12):
+    """A job is bound to an offer; `left` more acceptances are possible."""
+
+    job: Hash
+    offer: Hash
+    miner: Name
+    price: Amount
+    holds_until: Counter
+    left: Counter
+
+
+JobEvent = (
+    JobQueued | LeaseGranted | LeaseEnded | JobSettled | JobEnded | CancelStarted | OfferAccepted
+)
+OfferEvent = OfferCreated | OfferCancelled | OfferAccepted
 AuthorityEvent = AuthorityVoted | AuthoritiesChanged | AuthorityConvicted
-Event = JobEvent | AuthorityEvent
+Event = JobEvent | OfferCreated | OfferCancelled | AuthorityEvent
 
 
 class Outcome(Record, frozen=True):

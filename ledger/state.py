@@ -16,11 +16,13 @@ from ledger.entries import (
     Entry,
     Job,
     Miner,
+    Offer,
     Totals,
     account_key,
     compute_due_time,
     job_key,
     miner_key,
+    offer_key,
 )
 
 
@@ -185,6 +187,13 @@ def get_job(view: StateView, job: bytes) -> Job | None:
     """Return a job by its 32-byte id."""
     entry = view.get(job_key(job))
     assert entry is None or isinstance(entry, Job)
+    return entry
+
+
+def get_offer(view: StateView, offer: bytes) -> Offer | None:
+    """Return an offer by its 32-byte id, whether it can still be accepted or not."""
+    entry = view.get(offer_key(offer))
+    assert entry is None or isinstance(entry, Offer)
     return entry
 
 

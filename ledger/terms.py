@@ -6,6 +6,7 @@ that a commitment made by one opens for the others. What one hands to another is
 
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -30,6 +31,9 @@ OFFER_SALT: Final = b"offer"
 PRICE_SALT: Final = b"price"
 RECEIPT_SALT: Final = b"receipt"
 """Purposes of `derive_salt`, one for each commitment."""
+
+PUBLIC_SALT: Final = crypto.hash_tagged(crypto.TAG_PUBLIC_PRICE)
+"""The salt of a price that hides nothing, since an accepted offer names it (rule O5)."""
 
 _HEX_MEMBERS: Final = frozenset({"job", "client", "model", "input_hash", "result_hash", "salt"})
 
@@ -73,6 +77,11 @@ _Opening = TypeVar("_Opening", Terms, PriceTerms, ReceiptTerms)
 def compute_job_id(client: bytes, idempotency_tag: bytes) -> bytes:
     """Return a job's id: the same client and tag give the same job at every node (rule J1)."""
     return crypto.hash_tagged(crypto.TAG_JOB, client, idempotency_tag)
+
+
+def compute_offer_id(owner: bytes, idempotency_tag: bytes) -> bytes:
+    """Return an offer's id: the same owner and tag give the same offer at every node (rule O1)."""
+    return crypto.hash_tagged(crypto.TAG_OFFER, owner, idempotency_tag)
 
 
 def derive_salt(secret: bytes, purpose: bytes, job: bytes) -> bytes:
@@ -129,6 +138,20 @@ def commit_terms(terms: Terms) -> bytes:
 def commit_price_terms(terms: PriceTerms) -> bytes:
     """Return `price_commit` (32 bytes)."""
     return encode_field(commit_price(build_price(terms)))
+
+
+def open_public_price(price: int) -> PriceTerms:
+    """Return the opening that everybody knows of an accepted offer's price (rule O5)."""
+    return PriceTerms(price, PUBLIC_SALT)
+
+
+@lru_cache(maxsize=65_536)
+def commit_public_price(price: int) -> bytes:
+    """Return the `price_commit` (32 bytes) of an accepted offer's price.
+
+    The price alone decides it, so the millisecond that it takes is spent once for each price.
+    """
+    return commit_price_terms(open_public_price(price))
 
 
 def commit_receipt_terms(terms: ReceiptTerms, job: bytes, payee: bytes) -> bytes:

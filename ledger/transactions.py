@@ -1,6 +1,6 @@
 """What a transaction is: its kinds, canonical bytes, id and signature (rules T1 to T6).
 
-A payload's tag is the transaction's kind. Tags 10 to 12 belong to offers.
+A payload's tag is the transaction's kind.
 """
 
 from typing import Annotated, Final, NamedTuple
@@ -26,6 +26,7 @@ from ledger.types import (
 TRANSACTION_VERSION: Final = 1
 MAX_TRANSACTION_BYTES: Final = 8_192
 MAX_METADATA_BYTES: Final = 4_096
+MAX_OFFERED_JOBS: Final = 1_000_000
 
 Metadata = Annotated[bytes, Meta(max_length=MAX_METADATA_BYTES)]
 
@@ -112,6 +113,36 @@ class JobCancel(Record, frozen=True, tag=9):
     job: Hash
 
 
+class OfferCreate(Record, frozen=True, tag=10):
+    """Offer work of a service at a public price, for up to `max_jobs` jobs (rule O1)."""
+
+    idempotency_tag: Hash
+    miner: Name
+    service: Name
+    billing: Annotated[int, Meta(ge=0, le=1)]
+    """0: per unit, 1: per second."""
+    price: Amount
+    """Base units per unit."""
+    max_jobs: Annotated[int, Meta(ge=1, le=MAX_OFFERED_JOBS)]
+    metadata: Metadata
+    """What the offer says besides: JSON that the chain carries and does not read."""
+    expires_at: Time
+    """Latest header time at which the offer can be accepted."""
+
+
+class OfferCancel(Record, frozen=True, tag=11):
+    """Withdraw one's own offer; what was accepted before stands (rule O2)."""
+
+    offer: Hash
+
+
+class OfferAccept(Record, frozen=True, tag=12):
+    """Bind one's own queued job to an offer: its miner, at its price (rule O3)."""
+
+    job: Hash
+    offer: Hash
+
+
 class AuthorityVote(Record, frozen=True, tag=13):
     """Vote for a change of the authority set; the sender's key is a member's (rule A3)."""
 
@@ -140,6 +171,9 @@ Payload = (
     | JobSettle
     | JobFail
     | JobCancel
+    | OfferCreate
+    | OfferCancel
+    | OfferAccept
     | AuthorityVote
     | EquivocationEvidence
 )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger import authorities, blocks, codec, crypto, jobs, merkle, miners, settlement
+from ledger import authorities, blocks, codec, crypto, jobs, merkle, miners, offers, settlement
 from ledger.blocks import Block, Header
 from ledger.context import Context, Rules, credit, debit
 from ledger.entries import TOTALS_KEY, Account, account_key
@@ -28,6 +28,9 @@ from ledger.transactions import (
     MinerExit,
     MinerRegister,
     MinerUpdate,
+    OfferAccept,
+    OfferCancel,
+    OfferCreate,
     Transaction,
     Transfer,
     VerifiedTransaction,
@@ -226,6 +229,12 @@ def _apply_payload(context: Context, sender: bytes, transaction: Transaction) ->
             return miners.apply_update(context, sender, payload)
         case MinerExit():
             return miners.apply_exit(context, sender, payload)
+        case OfferAccept():
+            return offers.apply_accept(context, sender, payload)
+        case OfferCreate():
+            return offers.apply_create(context, sender, payload)
+        case OfferCancel():
+            return offers.apply_cancel(context, sender, payload)
         case AuthorityVote():
             return authorities.apply_vote(context, transaction.sender, payload)
         case EquivocationEvidence():

@@ -1,4 +1,5 @@
-"""By which terms an outcome is found again: transaction, account, block, job, claim, settlement."""
+"""By which terms an outcome is found again: transaction, account, block, job, claim, settlement,
+offer."""
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -17,6 +18,10 @@ from ledger.outcomes import (
     JobSettled,
     LeaseEnded,
     LeaseGranted,
+    OfferAccepted,
+    OfferCancelled,
+    OfferCreated,
+    OfferEvent,
     Outcome,
     iterate_job_events,
 )
@@ -36,6 +41,7 @@ class Kind(IntEnum):
     JOB = 4
     CLAIM = 5
     SETTLEMENT = 6
+    OFFER = 7
 
 
 SETTLEMENTS = compute_term(Kind.SETTLEMENT, b"")
@@ -69,6 +75,11 @@ def compute_terms(
             for event in outcome.events:
                 accounts |= _get_accounts(event, get_job)
             terms |= {compute_term(Kind.ACCOUNT, account) for account in accounts}
+        terms |= {
+            compute_term(Kind.OFFER, event.offer)
+            for event in outcome.events
+            if isinstance(event, OfferEvent)
+        }
         for job_event in iterate_job_events(outcome):
             terms |= _get_event_terms(job_event)
         pairs += [(term, base + slot) for term in terms]
@@ -83,6 +94,8 @@ def _get_accounts(event: Event, get_job: GetJob) -> set[bytes]:
         case LeaseEnded() | JobEnded():
             return _get_client(event.job, get_job)
         case JobQueued() | LeaseGranted() | CancelStarted():
+            return set()
+        case OfferCreated() | OfferCancelled() | OfferAccepted():
             return set()
         case AuthorityVoted() | AuthoritiesChanged() | AuthorityConvicted():
             return set()
@@ -101,6 +114,6 @@ def _get_event_terms(event: JobEvent) -> set[int]:
             terms.add(compute_claim_term(event.miner, event.number))
         case LeaseGranted() | LeaseEnded():
             terms.add(compute_claim_term(event.miner, event.number))
-        case JobQueued() | JobEnded() | CancelStarted():
+        case JobQueued() | JobEnded() | CancelStarted() | OfferAccepted():
             pass
     return terms

@@ -379,6 +379,8 @@ class ChainJob(Shown):
     execution_limit_ms: int
     lease: JsonObject | None
     attempts: list[JsonObject]
+    acceptance: JsonObject | None
+    """The offer that the job is bound to, or was claimed under, and its public price."""
     settlement: JsonObject | None
     steps: list[JsonObject]
     height: int
@@ -440,7 +442,7 @@ class Stats(Shown):
 
 
 class Hit(Shown):
-    type: Literal["block", "transaction", "job", "receipt", "account", "miner"]
+    type: Literal["block", "transaction", "job", "receipt", "account", "miner", "offer"]
     id: str
     path: str
 

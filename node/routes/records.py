@@ -30,13 +30,15 @@ APPLIED: Final = "applied"
 _BILLING: Final = ("per_unit", "per_second")
 _MONEY: Final = frozenset({
     "amount", "bond", "added_bond", "escrow", "payout", "coordinator_share", "network_share",
-    "refund", "penalty",
+    "refund", "penalty", "price",
 })  # fmt: skip
 _ADDRESSES: Final = frozenset({
     "account", "client", "coordinator", "owner", "payee", "recipient",
 })  # fmt: skip
-_TIMES: Final = frozenset({"claimed_at", "epoch_time", "queue_deadline", "total_deadline"})
-_CLOCK_TIMES: Final = frozenset({"ends_at"})
+_TIMES: Final = frozenset({
+    "claimed_at", "epoch_time", "expires_at", "queue_deadline", "total_deadline",
+})  # fmt: skip
+_CLOCK_TIMES: Final = frozenset({"ends_at", "holds_until"})
 _LENGTHS: Final = frozenset({"metadata", "proof"})
 
 
@@ -165,6 +167,7 @@ def describe_job(job_id: bytes, job: Job, outage: int) -> dict[str, Any]:
         "execution_limit_ms": job.execution_limit,
         "lease": describe_record(job.lease, outage) if job.lease else None,
         "attempts": [describe_record(attempt) for attempt in job.attempts],
+        "acceptance": describe_record(job.acceptance, outage) if job.acceptance else None,
         "settlement": settlement
         and {"receipt_id": wire.format_receipt_id(job_id), **describe_record(settlement)},
     }
@@ -213,6 +216,8 @@ def _describe_field(name: str, value: Any, outage: int | None) -> dict[str, Any]
         return {name: crypto.format_address(value)}
     if name == "job":
         return {"job_id": wire.format_job_id(value)}
+    if name == "offer":
+        return {"offer_id": wire.format_offer_id(value)}
     if name == "miner":
         return {"miner_id": value}
     if name == "billing":

@@ -8,14 +8,16 @@ from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from ledger import crypto
 from ledger.entries import JobStatus, account_key
 from ledger.rejection import Rejected
-from ledger.state import get_job, get_miner
+from ledger.state import get_job, get_miner, get_offer
 from node.routes import models
 from node.routes.answers import TAG, parse_hash, parse_height
 from node.routes.explorer_miners import is_name
 from node.routes.models import Hit, SearchQuery
 from node.routes.reader import ChainReader
 
-_PREFIXES: Final = (wire.TRANSACTION_PREFIX, wire.JOB_PREFIX, wire.RECEIPT_PREFIX)
+_PREFIXES: Final = (
+    wire.TRANSACTION_PREFIX, wire.JOB_PREFIX, wire.RECEIPT_PREFIX, wire.OFFER_PREFIX,
+)  # fmt: skip
 
 
 def build_routes(reader: ChainReader) -> tuple[Route, ...]:
@@ -71,6 +73,9 @@ async def _search_hash(reader: ChainReader, name: bytes) -> AsyncIterator[Hit]:
         if job.status is JobStatus.SETTLED:
             identity = wire.format_receipt_id(name)
             yield Hit(type="receipt", id=identity, path=f"/explorer/receipts/{identity}")
+    if get_offer(reader.view, name) is not None:
+        identity = wire.format_offer_id(name)
+        yield Hit(type="offer", id=identity, path=f"/v1/marketplace/offers/{identity}")
 
 
 def _parse_address(text: str) -> bytes | None:

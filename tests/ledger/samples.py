@@ -45,6 +45,11 @@ PAYLOADS: tuple[Payload, ...] = (
     transactions.JobCancel(JOB),
     transactions.AuthorityVote(True, fill("authority"), fill("account", 20)),
     transactions.EquivocationEvidence(fill("authority"), BALLOTS),
+    transactions.OfferCreate(
+        fill("tag"), "miner_alpha-1", "llm_inference", 0, 250, 10, b'{"a":1}', 1_800_000_090_000
+    ),
+    transactions.OfferCancel(fill("offer")),
+    transactions.OfferAccept(JOB, fill("offer")),
 )  # fmt: skip
 TRANSACTIONS = tuple(
     sign_transaction(CLIENT.seed, CHAIN, number, 10_000 + number, 100_000, payload)
@@ -90,6 +95,7 @@ JOB_ENTRY = entries.Job(
     lease=LEASE,
     attempts=(ATTEMPT,),
     settlement=SETTLEMENT,
+    acceptance=entries.Acceptance(fill("offer"), "miner_alpha-1", 250, 1_800_000_070_000),
 )
 QUEUED_JOB = entries.Job(
     CLIENT.address, "llm_inference", 0, fill("coordinator", 20), 1, fill("commit"), 0, 0, 1, 0, 0
@@ -97,6 +103,10 @@ QUEUED_JOB = entries.Job(
 MINER_ENTRY = entries.Miner(
     MINER.address, fill("encryption key"), b"{}", 10**10, True, 1_800_000_000_000,
     10, 1, 4, 2, 1, 1, 1, 12_345, 60_000,
+)  # fmt: skip
+OFFER_ENTRY = entries.Offer(
+    "miner_alpha-1", MINER.address, "llm_inference", 0, 250, 10, b'{"a":1}',
+    1_800_000_000_000, 1_800_000_090_000, 3, True,
 )  # fmt: skip
 OPEN_PROPOSAL = entries.OpenProposal(
     False, fill("authority"), fill("account", 20), 1_070_000, (CLIENT.public, MINER.public)
@@ -111,6 +121,9 @@ EVENTS = (
     outcomes.AuthorityVoted(True, fill("authority"), fill("account", 20), 2, 3),
     outcomes.AuthoritiesChanged(4, False, fill("authority"), fill("account", 20)),
     outcomes.AuthorityConvicted(fill("authority"), 3, 70_001),
+    outcomes.OfferCreated(fill("offer"), "m", "llm_inference", 250, 10, 1_800_000_090_000),
+    outcomes.OfferCancelled(fill("offer"), "m"),
+    outcomes.OfferAccepted(JOB, fill("offer"), "m", 250, 1_800_000_070_000, 9),
 )
 RECORDS: dict[str, Record] = {
     **{f"transaction: {type(item.payload).__name__}": item for item in TRANSACTIONS},
@@ -122,6 +135,7 @@ RECORDS: dict[str, Record] = {
     "miner": MINER_ENTRY,
     "job": JOB_ENTRY,
     "queued job": QUEUED_JOB,
+    "offer": OFFER_ENTRY,
     "totals": entries.Totals(10**18, 10**17, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
     "authorities": entries.Authorities(AUTHORITY_SET, AUTHORITY_SET),
     "open proposals": entries.OpenProposals((OPEN_PROPOSAL,)),

@@ -14,20 +14,21 @@ from ledger.entries import (
     conviction_key,
     job_key,
     miner_key,
+    offer_key,
 )
 from ledger.state import get_totals
-from tests.ledger.samples import JOB_ENTRY, LEASE, MINER_ENTRY
+from tests.ledger.samples import JOB_ENTRY, LEASE, MINER_ENTRY, OFFER_ENTRY
 from tests.ledger.world import make_world
 
 
 def test_keys_of_different_kinds_never_meet() -> None:
     """The first byte is the kind; every key of one kind has one meaning, whatever a name holds."""
     keys = {TOTALS_KEY, AUTHORITIES_KEY, PROPOSALS_KEY, account_key(b"j" * 20)}
-    keys |= {job_key(b"a" * 32), conviction_key(b"a" * 32)}
+    keys |= {job_key(b"a" * 32), conviction_key(b"a" * 32), offer_key(b"a" * 32)}
     keys |= {miner_key(name) for name in ("t", "v", "a" * 20, "j" * 32, "m", "a", "j")}
-    assert len(keys) == 13
-    kinds = (b"t", b"v", b"p", b"a", b"j", b"c")
-    assert [len({key for key in keys if key[:1] == kind}) for kind in kinds] == [1] * 6
+    assert len(keys) == 14
+    kinds = (b"t", b"v", b"p", b"a", b"j", b"c", b"o")
+    assert [len({key for key in keys if key[:1] == kind}) for kind in kinds] == [1] * 7
 
 
 @pytest.mark.parametrize("status", JobStatus)
@@ -45,5 +46,6 @@ def test_money_and_due_time_follow_the_status(status: JobStatus) -> None:
 def test_money_of_the_other_entries() -> None:
     assert compute_money(Account(5, 1)) == (5, 0, 0)
     assert compute_money(MINER_ENTRY) == (0, 0, MINER_ENTRY.bond)
+    assert compute_money(OFFER_ENTRY) == (0, 0, 0)
     assert compute_money(None) == (0, 0, 0)
     assert compute_money(get_totals(make_world().state)) == (0, 0, 0)

@@ -52,7 +52,7 @@ def test_the_id_does_not_depend_on_the_signature() -> None:
 
 def test_kinds_have_the_numbers_of_the_page() -> None:
     tags = [payload.__struct_config__.tag for payload in PAYLOADS]
-    assert tags == [*range(1, 10), 13, 14]
+    assert set(tags) == set(range(1, 15)) and len(tags) == 14
 
 
 @pytest.mark.parametrize("tag", [0, 10, 11, 12, 15, 99])

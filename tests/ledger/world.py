@@ -44,6 +44,7 @@ from ledger.transactions import (
     JobSettle,
     JobSubmit,
     MinerRegister,
+    OfferCreate,
     Payload,
     Transaction,
     VerifiedTransaction,
@@ -303,6 +304,20 @@ def make_register(name: str = "alpha", bond: int = 20 * AIT) -> MinerRegister:
     return MinerRegister(name, bytes(range(32)), b"{}", bond)
 
 
+def make_offer(world: World, tag: int = 1, **fields: object) -> OfferCreate:
+    usual: dict[str, object] = {
+        "idempotency_tag": tag.to_bytes(32, "big"),
+        "miner": "alpha",
+        "service": "llm_inference",
+        "billing": 0,
+        "price": 250,
+        "max_jobs": 2,
+        "metadata": b"{}",
+        "expires_at": world.head.time + 50_000,
+    }
+    return OfferCreate(**{**usual, **fields})  # type: ignore[arg-type]
+
+
 def get_job_id(key: Key, payload: JobSubmit) -> bytes:
     return terms.compute_job_id(key.address, payload.idempotency_tag)
 
@@ -321,6 +336,13 @@ def start_job(world: World, tag: int = 1, key: Key = CLIENT, **fields: object) -
 
 def start_miner(world: World, name: str = "alpha", key: Key = MINER) -> None:
     assert world.run(key, make_register(name)).code == 0
+
+
+def start_offer(world: World, tag: int = 1, key: Key = MINER, **fields: object) -> bytes:
+    """Let the owner of a registered miner make an offer; return its id."""
+    payload = make_offer(world, tag, **fields)
+    assert world.run(key, payload).code == 0
+    return terms.compute_offer_id(key.address, payload.idempotency_tag)
 
 
 def start_lease(world: World, tag: int = 1, name: str = "alpha", key: Key = MINER) -> bytes:

@@ -27,6 +27,7 @@ from ledger.outcomes import (
     JobSettled,
     LeaseEnded,
     LeaseGranted,
+    OfferAccepted,
     Outcome,
     iterate_job_events,
 )
@@ -178,6 +179,9 @@ class History:
                 self._returned[event.job] = paid + event.refund
                 if self._returned[event.job] != self._escrows[event.job]:
                     yield "another sum returned than was locked"
+            case OfferAccepted():
+                if event.job in self._returned:
+                    yield "an offer accepted for a job that has ended"
             case CancelStarted():
                 if event.job in self._returned:
                     yield "a cancellation of a job that has ended"

@@ -18,6 +18,7 @@ from ledger.entries import (
     Job,
     JobStatus,
     Miner,
+    Offer,
     account_key,
     compute_due_time,
 )
@@ -26,7 +27,8 @@ from ledger.life_cycle import Step
 from ledger.outcomes import JobEnded, LeaseEnded, Outcome, iterate_job_events
 from ledger.parameters import Parameters
 from ledger.rejection import Rejected
-from ledger.state import Changes, MemoryState, get_account, get_job, get_miner
+from ledger.state import Changes, MemoryState, get_account, get_job, get_miner, get_offer
+from ledger.terms import commit_public_price
 from ledger.transactions import (
     JobCancel,
     JobClaim,
@@ -36,6 +38,9 @@ from ledger.transactions import (
     MinerExit,
     MinerRegister,
     MinerUpdate,
+    OfferAccept,
+    OfferCancel,
+    OfferCreate,
     Payload,
     Transfer,
     VerifiedTransaction,
@@ -59,6 +64,8 @@ PEOPLE = [make_key(1_000 + number) for number in range(4)]
 PROPOSER = make_key(1_100)
 NAMES = ("alpha", "beta", "gamma", "delta")
 BALANCE = 60_000
+PRICES = (0, 1, 99, 1_001)
+PUBLIC_COMMITS = {price: commit_public_price(price) for price in PRICES}
 
 
 class Economy:
@@ -72,6 +79,11 @@ class Economy:
         self.history = History()
         self.seen: Counter[object] = Counter()
         self.jobs: list[bytes] = []
+        self.offers: list[bytes] = []
+        self.cancelled: set[bytes] = set()
+        self.accepted: Counter[bytes] = Counter()
+        self.kept: dict[bytes, tuple[bytes, int]] = {}
+        """By job, the offer accepted for it and the working-clock time up to which it holds."""
         self.settlements: list[JobSettle] = []
         self.applied: list[VerifiedTransaction] = []
         self.open(1_000)
@@ -130,6 +142,23 @@ class Economy:
         assert (outcome.code == 0) == expected, (payload, outcome)
         if outcome.code == 0 and isinstance(payload, JobSubmit):
             self.jobs += [event.job for event in iterate_job_events(outcome)]
+        if outcome.code == 0:
+            self._note_offer(key, payload)
+
+    def _note_offer(self, key: Key, payload: Payload) -> None:
+        """Keep what the oracle knows of offers, apart from the state."""
+        match payload:
+            case OfferCreate():
+                tag = payload.idempotency_tag
+                self.offers.append(crypto.hash_tagged(crypto.TAG_OFFER, key.address, tag))
+            case OfferCancel():
+                self.cancelled.add(payload.offer)
+            case OfferAccept():
+                self.accepted[payload.offer] += 1
+                until = self.execution.context.clock + 60_000
+                self.kept[payload.job] = payload.offer, until
+            case JobClaim():
+                self.kept.pop(payload.job, None)
 
     def refuse(self, verified: VerifiedTransaction) -> None:
         """Try a transaction that no block may carry."""
@@ -157,7 +186,9 @@ class Economy:
             return None
         self.transactions.append(verified)
         self.applied.append(verified)
-        if job is not None and outcome.code == 0:
+        if isinstance(payload, OfferAccept):
+            pass
+        elif job is not None and outcome.code == 0:
             after = get_job(self.changes, job_id)
             assert after is not None
             self.seen[job.status, STEPS[type(payload)], after.status] += 1
@@ -251,6 +282,18 @@ class Economy:
                 return self._is_submission_right(sender, payload, money)
             case JobClaim() | JobSettle() | JobFail() | JobCancel():
                 return all(self._iterate_job_conditions(sender, payload))
+            case OfferCreate():
+                miner = get_miner(self.changes, payload.miner)
+                is_own = _is_active(miner) and miner is not None and miner.owner == sender
+                offer = crypto.hash_tagged(crypto.TAG_OFFER, sender, payload.idempotency_tag)
+                in_time = payload.expires_at >= self.execution.context.time
+                return is_own and offer not in self.offers and payload.price > 0 and in_time
+            case OfferCancel():
+                offered = get_offer(self.changes, payload.offer)
+                is_own = offered is not None and offered.owner == sender
+                return is_own and payload.offer not in self.cancelled
+            case OfferAccept():
+                return all(self._iterate_accept_conditions(sender, payload))
             case _:
                 raise AssertionError("the authority set has an oracle of its own")
 
@@ -293,6 +336,9 @@ class Economy:
                 yield job.status is JobStatus.QUEUED
                 yield miner.bond >= PARAMETERS.minimum_bond and miner.live_leases < 2
                 yield payload.miner not in [attempt.miner for attempt in job.attempts]
+                offer = self._get_kept_offer(payload.job)
+                yield offer is None or offer.miner == payload.miner
+                yield offer is None or payload.price_commit == PUBLIC_COMMITS[offer.price]
             case JobSettle():
                 yield holds and payload.amount <= job.escrow
             case JobFail():
@@ -301,6 +347,35 @@ class Economy:
             case JobCancel():
                 yield job.client == sender
                 yield job.status in (JobStatus.QUEUED, JobStatus.LEASED)
+
+    def suits(self, job_id: bytes, offer_id: bytes) -> bool:
+        """Tell whether an offer is for work of a job's kind, whatever else stands against it."""
+        job, offer = get_job(self.changes, job_id), get_offer(self.changes, offer_id)
+        return (
+            job is not None
+            and offer is not None
+            and (job.service, job.billing) == (offer.service, offer.billing)
+        )
+
+    def _get_kept_offer(self, job: bytes) -> Offer | None:
+        offer, until = self.kept.get(job, (b"", -1))
+        return get_offer(self.changes, offer) if self.execution.context.clock <= until else None
+
+    def _iterate_accept_conditions(self, sender: bytes, payload: OfferAccept) -> Iterator[bool]:
+        job, offer = get_job(self.changes, payload.job), get_offer(self.changes, payload.offer)
+        yield job is not None and offer is not None
+        assert job is not None and offer is not None
+        clock = self.execution.context.clock
+        yield job.client == sender and job.status is JobStatus.QUEUED
+        yield clock <= job.queue_deadline and clock <= offer.ends_at
+        yield self._get_kept_offer(payload.job) is None
+        yield payload.offer not in self.cancelled
+        yield self.accepted[payload.offer] < offer.max_jobs
+        yield offer.service == job.service and offer.billing == job.billing
+        yield offer.price <= job.escrow
+        miner = get_miner(self.changes, offer.miner)
+        yield miner is not None and miner.is_active and miner.bond >= PARAMETERS.minimum_bond
+        yield offer.miner not in [attempt.miner for attempt in job.attempts]
 
 
 def _is_active(miner: Miner | None) -> bool:

@@ -80,7 +80,7 @@ def test_every_rule_that_the_code_cites_is_on_a_page() -> None:
 
 def test_the_ledger_cites_what_its_pages_define() -> None:
     """A rule that no line of code cites is either not enforced or not findable."""
-    pages = {"encoding.md", "ledger.md", "settlement.md"}
+    pages = {"encoding.md", "ledger.md", "settlement.md", "marketplace.md"}
     sources = [*iterate_modules(("ledger", "consensus", "node")), *(ROOT / "tests").rglob("*.py")]
     cited = {n for path in sources if path != Path(__file__) for n in get_citations(path)}
     defined = {number for number, page in find_definitions().items() if page in pages}
@@ -90,7 +90,7 @@ def test_the_ledger_cites_what_its_pages_define() -> None:
 def test_rules_on_pages_refer_to_rules_on_pages() -> None:
     defined = find_definitions()
     letters = {number[0] for number in defined}
-    for page in ("encoding.md", "ledger.md", "settlement.md"):
+    for page in ("encoding.md", "ledger.md", "settlement.md", "marketplace.md"):
         named = set(re.findall(r"\b([A-Z]\d{1,2}(?:\.\d)?)\b", read(page)))
         rules = {number for number in named if number[0] in letters}
         assert sorted(rules - set(defined)) == []

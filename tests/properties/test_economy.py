@@ -22,12 +22,15 @@ from ledger.transactions import (
     MinerExit,
     MinerRegister,
     MinerUpdate,
+    OfferAccept,
+    OfferCancel,
+    OfferCreate,
     Transfer,
     sign_transaction,
     verify_transaction,
 )
 from tests.ledger.world import COMMIT, OTHER_CHAIN, Key, make_key
-from tests.properties.economy import NAMES, PEOPLE, Economy
+from tests.properties.economy import NAMES, PEOPLE, PRICES, PUBLIC_COMMITS, Economy
 
 AMOUNTS = [0, 1, 99, 100, 1_000, 2_500, 2**63 - 1]
 REASONS = [*Reason, 0, 20_000]
@@ -35,8 +38,11 @@ GAPS = [1, 1, 1_000, 1_000, 2_000, 3_000, 9_000, 20_000, 20_001, 10**8]
 QUEUES = [-1, 0, 2_000, 9_000, 30_000]
 LIMITS = [0, 1, 2_500, 9_000, 60_000]
 RESTS = [0, 5_000, 20_000, 30_001]
-ACTIONS = ("transfer", "miner", "submit", "claim", "settle", "report", "cancel", "attack", "close")
-WEIGHTS = (8, 8, 10, 20, 7, 7, 7, 6, 10)
+ACTIONS = (
+    "transfer", "miner", "submit", "claim", "settle", "report", "cancel", "attack", "close",
+    "offer", "withdraw", "accept", "claim_kept",
+)  # fmt: skip
+WEIGHTS = (8, 8, 10, 20, 7, 7, 7, 6, 10, 5, 1, 6, 4)
 
 people = st.sampled_from(PEOPLE)
 names = st.sampled_from(NAMES)
@@ -124,6 +130,52 @@ class EconomyMachine(RuleBasedStateMachine):
         owners = [key for key in PEOPLE if miner and key.address == getattr(miner, "owner", b"")]
         sender = owners[0] if owners and is_owner else other
         self.economy.apply(sender, JobClaim(self.pick_job(place), name, COMMIT))
+        self.count()
+
+    @rule(owner=people, name=names, tag=places, price=st.integers(0, 3), jobs=st.integers(1, 3))
+    def make_offer(self, owner: Key, name: str, tag: int, price: int, jobs: int) -> None:
+        time = self.economy.execution.context.time
+        payload = OfferCreate(
+            tag.to_bytes(32, "big"), name, ("llm", "llm", "other")[tag % 3], tag % 2,
+            PRICES[price], jobs, b"", time + (-1, 3_000, 60_000, 10**9)[tag % 4],
+        )  # fmt: skip
+        self.economy.apply(owner, payload)
+        self.count()
+
+    def pick_offer(self, place: int) -> bytes:
+        offers = self.economy.offers
+        return offers[-1 - place % len(offers)] if offers and place else bytes(32)
+
+    @rule(place=places, sender=people)
+    def withdraw_offer(self, place: int, sender: Key) -> None:
+        self.economy.apply(sender, OfferCancel(self.pick_offer(place)))
+        self.count()
+
+    @rule(place=places, offer=places, other=people, is_client=st.integers(0, 4))
+    def accept_offer(self, place: int, offer: int, other: Key, is_client: int) -> None:
+        job = self.pick_job(place)
+        entry = self.economy.changes.get(b"j" + job)
+        clients = [key for key in PEOPLE if key.address == getattr(entry, "client", b"")]
+        sender = clients[0] if clients and is_client else other
+        chosen = self.pick_offer(offer)
+        if is_client > 1:
+            suited = [each for each in self.economy.offers if self.economy.suits(job, each)]
+            chosen = suited[-1 - offer % len(suited)] if suited else chosen
+        self.economy.apply(sender, OfferAccept(job, chosen))
+        self.count()
+
+    @rule(place=places, name=names, price=st.integers(0, 3), is_honest=st.integers(0, 4))
+    def claim_at_public_price(self, place: int, name: str, price: int, is_honest: int) -> None:
+        """Claim as the offer's miner where the job has one, mostly at its price."""
+        job = self.pick_job(place)
+        held = getattr(self.economy.changes.get(b"j" + job), "acceptance", None)
+        if held is not None and is_honest:
+            name = held.miner
+            price = PRICES.index(held.price) if is_honest > 1 else price
+        miner = self.economy.changes.get(b"m" + name.encode())
+        owners = [key for key in PEOPLE if miner and key.address == getattr(miner, "owner", b"")]
+        commit = PUBLIC_COMMITS[PRICES[price]]
+        self.economy.apply(owners[0] if owners else PEOPLE[0], JobClaim(job, name, commit))
         self.count()
 
     @rule(place=places, other=people, amount=amounts, is_honest=st.integers(0, 4))
@@ -238,6 +290,14 @@ def run_at_random(machine: EconomyMachine, random: Random, steps: int) -> None:
                 machine.report(place, other, random.choice(REASONS), honest)
             case "cancel":
                 machine.cancel(place, other, honest)
+            case "offer":
+                machine.make_offer(one, name, random.randrange(12), place % 4, 1 + honest % 3)
+            case "withdraw":
+                machine.withdraw_offer(place, one)
+            case "accept":
+                machine.accept_offer(place, random.randrange(12), other, honest)
+            case "claim_kept":
+                machine.claim_at_public_price(place, name, amount % 4, honest)
             case "attack":
                 machine.attack(one, place, random.choice(HOSTILE))
             case _:

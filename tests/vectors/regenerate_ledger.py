@@ -19,6 +19,8 @@ from ledger.transactions import (
     JobFail,
     MinerExit,
     MinerUpdate,
+    OfferAccept,
+    OfferCancel,
     Transfer,
     compute_signing_bytes,
     compute_transaction_id,
@@ -40,6 +42,7 @@ from tests.ledger.world import (
     start_job,
     start_lease,
     start_miner,
+    start_offer,
 )
 
 FOLDER = Path(__file__).parent
@@ -80,10 +83,12 @@ def build_keys() -> Vectors:
             for key in keys
         ],
         "job_id": terms.compute_job_id(CLIENT.address, samples.fill("tag")).hex(),
+        "offer_id": terms.compute_offer_id(CLIENT.address, samples.fill("tag")).hex(),
         "salt": terms.derive_salt(bytes(32), b"offer", samples.JOB).hex(),
         "content_hash": terms.compute_content_hash({"b": [1, "é"], "a": None}).hex(),
         "job_commit": terms.commit_terms(test_terms.TERMS).hex(),
         "price_commit": terms.commit_price_terms(test_terms.PRICE).hex(),
+        "public_price_commit": terms.commit_public_price(250).hex(),
         "receipt_commit": terms.commit_receipt_terms(
             test_terms.RECEIPT, samples.JOB, MINER.address
         ).hex(),
@@ -140,8 +145,24 @@ def run_chain() -> World:
     world.run(STRANGER, JobCancel(lapsing))
     world.produce(gap=11_000)
     world.run(RIVAL, MinerExit("beta"))
+    run_offers(world)
     run_epochs(world)
     return world
+
+
+def run_offers(world: World) -> None:
+    """Let an offer be made, accepted, used up and withdrawn, and its job claimed and settled."""
+    offer = start_offer(world, max_jobs=1)
+    job, other = start_job(world, 4), start_job(world, 5)
+    world.produce(
+        world.sign(CLIENT, OfferAccept(job, offer)),
+        world.sign(CLIENT, OfferAccept(job, offer)),
+        world.sign(CLIENT, OfferAccept(other, offer)),
+        world.sign(MINER, JobClaim(job, "alpha", COMMIT)),
+        world.sign(MINER, JobClaim(job, "alpha", terms.commit_public_price(250))),
+        world.sign(MINER, OfferCancel(offer)),
+    )
+    world.run(MINER, world.settle_payload(job, 25_000))
 
 
 def run_epochs(world: World) -> None:

@@ -51,7 +51,7 @@ def test_the_chain_shows_successes_and_failures() -> None:
         for item in blocks
         for raw in item["outcomes"]
     ]
-    assert len({type(event).__name__ for o in outcomes for event in o.events}) == 9
+    assert len({type(event).__name__ for o in outcomes for event in o.events}) == 12
     assert len({outcome.code for outcome in outcomes}) >= 5
     assert any(outcome.fee == 0 for outcome in outcomes)
     epochs = [decode_block(bytes.fromhex(item["encoded"])).header.epoch for item in blocks]

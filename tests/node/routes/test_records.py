@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from ledger.entries import Attempt, Lease, Miner, Settlement
 from ledger.outcomes import Event
-from ledger.transactions import Payload
+from ledger.transactions import EquivocationEvidence, Payload
 from ledger.types import MAX_AMOUNT, MAX_TIME, Record
 from node.routes import models, records
 from tests.ledger import samples
@@ -66,7 +66,7 @@ def test_kinds_are_named_as_in_the_protocol() -> None:
 
 
 def test_evidence_shows_what_was_signed() -> None:
-    described = records.describe_record(samples.PAYLOADS[-1])
+    described = records.describe_record(EquivocationEvidence(bytes(32), samples.BALLOTS))
     assert described["conflict"]["type"] == "conflicting_ballots"
     ballot = described["conflict"]["first"]["ballot"]
     assert (ballot["kind"], ballot["epoch"], ballot["view"]) == ("nullify", 3, 70_001)
