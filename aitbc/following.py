@@ -79,7 +79,7 @@ def iterate_pages(call: Call[Page[T]]) -> Flow[None]:
 
 
 def stream_job(job_id: str, *, offset: int = 0) -> Flow[None]:
-    """Give a job's events as they happen: `status`, `delta` with a piece of text, and `done`.
+    """Give a job's events as they happen: `status`, `delta` with a piece of text, `reset`, `done`.
 
     Begins after `offset` characters of the text and ends with the job. A connection that breaks is
     taken up again where it was.
@@ -119,8 +119,7 @@ def _read_event(channel: Any) -> Flow[tuple[JobEvent, str | None] | None]:
                 identity = value
             case "" if not line and data:
                 try:
-                    content = json.loads("\n".join(data))
-                except (ValueError, RecursionError):
-                    raise InvalidAnswerError("an event's data is not JSON") from None
-                return JobEvent(event=name, data=content), identity
+                    return JobEvent(event=name, data=json.loads("\n".join(data))), identity
+                except (ValueError, RecursionError) as error:
+                    raise InvalidAnswerError(f"not an event of a job: {error}") from None
     return None

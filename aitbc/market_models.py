@@ -101,13 +101,17 @@ class Update(Model):
 
 
 class JobEvent(Model):
-    """A piece of a running job: `status` (data: the job's), `delta` (data: text), `done`."""
+    """A piece of a running job.
+
+    `status`: another stage. `delta`: text that follows. `reset`: what came before is void, another
+    attempt begins anew. `done`: the job has ended.
+    """
 
     event: str
-    data: Any = None
+    data: dict[str, Any]
 
     @property
     def delta(self) -> str:
         """The text that came with this event; empty for the other kinds."""
-        found = self.data.get("delta") if isinstance(self.data, dict) else None
-        return found if self.event == "delta" and isinstance(found, str) else ""
+        text = self.data.get("text")
+        return text if self.event == "delta" and isinstance(text, str) else ""

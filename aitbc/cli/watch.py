@@ -57,8 +57,12 @@ def stream_job(
                 print_line(event.to_dict())
             elif event.delta:
                 print(event.delta, end="", flush=True)
+            elif event.event == "reset":
+                print(flush=True)
+                note("the text begins anew: what came before is void")
             elif event.event == "done":
                 print(flush=True)
+                note(f"{job_id} is {event.data.get('status')}")
 
 
 @blocks.command("watch")

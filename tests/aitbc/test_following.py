@@ -27,9 +27,9 @@ def event(name: str, data: Any, identity: int | None = None) -> bytes:
 TEXT = (
     event("status", {"status": "running"})
     + b": still here\n\n"
-    + event("delta", {"delta": "Hel"}, 3)
+    + event("delta", {"text": "Hel"}, 3)
 )
-REST = event("delta", {"delta": "lo."}, 6) + event("done", {"status": "completed"})
+REST = event("delta", {"text": "lo."}, 6) + event("done", {"status": "completed"})
 SSE = (("Content-Type", "text/event-stream"),)
 
 
@@ -116,7 +116,9 @@ def test_a_refused_stream_is_the_error_that_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"event: delta\ndata: {\n\n", b"data: " + b"x" * 1_100_000], ids=["no JSON", "endless"]
+    "body",
+    [b"event: delta\ndata: {\n\n", b"data: []\n\n", b"data: " + b"x" * 1_100_000],
+    ids=["no JSON", "no object", "endless"],
 )
 def test_what_is_no_stream_of_events_is_refused(body: bytes) -> None:
     with (
