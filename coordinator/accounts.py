@@ -2,13 +2,14 @@
 
 import secrets
 from collections import OrderedDict
+from functools import partial
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from nacl.secret import SecretBox
 from sqlalchemy import Connection
 
-from coordinator import tables
+from coordinator import tables, webhooks
 from coordinator.ports import Storage
 from coordinator.principals import Principal, Role, hash_key, make_key
 from coordinator.tables import AccountRow, KeyRow
@@ -131,21 +132,21 @@ class KeyRing:
 
     async def revoke(self, key_id: int, now_ms: int) -> bool:
         """Revoke a key; it opens nothing from now on. False when there is no such live key."""
-        table = tables.get_table(KeyRow)
-        statement = (
-            table.update()
-            .where(table.c.key_id == key_id, table.c.revoked_ms.is_(None))
-            .values(revoked_ms=now_ms)
-        )
-        changed = await self._storage.write(
-            lambda connection: connection.execute(statement).rowcount
-        )
+        changed = await self._storage.write(partial(_revoke, key_id=key_id, now_ms=now_ms))
         if changed:
             self._revoked.add(key_id)
         for key_hash, principal in list(self._known.items()):
             if principal.key_id == key_id:
                 del self._known[key_hash]
         return changed == 1
+
+
+def _revoke(connection: Connection, key_id: int, now_ms: int) -> int:
+    keys = tables.get_table(KeyRow)
+    live = (keys.c.key_id == key_id, keys.c.revoked_ms.is_(None))
+    changed = connection.execute(keys.update().where(*live).values(revoked_ms=now_ms)).rowcount
+    webhooks.end_with_key(connection, key_id, now_ms)
+    return changed
 
 
 def _find(connection: Connection, key_hash: bytes) -> Principal | None:

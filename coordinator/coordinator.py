@@ -68,6 +68,8 @@ class Coordinator:
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
         self.seen: dict[str, int] = {}
         """When a miner's row last said that it was there, in milliseconds."""
+        self.due_webhooks: set[int] = set()
+        """Rows of webhooks with a delivery that was asked for by hand."""
         self.followed = -1
         """The last final block whose events the rows hold."""
         self._clock = clock

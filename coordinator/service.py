@@ -1,15 +1,25 @@
 """The coordinator's running parts: what happens at start, and what runs beside the requests."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import completion, foreign_completion, foreign_rows, retention, updates
+from coordinator import (
+    completion,
+    foreign_completion,
+    foreign_rows,
+    leasing,
+    retention,
+    updates,
+    webhook_queue,
+)
 from coordinator.coordinator import Coordinator
 from coordinator.follower import Follower
 from coordinator.http import idempotency
+from coordinator.webhook_delivery import WebhookSender
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +43,7 @@ async def run(coordinator: Coordinator, is_started: asyncio.Event) -> None:
         group.create_task(_resume(coordinator))
         group.create_task(foreign_completion.run(coordinator))
         group.create_task(_sweep(coordinator))
+        group.create_task(WebhookSender(coordinator).run())
 
 
 async def _resume(coordinator: Coordinator) -> None:
@@ -66,9 +77,18 @@ async def _sweep(coordinator: Coordinator) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-async def _forget_updates(coordinator: Coordinator, before_ms: int) -> None:
+async def _forget_old(coordinator: Coordinator) -> None:
+    settings, now = coordinator.settings, coordinator.get_now()
+    told = now - int(settings.update_retention * 1000)
+    await _delete(coordinator, partial(updates.delete_old, before_ms=told), updates.BATCH)
+    ended = now - int(settings.webhooks.retention_seconds * 1000)
+    forget = partial(webhook_queue.delete_old, before_ms=ended)
+    await _delete(coordinator, forget, webhook_queue.DELETE_BATCH)
+
+
+async def _delete(coordinator: Coordinator, work: Callable[[Connection], int], batch: int) -> None:
+    """Delete one batch after the other, until one is not full."""
     while True:
-        forget = partial(updates.delete_old, before_ms=before_ms)
-        if await coordinator.storage.write(forget) < updates.BATCH:
+        if await coordinator.storage.write(work) < batch:
             return
         await asyncio.sleep(SWEEP_PAUSE)

@@ -43,6 +43,30 @@ class LiveLimits(BaseModel):
     """A client that is behind reads something in so long, or is cut."""
 
 
+class WebhookLimits(BaseModel):
+    """How webhooks are told, how long it is tried, and when one is switched off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    per_account: Annotated[int, Field(ge=1)] = 20
+    pending: Annotated[int, Field(ge=1)] = 10_000
+    """Deliveries that may wait for one webhook; one that falls behind that is switched off."""
+    timeout_seconds: Seconds = 10.0
+    first_retry_seconds: Seconds = 5.0
+    """Each further pause is three times as long, up to the longest, and up to a quarter more."""
+    longest_retry_seconds: Seconds = 6 * 3_600.0
+    attempts: Annotated[int, Field(ge=1)] = 14
+    """With these pauses it is tried for about a day and a half."""
+    age_seconds: Seconds = 2 * 86_400.0
+    """A delivery that is older and fails is not tried again, whatever its attempts."""
+    failing_seconds: Seconds = 3 * 86_400.0
+    """After so long without a success the webhook is switched off."""
+    overlap_seconds: Seconds = 86_400.0
+    """How long the old secret signs beside a new one."""
+    retention_seconds: Seconds = 7 * 86_400.0
+    """How long deliveries that ended are kept."""
+
+
 class CoordinatorSettings(BaseModel):
     """Limits, prices and times of the job API."""
 
@@ -50,6 +74,7 @@ class CoordinatorSettings(BaseModel):
 
     rate_limits: RateLimits = RateLimits()
     live: LiveLimits = LiveLimits()
+    webhooks: WebhookLimits = WebhookLimits()
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the API; `*` is every one."""
     maximum_json_bytes: Annotated[int, Field(ge=1_024, le=64 * 2**20)] = 2**20

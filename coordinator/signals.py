@@ -14,6 +14,10 @@ UPDATES: Final = "updates"
 """The log of updates is longer."""
 
 
+WEBHOOKS: Final = "webhooks"
+"""`Coordinator.due_webhooks` names a webhook that something waits for."""
+
+
 def job_topic(job: bytes) -> str:
     """Return the topic of everything that changes one job."""
     return f"job:{job.hex()}"

@@ -14,6 +14,7 @@ from coordinator.http import (
     services,
 )
 from coordinator.http.routing import Route
+    webhooks,
 
 ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
@@ -28,3 +29,4 @@ ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *pages.ROUTES,
 )
+    *webhooks.ROUTES,

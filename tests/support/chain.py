@@ -68,9 +68,14 @@ def make_genesis(balances: dict[bytes, int], is_dev: bool = True) -> Genesis:
 
 
 class InProcessChain:
-    """`is_automatic` makes a block soon after each submission; `produce` makes one now."""
+    """`is_automatic` makes a block soon after each submission; `produce` makes one now.
 
-    def __init__(self, genesis: Genesis, clock: Clock, is_automatic: bool = True) -> None:
+    With `is_dev` False it passes for a chain that is not marked DEV, though its proving key is.
+    """
+
+    def __init__(
+        self, genesis: Genesis, clock: Clock, is_automatic: bool = True, is_dev: bool = True
+    ) -> None:
         built = build_genesis_state(genesis)
         self.state = MemoryState()
         first = Changes(self.state)
@@ -80,6 +85,7 @@ class InProcessChain:
         self.state.commit(first)
         self.clock = clock
         self.is_automatic = is_automatic
+        self._is_dev = is_dev
         self.is_answering = True
         """False: `submit` never returns, as when the process dies before the mempool has it."""
         self.behind_by = 0
@@ -111,7 +117,7 @@ class InProcessChain:
 
     @property
     def is_dev(self) -> bool:
-        return self._genesis.is_dev
+        return self._is_dev
 
     def get_head(self) -> Header:
         return self.blocks[-1].header

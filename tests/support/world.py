@@ -244,7 +244,7 @@ async def open_world(
     """Yield a started world with funded people."""
     clock = Clock()
     genesis = make_genesis({make_address(name): FUNDED for name, _, _ in PEOPLE})
-    chain = InProcessChain(genesis, clock, is_automatic)
+    chain = InProcessChain(genesis, clock, is_automatic, is_dev)
     database = Database.create(folder / "node.db", DATABASE_KEY, tables=[METADATA])
     world = World(database, chain, clock)
     world.settings = world.settings.model_copy(update=settings)
