@@ -11,7 +11,6 @@ from coordinator import (
     completion,
     foreign_completion,
     foreign_rows,
-    leasing,
     retention,
     updates,
     webhook_queue,
@@ -72,8 +71,7 @@ async def _sweep(coordinator: Coordinator) -> None:
         erased, deleted = await coordinator.storage.write(work)
         if erased or deleted:
             log.info("retention", contents=erased, files=deleted)
-        told = coordinator.get_now() - int(settings.update_retention * 1000)
-        await _forget_updates(coordinator, told)
+        await _forget_old(coordinator)
         await asyncio.sleep(SWEEP_SECONDS)
 
 
