@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger.entries import JobStatus
-from miner.models import choose_folder
+from miner.kinds import KINDS
+from miner.models import choose_folder, load_packaged_lock
 from tests.support.contract_server import MINER, ContractServer
 from tests.support.miner_bench import until
 from tests.support.text_endpoint import TextEndpoint
@@ -136,6 +137,20 @@ def test_a_model_of_no_lock_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, "fetch", "llama3.2", "--models", str(tmp_path))
     assert done.returncode == 3
     assert "llama3.2" in done.stderr
+
+
+def test_models_are_fetched_and_their_paths_said(tmp_path: Path) -> None:
+    done = run(tmp_path, "fetch", "tiny", "--json", "--models", str(tmp_path))
+    assert done.returncode == 0
+    (path,) = json.loads(done.stdout).values()
+    assert path.endswith("engines/tiny_image.safetensors")
+    assert len(load_packaged_lock().models) == len(KINDS)
+
+
+def test_a_kind_that_is_none_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, "run", "--kind", "video_transcoding")
+    assert done.returncode == 3
+    assert "kinds" in done.stderr
 
 
 def test_a_child_whose_parent_is_gone_ends_at_once() -> None:

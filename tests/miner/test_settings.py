@@ -24,7 +24,9 @@ def test_flags_go_before_the_environment_and_that_before_the_file(
     path.write_text(FILE)
     monkeypatch.setenv("AITBC_MINER_THREADS", "4")
     monkeypatch.setenv("AITBC_MINER_CONCURRENCY", "2")
+    monkeypatch.setenv("AITBC_MINER_KINDS", '["stable_diffusion"]')
     settings = load_settings(path, concurrency=7, threads=None)
+    assert settings.kinds == ["stable_diffusion"]
     assert (settings.miner_id, settings.prices) == ("from_file", {"llm_inference": 5})
     assert (settings.threads, settings.concurrency) == (4, 7)
     assert "k" not in repr(settings.api_key)
@@ -37,7 +39,16 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["threads = 0", "api_urls = []", 'api_urls = ["ftp://x"]', "unknown = 1", "concurrency = 65"],
+    [
+        "threads = 0",
+        "api_urls = []",
+        'api_urls = ["ftp://x"]',
+        "unknown = 1",
+        "concurrency = 65",
+        "kinds = []",
+        'kinds = ["video_transcoding"]',
+        'kinds = "llm_inference"',
+    ],
 )
 def test_what_makes_no_sense_is_refused(line: str, tmp_path: Path) -> None:
     path = tmp_path / "miner.toml"
