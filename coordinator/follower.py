@@ -19,7 +19,7 @@ from coordinator.ports import FinalBlock
 from coordinator.receipt_documents import sign_attestation
 from coordinator.signals import QUEUE, UPDATES, job_topic
 from coordinator.tables import FollowedRow, JobRow, TransactionRow
-from coordinator.update_data import describe_receipt
+from coordinator.update_data import describe_offer, describe_receipt
 from coordinator.updates import UpdateType
 from coordinator.wallets import transaction_topic
 from coordinator.wire import format_transaction_id
@@ -33,6 +33,7 @@ from ledger.outcomes import (
     LeaseEnded,
     LeaseGranted,
     OfferAccepted,
+    OfferEvent,
     iterate_job_events,
 )
 
@@ -134,6 +135,7 @@ def list_jobs(block: FinalBlock) -> list[bytes]:
 def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[str]:
     """Write what a block did to jobs and transactions of this coordinator; return the topics."""
     topics = _note_transactions(connection, block)
+    _tell_offers(connection, block)
     touched = list_jobs(block)
     jobs = {job.job_id: job for job in tables.load_in(connection, JobRow, "job_id", touched)}
     foreign = foreign_rows.load(connection, touched)
@@ -150,6 +152,16 @@ def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[s
             if isinstance(event, JobQueued):
                 topics.add(QUEUE)
     return topics
+
+
+def _tell_offers(connection: Connection, block: FinalBlock) -> None:
+    """Tell everybody what a block did to offers: whose they are does not matter."""
+    for outcome in block.outcomes:
+        for event in outcome.events:
+            if isinstance(event, OfferEvent):
+                data = describe_offer(event, outcome.subject, block)
+                kind, now = UpdateType.MARKETPLACE_UPDATE, block.header.time
+                updates.append(connection, kind, updates.PUBLIC, data, now)
 
 
 def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:

@@ -7,7 +7,7 @@ import msgspec
 from coordinator import wire
 from coordinator.ports import FinalBlock
 from coordinator.tables import JobRow
-from ledger.outcomes import JobSettled
+from ledger.outcomes import JobSettled, OfferAccepted, OfferCancelled, OfferCreated, OfferEvent
 
 
 class JobUpdate(msgspec.Struct, frozen=True):
@@ -38,16 +38,19 @@ class ReceiptCreated(msgspec.Struct, frozen=True):
 
 
 class MarketplaceUpdate(msgspec.Struct, frozen=True):
-    """An offer was made, accepted for a job, withdrawn, or ran out."""
+    """An offer was made, accepted for a job, or withdrawn; `left` more jobs may accept it.
+
+    What an event does not say again is null. An offer ends by its time without an event.
+    """
 
     offer_id: str
-    event: Literal["created", "accepted", "cancelled", "expired"]
+    event: Literal["created", "accepted", "cancelled"]
     miner_id: str
-    job_type: str
-    price: str
-    price_base: str
-    tx: str | None
-    """None where a deadline did it."""
+    job_type: str | None
+    price: str | None
+    price_base: str | None
+    left: int | None
+    tx: str
     height: int
     timestamp: str
 
@@ -86,6 +89,31 @@ def describe_receipt(settled: JobSettled, transaction: bytes, block: FinalBlock)
         miner_id=settled.miner,
         amount=wire.format_ait(settled.amount),
         amount_base=str(settled.amount),
+        tx=wire.format_transaction_id(transaction),
+        height=block.header.height,
+        timestamp=wire.format_time(block.header.time),
+    )
+
+
+def describe_offer(event: OfferEvent, transaction: bytes, block: FinalBlock) -> MarketplaceUpdate:
+    """Return what a transaction did to an offer."""
+    price = job_type = left = None
+    match event:
+        case OfferCreated():
+            kind: Literal["created", "accepted", "cancelled"] = "created"
+            price, job_type, left = event.price, event.service, event.max_jobs
+        case OfferAccepted():
+            kind, price, left = "accepted", event.price, event.left
+        case OfferCancelled():
+            kind = "cancelled"
+    return MarketplaceUpdate(
+        offer_id=wire.format_offer_id(event.offer),
+        event=kind,
+        miner_id=event.miner,
+        job_type=job_type,
+        price=None if price is None else wire.format_ait(price),
+        price_base=None if price is None else str(price),
+        left=left,
         tx=wire.format_transaction_id(transaction),
         height=block.header.height,
         timestamp=wire.format_time(block.header.time),

@@ -9,9 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from coordinator import tables, updates
+from coordinator.leasing import record_nothing
 from coordinator.signals import UPDATES
 from coordinator.tables import JobRow
 from coordinator.updates import PUBLIC, Update, UpdateType
+from ledger import terms
+from ledger.transactions import OfferAccept, OfferCancel, OfferCreate
 from tests.support.world import World, open_world
 
 BODY = {"prompt": "a secret prompt", "max_cost": "0.5"}
@@ -198,6 +201,37 @@ async def find_account(world: World, name: str) -> int:
     principal = await world.coordinator.keys.find(world.people[name].key)
     assert principal is not None
     return principal.account_id
+
+
+async def test_everybody_is_told_what_becomes_of_an_offer(world: World) -> None:
+    name, job = await world.register(), await world.submit(**BODY)
+    tag = bytes(32)
+    offer = terms.compute_offer_id(world.people["miner"].address, tag)
+    create = OfferCreate(
+        idempotency_tag=tag,
+        miner=name,
+        service="llm_inference",
+        billing=0,
+        price=1_000_000,
+        max_jobs=2,
+        metadata=b"{}",
+        expires_at=world.chain.get_head().time + 600_000,
+    )
+    accept = OfferAccept(bytes.fromhex(job["job_id"].removeprefix("job_")), offer)
+    wallets = world.coordinator.wallets
+    for who, payload in (("miner", create), ("client", accept), ("miner", OfferCancel(offer))):
+        sent = await wallets.send(world.people[who].address, payload, record_nothing)
+        verdict = await wallets.wait_final(sent, 5)
+        assert verdict is not None and verdict.code == 0, payload
+    rows = [row for row in await read_all(world) if row.type == "marketplace_update"]
+    assert {(row.account_id, row.job) for row in rows} == {(PUBLIC, None)}
+    said = [json.loads(row.data) for row in rows]
+    assert {data["offer_id"] for data in said} == {f"offer_{offer.hex()}"}
+    assert [(data["event"], data["price_base"], data["left"]) for data in said] == [
+        ("created", "1000000", 2),
+        ("accepted", "1000000", 1),
+        ("cancelled", None, None),
+    ]
 
 
 async def test_what_was_told_last_is_how_every_job_stands(world: World) -> None:

@@ -184,6 +184,7 @@ async def test_what_is_public_is_heard_by_every_account_once(world: World) -> No
         job_type="llm_inference",
         price="0.001",
         price_base="1000000",
+        left=3,
         tx="tx_" + "cd" * 32,
         height=7,
         timestamp="2026-01-01T00:00:00Z",
