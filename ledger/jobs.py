@@ -67,7 +67,7 @@ def apply_claim(context: Context, sender: bytes, payload: JobClaim) -> tuple[Eve
     require_step(job, Step.CLAIM)
     require_in_time(context, job)
     terms.check_commitment(payload.price_commit)
-    acceptance = _require_accepted(context, job, payload)
+    acceptance = _find_agreement(context, job, payload)
     if any(attempt.miner == payload.miner for attempt in job.attempts):
         raise Rejected(Rejection.CLAIMED_BEFORE)
     if miner.bond < limits.minimum_bond:
@@ -175,16 +175,17 @@ def require_in_time(context: Context, job: Job) -> None:
         raise Rejected(Rejection.JOB_DEADLINE_PASSED)
 
 
-def _require_accepted(context: Context, job: Job, payload: JobClaim) -> Acceptance | None:
+def _find_agreement(context: Context, job: Job, payload: JobClaim) -> Acceptance | None:
     """Return the acceptance that a claim is made under. Raises `Rejected` (rules O4, O5)."""
-    held = get_held_acceptance(job, context.clock)
-    if held is None:
+    accepted = job.acceptance
+    if accepted is None:
         return None
-    if held.miner != payload.miner:
-        raise Rejected(Rejection.JOB_HAS_OFFER)
-    if payload.price_commit != terms.commit_public_price(held.price):
-        raise Rejected(Rejection.PRICE_NOT_ACCEPTED)
-    return held
+    is_its_miner = accepted.miner == payload.miner
+    if is_its_miner and payload.price_commit == terms.commit_public_price(accepted.price):
+        return accepted
+    if get_held_acceptance(job, context.clock) is None:
+        return None
+    raise Rejected(Rejection.PRICE_NOT_ACCEPTED if is_its_miner else Rejection.JOB_HAS_OFFER)
 
 
 def end_lease(

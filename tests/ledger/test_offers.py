@@ -283,6 +283,18 @@ def test_an_acceptance_lapses_and_frees_job_and_price() -> None:
     assert world.get_job(other).acceptance is None
 
 
+def test_a_claim_that_comes_late_is_still_as_agreed() -> None:
+    """What was signed while the acceptance held means the same in a later block."""
+    world, offer, _ = start_market()
+    start = world.head.time
+    job = start_job(world, 2, queue_deadline=start + 200_000, total_deadline=start + 300_000)
+    assert accept(world, job, offer) == 0
+    world.produce(gap=59_000)
+    assert world.run(MINER, JobClaim(job, "alpha", PUBLIC), gap=5_000).code == 0
+    held = world.get_job(job).acceptance
+    assert held is not None and held.price == 250
+
+
 def test_a_lapsed_acceptance_makes_room_for_another() -> None:
     world = make_world()
     start_miner(world)
