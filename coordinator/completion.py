@@ -243,7 +243,7 @@ async def _store(coordinator: Coordinator, job: JobRow, receipt: ReceiptRow, res
         if JobStatus(current.chain_status) not in LEASE_STATES:
             raise Rejected(Rejection.JOB_TERMINAL)
         tables.insert(connection, receipt)
-        tables.update(connection, content, result=json.dumps(result), partial=None)
+        tables.update(connection, content, result=json.dumps(result))
         job_rows.store_stage(connection, current, now, progress=99)
 
     await coordinator.storage.write(write)

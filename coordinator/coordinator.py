@@ -14,6 +14,7 @@ from coordinator.peer_limits import PeerLimits
 from coordinator.ports import Chain, Relay, Storage
 from coordinator.settings import CoordinatorSettings
 from coordinator.signals import FOLLOWED, QUEUE, Signals
+from coordinator.streams import Streams
 from coordinator.wallets import Wallets
 from ledger.context import Rules, VerifyProof
 from ledger.crypto import compute_address, compute_public_key
@@ -64,12 +65,13 @@ class Coordinator:
         self.peer_limits = PeerLimits()
         self.fleet = Fleet(chain)
         self.passing = Passing()
+        self.streams = Streams(self.signals)
         self.claims: dict[bytes, bytes | None] = {}
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
-        self.seen: dict[str, int] = {}
-        """When a miner's row last said that it was there, in milliseconds."""
         self.due_webhooks: set[int] = set()
         """Rows of webhooks with a delivery that was asked for by hand."""
+        self.seen: dict[str, int] = {}
+        """When a miner's row last said that it was there, in milliseconds."""
         self.followed = -1
         """The last final block whose events the rows hold."""
         self._clock = clock

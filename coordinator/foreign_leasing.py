@@ -37,7 +37,7 @@ from coordinator.phases import Phase
 from coordinator.ports import Unreachable
 from coordinator.principals import Principal
 from coordinator.relay import HomeRefused
-from coordinator.relay_messages import Noted, Progress, Report
+from coordinator.relay_messages import MAX_PIECE, Noted, Progress, Report
 from coordinator.services.registry import SERVICES
 from coordinator.tables import ForeignLeaseRow
 from ledger import codec, terms
@@ -315,6 +315,19 @@ async def report_progress(
     return is_cancelling, leasing.get_lease_end(coordinator, entry.lease.ends_at)
 
 
+async def pass_text(
+    coordinator: Coordinator, record: JobRecord, number: int, progress: Progress, known: int
+) -> int:
+    """Pass a piece of a job's text on; return how much home has, or `known` where it is silent."""
+    assert record.home is not None
+    job_id = record.job.job_id
+    try:
+        return (await _report(coordinator, record.home, job_id, number, progress)).length
+    except (Unreachable, HomeRefused) as error:
+        log.info("text not passed on", job=job_id.hex(), error=str(error))
+        return known
+
+
 async def _report(
     coordinator: Coordinator, home: bytes, job_id: bytes, number: int, progress: Progress
 ) -> Noted:
@@ -333,11 +346,12 @@ async def build_progress(
     token: bytes | None,
     progress: int,
     phase: Phase | None,
-    partial: str | None,
+    offset: int = 0,
+    text: str = "",
 ) -> Progress | None:
-    """Return what a heartbeat says, or None for a miner without the token that came with the job.
+    """Return what a heartbeat or a piece of text says, or None for a miner without the token.
 
-    A custodial miner's token lies in its lease's row.
+    It came with the job; a custodial miner's lies in its lease's row.
     """
     if principal.is_custodial:
         job_id = record.job.job_id
@@ -347,4 +361,5 @@ async def build_progress(
         token = None if row is None or row.account_id != principal.account_id else row.token
     if token is None:
         return None
-    return Progress(token, progress, None if phase is None else phase.value, partial)
+    name = None if phase is None else phase.value
+    return Progress(token, progress, name, offset, text[:MAX_PIECE])

@@ -166,12 +166,12 @@ def _get_told(job: JobRow) -> tuple[Any, ...]:
 
 
 def drop_attempt(connection: Connection, job: JobRow) -> None:
-    """Forget what a claim left behind that did not settle: receipt, result and text so far."""
+    """Forget what a claim left behind that did not settle: receipt and result."""
     connection.execute(RECEIPTS.delete().where(RECEIPTS.c.job_row_id == job.row_id))
     connection.execute(
         CONTENTS.update()
         .where(CONTENTS.c.job_row_id == job.row_id)
-        .values(partial=None, result=None)
+        .values(result=None)
     )
 
 

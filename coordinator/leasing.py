@@ -17,7 +17,7 @@ from coordinator.job_rows import JobRecord
 from coordinator.phases import Phase, Status
 from coordinator.principals import Principal
 from coordinator.signals import QUEUE, UPDATES, job_topic
-from coordinator.tables import ContentRow, JobRow, WorkerRow
+from coordinator.tables import JobRow, WorkerRow
 from coordinator.wallets import Record
 from ledger import terms
 from ledger.entries import LEASE_STATES, Job, JobStatus, Miner
@@ -157,20 +157,19 @@ async def report_progress(
     name: str,
     progress: int,
     phase: Phase | None,
-    partial: str | None,
 ) -> tuple[JobRow, int]:
     """Note a leaseholder's heartbeat; return the job and the lease's end. Raises `Rejected`."""
     await coordinator.wait_followed()
     require_miner(coordinator, principal, name)
     entry = require_lease(coordinator, principal, record.job.job_id, name)
     await note_seen(coordinator, principal, name)
-    job = await store_progress(coordinator, record.job.job_id, progress, phase, partial)
+    job = await store_progress(coordinator, record.job.job_id, progress, phase)
     assert entry.lease is not None
     return job, get_lease_end(coordinator, entry.lease.ends_at)
 
 
 async def store_progress(
-    coordinator: Coordinator, job_id: bytes, progress: int, phase: Phase | None, partial: str | None
+    coordinator: Coordinator, job_id: bytes, progress: int, phase: Phase | None
 ) -> JobRow:
     """Write down how far a leased job is, and tell whoever waits for it."""
 
@@ -184,10 +183,6 @@ async def store_progress(
         if phase is not None:
             values["reported_phase"] = phase.value
         is_logged = job_rows.store_stage(connection, job, now, **values)
-        if partial is not None:
-            content = tables.find(connection, ContentRow, job_row_id=job.row_id)
-            assert content is not None
-            tables.update(connection, content, partial=partial)
         return job, not is_logged and job.progress > known
 
     job, is_passing = await coordinator.storage.write(write)
@@ -243,6 +238,12 @@ def require_lease(coordinator: Coordinator, principal: Principal, job_id: bytes,
     if coordinator.get_now() > get_lease_end(coordinator, lease.ends_at):
         raise Rejected(Rejection.JOB_DEADLINE_PASSED)
     return entry
+
+
+def is_leased(coordinator: Coordinator, job_id: bytes) -> bool:
+    """Tell whether a lease on a job is in force."""
+    entry = get_job(coordinator.chain.get_view(), job_id)
+    return entry is not None and entry.status in LEASE_STATES
 
 
 def get_lease_end(coordinator: Coordinator, working_clock: int) -> int:

@@ -25,7 +25,8 @@ MAX_PIECES: Final = 16
 BOX_OVERHEAD: Final = 48
 MAX_RESULT_BYTES: Final = MAX_QUESTION_BYTES - 4_096
 """A result with its receipt and openings; what is larger can be handed in at its home alone."""
-MAX_PARTIAL: Final = 500_000
+MAX_PIECE: Final = 64 * 1024
+"""Characters of a job's text in one report."""
 TOKEN_BYTES: Final = 16
 
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
@@ -72,7 +73,9 @@ class Progress(Record, frozen=True):
     token: Token
     progress: Annotated[int, Meta(ge=0, le=100)]
     phase: Annotated[str, Meta(max_length=16)] | None
-    partial: Annotated[str, Meta(max_length=MAX_PARTIAL)] | None
+    offset: Counter
+    """Where in the job's text the piece begins, in characters."""
+    text: Annotated[str, Meta(max_length=MAX_PIECE)]
 
 
 class Offer(Record, frozen=True):
@@ -108,6 +111,8 @@ class Noted(Record, frozen=True, tag=3):
     """The progress is noted; the client asked for the job's end or did not."""
 
     cancel_requested: bool
+    length: Counter
+    """Characters of the job's text that home has."""
 
 
 class Taken(Record, frozen=True, tag=4):

@@ -53,6 +53,7 @@ from coordinator.relay_messages import (
     decode_question,
 )
 from coordinator.services.registry import SERVICES
+from coordinator.streams import StreamGap, TextTooLong
 from coordinator.tables import JobRow
 from ledger import codec
 from ledger.entries import LEASE_STATES, Lease
@@ -222,10 +223,19 @@ async def _note(coordinator: Coordinator, question: Report) -> Noted:
     if inside.phase is not None and inside.phase not in {phase.value for phase in REPORTABLE}:
         raise _Refusing(Refusal.MALFORMED, "a phase that no miner reports")
     phase = None if inside.phase is None else Phase(inside.phase)
-    job = await leasing.store_progress(
-        coordinator, question.job, inside.progress, phase, inside.partial
-    )
-    return Noted(job.cancel_requested_ms is not None)
+    job = await leasing.store_progress(coordinator, question.job, inside.progress, phase)
+    length = _take_text(coordinator, question, inside)
+    return Noted(job.cancel_requested_ms is not None, length)
+
+
+def _take_text(coordinator: Coordinator, question: Report, inside: Progress) -> int:
+    """Take a piece of the job's text and return how much of it is here."""
+    try:
+        return coordinator.streams.append(question.job, question.number, inside.offset, inside.text)
+    except StreamGap as gap:
+        return gap.length
+    except TextTooLong:
+        return coordinator.streams.get_length(question.job, question.number)
 
 
 async def _take(coordinator: Coordinator, question: HandIn) -> Taken:

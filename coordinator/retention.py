@@ -23,7 +23,7 @@ def erase_contents(connection: Connection, before_ms: int) -> int:
     connection.execute(
         CONTENTS.update()
         .where(CONTENTS.c.job_row_id.in_(ids))
-        .values(content=None, result=None, partial=None, request="{}")
+        .values(content=None, result=None, request="{}")
     )
     connection.execute(JOBS.update().where(JOBS.c.row_id.in_(ids)).values(is_content_erased=True))
     return len(ids)

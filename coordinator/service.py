@@ -11,6 +11,7 @@ from coordinator import (
     completion,
     foreign_completion,
     foreign_rows,
+    leasing,
     retention,
     updates,
     webhook_queue,
@@ -72,6 +73,7 @@ async def _sweep(coordinator: Coordinator) -> None:
         if erased or deleted:
             log.info("retention", contents=erased, files=deleted)
         await _forget_old(coordinator)
+        coordinator.streams.drop_ended(lambda job_id: leasing.is_leased(coordinator, job_id))
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -122,7 +122,6 @@ class ContentRow(CoordinatorTable, table=True):
     content: str | None = Field(default=None, sa_type=Text)
     request: str = Field(default="{}", sa_type=Text)
     """The members that were given and that no rule reads, as JSON."""
-    partial: str | None = Field(default=None, sa_type=Text)
     result: str | None = Field(default=None, sa_type=Text)
 
 

@@ -188,8 +188,7 @@ async def heartbeat(call: Call) -> Answer:
     if record.home is not None:
         return await _pass_on(call, record, name, body)
     job, ends_at = await leasing.report_progress(
-        call.coordinator, call.caller, record, name, body.progress, body.reported_phase,
-        body.partial,
+        call.coordinator, call.caller, record, name, body.progress, body.reported_phase
     )  # fmt: skip
     return Answer(
         HeartbeatAnswer(
@@ -203,8 +202,7 @@ async def heartbeat(call: Call) -> Answer:
 async def _pass_on(call: Call, record: JobRecord, name: str, body: JobHeartbeat) -> Answer:
     token = None if body.report_token is None else bytes.fromhex(body.report_token)
     progress = await foreign_leasing.build_progress(
-        call.coordinator, call.caller, record, token, body.progress, body.reported_phase,
-        body.partial,
+        call.coordinator, call.caller, record, token, body.progress, body.reported_phase
     )  # fmt: skip
     is_cancelling, ends_at = await foreign_leasing.report_progress(
         call.coordinator, call.caller, record, name, progress

@@ -123,7 +123,6 @@ class JobHeartbeat(Strict):
     miner_id: MinerName | None = None
     progress: Annotated[int, Field(ge=0, le=100)] = 0
     phase: Annotated[str, AfterValidator(_check_phase)] | None = None
-    partial: Annotated[str, Field(max_length=500_000)] | None = None
     report_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = Field(
         default=None,
         description="What came in the sealed content of another coordinator's job",

@@ -129,6 +129,11 @@ def _describe(route: Route, references: dict[Any, str]) -> dict[str, Any]:
                 "application/json": {"schema": {"$ref": references[route.body, "validation"]}}
             },
         }
+    elif route.reads_own_body and route.body_type != "multipart/form-data":
+        operation["requestBody"] = {
+            "required": True,
+            "content": {route.body_type: {"schema": {"type": "string"}}},
+        }
     elif route.reads_own_body:
         form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
         operation["requestBody"] = {

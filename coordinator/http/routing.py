@@ -107,7 +107,9 @@ class Route:
     bucket: Bucket = Bucket.NORMAL
     is_idempotent: bool = False
     reads_own_body: bool = False
-    """The handler reads the body itself: multipart."""
+    """The handler reads the body itself, piece by piece."""
+    body_type: str = "multipart/form-data"
+    """What such a body is."""
     content_type: str = "application/json"
     works_behind: bool = False
     """A change that needs no chain in step: one of files, keys or work that is under way."""

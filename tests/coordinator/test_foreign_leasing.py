@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from nacl.public import SealedBox
 
-from coordinator import tables
+from coordinator import tables, wire
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_rows import ROWS
 from coordinator.principals import Role
@@ -90,13 +90,19 @@ async def test_a_miner_that_signs_does_a_job_of_another_coordinator(cluster: Clu
     assert open_content(again.json) == opened
     path = f"/v1/jobs/{job['job_id']}"
     beat = {
-        "miner_id": "miner_digger", "progress": 40, "phase": "running", "partial": "so far",
+        "miner_id": "miner_digger", "progress": 40, "phase": "running",
         "report_token": opened["report_token"],
     }  # fmt: skip
     noted = await local.call("POST", path + "/heartbeat", "digger", beat)
     assert (noted.status, noted.json["cancel_requested"]) == (200, False), noted
     shown = (await home.call("GET", path, "client")).json
     assert (shown["progress"], shown["phase"]) == (40, "running")
+    stream = f"{path}/stream?miner_id=miner_digger&report_token={opened['report_token']}"
+    lines = b'{"delta":"a private ","progress":60}\n{"delta":"answ","progress":70}\n'
+    streamed = await local.call("POST", stream, "digger", data=lines)
+    assert (streamed.status, streamed.json["length"]) == (200, 14), streamed
+    text = home.coordinator.streams.get(wire.parse_id(job["job_id"], wire.JOB_PREFIX) or b"")
+    assert text is not None and text.text == "a private answ"
     result = {"text": "a private answer"}
     body = await build_completion(local, {**claimed, **opened}, result, 12)
     done = await local.call("POST", path + "/complete", "digger", body)

@@ -39,7 +39,7 @@ QUESTIONS: dict[str, Any] = {
 ANSWERS: dict[str, Any] = {
     "9301 c420" + "02" * 32 + "90": Described(bytes([2]) * 32, ()),
     "9402 01 c402aabb a26262": Content(1, b"\xaa\xbb", "bb"),
-    "9203 c3": Noted(True),
+    "9303 c3 05": Noted(True, 5),
     "9204 c4025b5d": Taken(b"[]"),
     "9305 04 a0": Refused(Refusal.NOT_LEASED),
 }

@@ -110,16 +110,17 @@ async def test_progress_needs_the_token_from_inside_the_box(cluster: Cluster) ->
         progress: int = shown.json["progress"]
         return progress
 
-    assert await report(Progress(bytes(16), 99, None, None)) == Refused(Refusal.TOKEN_WRONG)
+    assert await report(Progress(bytes(16), 99, None, 0, "")) == Refused(Refusal.TOKEN_WRONG)
     for phase in ("done", "settling", "nonsense"):
-        wrong = await report(Progress(token, 99, phase, None))
+        wrong = await report(Progress(token, 99, phase, 0, ""))
         assert isinstance(wrong, Refused) and wrong.refusal is Refusal.MALFORMED
-    late = await report(Progress(token, 99, None, None), 2)
+    late = await report(Progress(token, 99, None, 0, ""), 2)
     assert late == Refused(Refusal.NOT_LEASED)
     assert await refuse(cluster, Report(get_id(job), 1, b"no box")) is Refusal.MALFORMED
     assert await get_progress() == 0
-    assert await report(Progress(token, 50, "running", "so far")) == Noted(False)
-    assert await report(Progress(token, 20, None, None)) == Noted(False)
+    assert await report(Progress(token, 50, "running", 0, "so far")) == Noted(False, 6)
+    assert await report(Progress(token, 50, None, 9, "gap")) == Noted(False, 6)
+    assert await report(Progress(token, 20, None, 6, "")) == Noted(False, 6)
     assert await get_progress() == 50
 
 
