@@ -70,6 +70,8 @@ class Coordinator:
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
         self.due_webhooks: set[int] = set()
         """Rows of webhooks with a delivery that was asked for by hand."""
+        self.accepted: dict[bytes, str] = {}
+        """Jobs that an accepted offer was to keep for a miner, and that miner."""
         self.seen: dict[str, int] = {}
         """When a miner's row last said that it was there, in milliseconds."""
         self.followed = -1

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import foreign_rows, job_rows, tables, updates, wallets
+from coordinator import acceptances, foreign_rows, job_rows, tables, updates, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.phases import Phase, find_fault
 from coordinator.ports import FinalBlock
@@ -119,6 +119,8 @@ class Follower:
         topics = await self._coordinator.storage.write(write)
         touched = [job for block in blocks for job in list_jobs(block)]
         if self._coordinator.foreign.follow(self._coordinator.chain.get_view(), touched):
+            topics.add(QUEUE)
+        if acceptances.note(self._coordinator, blocks):
             topics.add(QUEUE)
         self._coordinator.note_followed(blocks[-1].header.height)
         self._coordinator.signals.announce(*topics, UPDATES)

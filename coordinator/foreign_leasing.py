@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from coordinator import (
+    acceptances,
     foreign_jobs,
     foreign_rows,
     job_terms,
@@ -235,7 +236,7 @@ async def _check_opened(
     job = foreign_jobs.build_record(view, job_id, entry, None).job
     job.max_price = opened.terms.max_price
     seed = await coordinator.wallets.open_seed(address)
-    price = leasing.derive_price_opening(seed, job, miner)
+    price = leasing.derive_price_opening(seed, job, miner, acceptances.get_price(entry, name))
     if terms.commit_price_terms(price) != lease.price_commit:
         # The offer named another highest price, and the claim followed it.
         raise ContentGone("the terms are not those of the offer", Reason.TERMS_NOT_COVERED)

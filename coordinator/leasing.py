@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import job_rows, job_terms, matching, tables
+from coordinator import acceptances, job_rows, job_terms, matching, tables
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.phases import Phase, Status
@@ -310,12 +310,20 @@ async def _price_claim(
 ) -> JobClaim:
     miner = require_miner(coordinator, principal, name)
     seed = await coordinator.wallets.open_seed(principal.address)
-    opening = derive_price_opening(seed, job, miner)
+    entry = get_job(coordinator.chain.get_view(), job.job_id)
+    opening = derive_price_opening(seed, job, miner, acceptances.get_price(entry, name))
     return JobClaim(job.job_id, name, terms.commit_price_terms(opening))
 
 
-def derive_price_opening(seed: bytes, job: JobRow, miner: Miner) -> PriceTerms:
-    """Return the price that a custodial miner asks, the same each time it is asked for."""
+def derive_price_opening(
+    seed: bytes, job: JobRow, miner: Miner, accepted_price: int | None
+) -> PriceTerms:
+    """Return the price that a custodial miner asks, the same each time it is asked for.
+
+    `accepted_price` is the public one where the miner's offer was accepted for the job (rule O5).
+    """
+    if accepted_price is not None:
+        return terms.open_public_price(accepted_price)
     announced = matching.read_announcement(miner.metadata).prices.get(job.service)
     salt = terms.derive_salt(job_terms.derive_salt_secret(seed), terms.PRICE_SALT, job.job_id)
     return PriceTerms(job_terms.choose_price(announced, job.max_price), salt)

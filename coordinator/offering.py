@@ -1,4 +1,5 @@
-"""Which job a miner is offered: the oldest that suits it, of this coordinator's before others'.
+"""Which job a miner is offered: one that was accepted from it, or else the oldest that suits it, of
+this coordinator's before others'.
 
 Jobs of other coordinators are known by the chain's word that they are queued and by their own
 coordinator's word of what they ask for (rule H4).
@@ -9,7 +10,15 @@ from functools import partial
 
 import msgspec
 
-from coordinator import foreign_jobs, foreign_leasing, job_rows, leasing, matching, relay
+from coordinator import (
+    acceptances,
+    foreign_jobs,
+    foreign_leasing,
+    job_rows,
+    leasing,
+    matching,
+    relay,
+)
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Announcement, Requirements
@@ -35,7 +44,9 @@ async def find_available(
         while True:
             miner = leasing.require_miner(coordinator, principal, name)
             announcement = matching.read_announcement(miner.metadata)
-            record = await _find_match(coordinator, name, announcement)
+            record = await _find_accepted(coordinator, principal, name, miner)
+            if record is None:
+                record = await _find_match(coordinator, name, announcement)
             if record is None and await _can_open(coordinator, principal, miner):
                 record = await _find_foreign(coordinator, name, announcement)
             if record is not None:
@@ -43,6 +54,38 @@ async def find_available(
             pause = min(deadline - loop.time(), coordinator.foreign.get_pause(loop.time()))
             if not await listener.wait(pause) and loop.time() >= deadline:
                 return None
+
+
+async def _find_accepted(
+    coordinator: Coordinator, principal: Principal, name: str, miner: Miner
+) -> JobRecord | None:
+    """Return a job that keeps itself for this miner, wherever its content is."""
+    announced = matching.read_announcement(miner.metadata)
+    for job_id in acceptances.list_kept(coordinator, name):
+        entry = get_job(coordinator.chain.get_view(), job_id)
+        price = acceptances.get_price(entry, name)
+        if entry is None or price is None or entry.status is not JobStatus.QUEUED:
+            coordinator.accepted.pop(job_id, None)
+            continue
+        if not _may_claim(coordinator, job_id, entry, name):
+            continue
+        record = await coordinator.find_job(job_id)
+        if record is None and await _can_open(coordinator, principal, miner):
+            record = await _describe_foreign(coordinator, job_id)
+        if record is not None and is_suited(record.job, announced, price):
+            return record
+    return None
+
+
+async def _describe_foreign(coordinator: Coordinator, job_id: bytes) -> JobRecord | None:
+    await relay.describe_missing(coordinator)
+    view, now = coordinator.chain.get_view(), asyncio.get_running_loop().time()
+    entry = get_job(view, job_id)
+    described = (offer for known, offer in coordinator.foreign.list_offers(now) if known == job_id)
+    offer = next(described, None)
+    if entry is None or offer is None:
+        return None
+    return foreign_jobs.build_record(view, job_id, entry, offer)
 
 
 async def _find_match(
@@ -91,11 +134,18 @@ async def _find_foreign(
 def _may_claim(coordinator: Coordinator, job_id: bytes, entry: Job | None, name: str) -> bool:
     if job_id in coordinator.claims or entry is None or entry.status is not JobStatus.QUEUED:
         return False
+    if not acceptances.may_claim(coordinator, entry, name):
+        return False
     return not any(attempt.miner == name for attempt in entry.attempts)
 
 
-def is_suited(job: JobRow, announced: Announcement) -> bool:
-    """Tell whether a miner that announces this could be offered the job."""
+def is_suited(job: JobRow, announced: Announcement, price: int | None = None) -> bool:
+    """Tell whether a miner that announces this could be offered the job.
+
+    `price` is the public one where the miner's offer was accepted for the job.
+    """
+    if price is not None:
+        announced = msgspec.structs.replace(announced, prices={job.service: price})
     requirements = msgspec.json.decode(job.requirements, type=Requirements)
     mismatch = matching.find_mismatch(
         announced, job.service, job.model, job.max_price, requirements

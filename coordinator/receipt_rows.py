@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import rfc8785
 
-from coordinator import job_terms, leasing, pricing, receipt_documents
+from coordinator import acceptances, job_terms, leasing, pricing, receipt_documents
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.principals import Principal
@@ -110,7 +110,8 @@ async def build_custodial(
         estimate = pricing.estimate_units(content, completion.result, seconds)
         units = min(estimate, job.max_units)
     _check_units(job, units, completed - started)
-    price = leasing.derive_price_opening(seed, job, miner)
+    accepted_price = acceptances.get_price(entry, lease.miner)
+    price = leasing.derive_price_opening(seed, job, miner, accepted_price)
     if terms.commit_price_terms(price) != lease.price_commit:
         raise Rejected(
             Rejection.MINER_NOT_OWNED, "the claim was not signed here: complete it where it was"

@@ -1,7 +1,7 @@
 """Decides which job is claimed, at which price, and whether a claim that was sent is ours.
 
 The price is committed to before the terms are seen, so it is the announced one, and a job that
-offers less is left to others. What the terms are held against is the chain's own record of the job,
+offers less is left to others; where an offer of ours was accepted for the job it is the offer's. What the terms are held against is the chain's own record of the job,
 not what the coordinator says of it.
 """
 
@@ -22,7 +22,7 @@ from ledger.terms import commit_price_terms
 from ledger.transactions import JobClaim
 from miner.clock import LeaseClock, read_wall_clock
 from miner.delivery import Channel
-from miner.settlement import UNIT_TYPES, build_price_terms
+from miner.settlement import UNIT_TYPES, open_price
 from miner.terms import (
     ContentUnreadableError,
     TermsRefusedError,
@@ -46,6 +46,9 @@ class ChainJob(NamedTuple):
     client: bytes
     escrow: int
     job_commit: bytes
+    accepted_price: int | None = None
+    """Base units per unit, of the accepted offer; None without one."""
+    accepted_miner: str | None = None
 
 
 def plan_claim(job: Job, prices: Mapping[str, int], models: Mapping[str, str]) -> Work | None:
@@ -56,10 +59,11 @@ def plan_claim(job: Job, prices: Mapping[str, int], models: Mapping[str, str]) -
     """
     try:
         service = job["service"]
-        price = prices.get(service)
+        accepted = job.get("accepted_offer")
+        price = prices.get(service) if accepted is None else int(accepted["price_base"])
         if price is None or service not in UNIT_TYPES or job.model != models.get(service):
             return None
-        if price > int(job["max_price_base"]):
+        if not 0 < price <= int(job["max_price_base"]):
             return None
         job_id = bytes.fromhex(job.job_id.removeprefix("job_"))
         if len(job_id) != 32:
@@ -70,6 +74,7 @@ def plan_claim(job: Job, prices: Mapping[str, int], models: Mapping[str, str]) -
             service=service,
             billing=int(job["billing"]),
             price=price,
+            is_price_public=accepted is not None,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InvalidAnswerError(f"not an available job: {error}") from None
@@ -88,6 +93,9 @@ class Claim:
         refusals = 0
         while True:
             try:
+                if not await self._is_as_agreed():
+                    await self._channel.records.remove(self._work.job)
+                    return None
                 leased = await self._accept(await self._send())
                 await self._channel.records.save(leased)
                 return leased
@@ -100,9 +108,21 @@ class Claim:
                         return None
             await asyncio.sleep(RETRY_SECONDS)
 
+    async def _is_as_agreed(self) -> bool:
+        """Tell whether the chain knows of the accepted price that we were told of.
+
+        Without an acceptance a claim at a public price would be taken as well, whatever the price.
+        """
+        if not self._work.is_price_public:
+            return True
+        answer = await self._channel.client.explorer.get_job(self._work.job_id)
+        known = read_chain_job(answer)
+        ours = self._channel.identity.miner_id, self._work.price
+        return (known.accepted_miner, known.accepted_price) == ours
+
     async def _send(self) -> ClaimedJob:
         wallet, miner_id = self._channel.identity.wallet, self._channel.identity.miner_id
-        price = build_price_terms(wallet, self._work.job, self._work.price)
+        price = open_price(wallet, self._work)
         payload = JobClaim(self._work.job, miner_id, commit_price_terms(price))
 
         async def deliver(signed: SignedTransaction) -> ClaimedJob:
@@ -196,10 +216,13 @@ def _is_refusal(error: APIError) -> bool:
 def read_chain_job(answer: Model) -> ChainJob:
     """Return what the explorer says of a job. Raises `InvalidAnswerError`."""
     try:
+        accepted = answer.get("acceptance") or {}
         return ChainJob(
             client=crypto.parse_address(answer["client"]),
             escrow=int(answer["escrow_base"]),
             job_commit=bytes.fromhex(answer["job_commit"]),
+            accepted_price=int(accepted["price_base"]) if accepted else None,
+            accepted_miner=accepted["miner_id"] if accepted else None,
         )
     except (KeyError, TypeError, ValueError, Rejected) as error:
         raise InvalidAnswerError(f"not a job of the explorer: {error!r}") from None

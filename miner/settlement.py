@@ -40,6 +40,13 @@ def build_price_terms(wallet: Wallet, job: bytes, price: int) -> PriceTerms:
     return PriceTerms(price=price, salt=salt)
 
 
+def open_price(wallet: Wallet, work: Work) -> PriceTerms:
+    """Return the opening of the price at which a job is claimed and settled (rule O5)."""
+    if work.is_price_public:
+        return terms.open_public_price(work.price)
+    return build_price_terms(wallet, work.job, work.price)
+
+
 def derive_receipt_salt(wallet: Wallet, job: bytes) -> bytes:
     """Return the salt of the receipt commitment."""
     return terms.derive_salt(wallet.derive_salt_secret(), terms.RECEIPT_SALT, job)
@@ -54,7 +61,7 @@ def build_statement(identity: Identity, work: Work) -> tuple[PublicInputs, Witne
     """Return the statement that a settlement of this work has to prove."""
     assert work.terms is not None
     outcome, lease = _get_outcome(work), _get_lease(work)
-    price = build_price_terms(identity.wallet, work.job, work.price)
+    price = open_price(identity.wallet, work)
     receipt_commit = decode_field(_commit_receipt(identity, work))
     public = PublicInputs(
         job_commit=decode_field(work.job_commit),
@@ -99,7 +106,7 @@ def build_report(identity: Identity, work: Work, transaction: SignedTransaction)
     """Return the body with which the result is handed in."""
     outcome = _get_outcome(work)
     receipt = outcome.receipt
-    price = build_price_terms(identity.wallet, work.job, work.price)
+    price = open_price(identity.wallet, work)
     return {
         "miner_id": identity.miner_id,
         "result": outcome.result,

@@ -74,6 +74,8 @@ class Work(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     ending: SignedTransaction | None = None
     """The settlement or the report, once signed: it is sent again as it is."""
+    is_price_public: bool = False
+    """The price is that of our accepted offer: its commitment opens for everybody."""
 
     @property
     def job_id(self) -> str:

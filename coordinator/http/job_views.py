@@ -65,6 +65,22 @@ def view_job(
     )
 
 
+def view_with_offer(coordinator: Coordinator, record: JobRecord, shows_content: bool) -> Job:
+    """Return the job with the offer that it is bound to; a list leaves that out."""
+    entry = get_job(coordinator.chain.get_view(), record.job.job_id)
+    accepted = None if entry is None else entry.acceptance
+    job = view_job(coordinator, record, shows_content)
+    if accepted is None:
+        return job
+    shown = {
+        "offer_id": wire.format_offer_id(accepted.offer),
+        "miner_id": accepted.miner,
+        "price": wire.format_ait(accepted.price),
+        "price_base": str(accepted.price),
+    }
+    return job.model_copy(update={"accepted_offer": shown})
+
+
 def view_settlement(coordinator: Coordinator, job: JobRow) -> Settlement:
     """Return where a job's money is."""
     head = coordinator.chain.get_head().height

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 from coordinator import (
+    acceptances,
     completion,
     foreign_completion,
     foreign_leasing,
@@ -17,7 +18,7 @@ from coordinator import (
 )
 from coordinator.foreign_content import ContentPending
 from coordinator.http.job_models import MaybeJob
-from coordinator.http.job_views import view_job
+from coordinator.http.job_views import view_job, view_with_offer
 from coordinator.http.miner_models import (
     AvailableQuery,
     Claimed,
@@ -44,7 +45,7 @@ from ledger.crypto import format_address
 from ledger.entries import JobStatus
 from ledger.faults import Reason
 from ledger.rejection import Rejected, Rejection
-from ledger.state import get_miner
+from ledger.state import get_job, get_miner
 from ledger.transactions import VerifiedTransaction
 
 
@@ -90,7 +91,7 @@ async def get_available(call: Call) -> Answer:
     query = call.get_query(AvailableQuery)
     name = await resolve_miner(call, query.miner_id)
     record = await offering.find_available(call.coordinator, call.caller, name, query.wait)
-    return Answer(None if record is None else view_job(call.coordinator, record, False))
+    return Answer(None if record is None else view_with_offer(call.coordinator, record, False))
 
 
 async def claim(call: Call) -> Answer:
@@ -147,7 +148,9 @@ def _may_know(call: Call, record: JobRecord, name: str) -> bool:
         raise Rejected(Rejection.MINER_UNKNOWN)
     if record.home is not None and record.job.chain_status != JobStatus.QUEUED:
         return True
-    return offering.is_suited(record.job, matching.read_announcement(miner.metadata))
+    entry = get_job(call.coordinator.chain.get_view(), record.job.job_id)
+    price = acceptances.get_price(entry, name)
+    return offering.is_suited(record.job, matching.read_announcement(miner.metadata), price)
 
 
 def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
