@@ -150,6 +150,25 @@ async def test_a_cancelled_job_is_paid_in_part_and_a_shutdown_gives_the_next_bac
     assert [attempt["reason_code"] for attempt in job["attempts"]] == [Reason.MINER_DRAINED]
 
 
+async def test_a_text_is_read_while_it_is_written(tmp_path: Path) -> None:
+    endpoint = TextEndpoint(delay=0.05)
+    loop = asyncio.get_running_loop()
+    async with (
+        endpoint.serve(),
+        open_market(tmp_path, text_endpoint=endpoint.url, text_endpoint_model="served") as market,
+        mine(market.settings),
+    ):
+        job = await market.client.jobs.create(prompt="Count.", params={"max_tokens": 40})
+        pieces: list[tuple[float, str]] = []
+        async for event in market.client.jobs.stream(job.job_id):
+            if event.event == "delta":
+                pieces.append((loop.time(), event.data["text"]))
+        result = await market.client.jobs.get_results(job.job_id)
+    assert "".join(piece for _, piece in pieces) == result["results"]["text"] == "word " * 40
+    assert len(pieces) > 20
+    assert 1.5 < pieces[-1][0] - pieces[0][0] < 4  # as it was made: 39 pauses
+
+
 async def wait_for_text(client: AsyncAITBCClient, job_id: str) -> None:
     async with asyncio.timeout(30):
         while True:
