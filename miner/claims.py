@@ -1,8 +1,9 @@
 """Decides which job is claimed, at which price, and whether a claim that was sent is ours.
 
 The price is committed to before the terms are seen, so it is the announced one, and a job that
-offers less is left to others; where an offer of ours was accepted for the job it is the offer's. What the terms are held against is the chain's own record of the job,
-not what the coordinator says of it.
+offers less is left to others; where an offer of ours was accepted for the job it is the offer's.
+What the terms are held against is the chain's own record of the job, not what the coordinator says
+of it.
 """
 
 import asyncio

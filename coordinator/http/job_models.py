@@ -170,7 +170,7 @@ class Job(Shown):
     deadlines: JsonObject
     accepted_offer: Annotated[
         JsonObject | None,
-        Field(description="The offer that the job is bound to, with its miner and its public price"),
+        Field(description="The offer that the job is bound to: its miner and its public price"),
     ] = None
     content_omitted: Annotated[
         bool, Field(description="Prompt and result were left out of a list for their size")
