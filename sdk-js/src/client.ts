@@ -9,6 +9,7 @@ import { Jobs } from './resources/jobs.js';
 import { Miners } from './resources/miners.js';
 import { Receipts } from './resources/receipts.js';
 import { Registry, Services } from './resources/services.js';
+import { Webhooks } from './resources/webhooks.js';
 import { DEFAULT_RETRIES, Transport } from './transport.js';
 import type { RetryPolicy } from './transport.js';
 
@@ -42,6 +43,7 @@ export class AITBCClient {
   readonly chain: Chain;
   readonly accounts: Accounts;
   readonly explorer: Explorer;
+  readonly webhooks: Webhooks;
   readonly live: Live;
 
   constructor(options: ClientOptions = {}) {
@@ -63,6 +65,7 @@ export class AITBCClient {
     this.chain = new Chain(transport);
     this.accounts = new Accounts(transport);
     this.explorer = new Explorer(transport);
+    this.webhooks = new Webhooks(transport);
     this.live = new Live(transport, options.webSocket);
   }
 }

@@ -20,10 +20,20 @@ export type {
 
 export type { Account, ChainStatus, TransactionStatus, Verdict } from './resources/chain.js';
 export type { FileList, StoredFile } from './resources/files.js';
-export type { Job, JobList, JobRequest, JobResults, WaitOptions } from './resources/jobs.js';
+export type {
+  Job,
+  JobEvent,
+  JobList,
+  JobRequest,
+  JobResults,
+  JobStage,
+  StreamOptions,
+  WaitOptions,
+} from './resources/jobs.js';
 export type { ClaimedJob, Earning, Miner, MinerStats } from './resources/miners.js';
 export type { Receipt, ReceiptList, ReceiptVerdict } from './resources/receipts.js';
 export type { Service, ServiceList, Validation } from './resources/services.js';
+export type { Delivery, NewWebhook, Webhook, WebhookList } from './resources/webhooks.js';
 
 export { verifyReceipt } from './verify/bundle.js';
 export type { TrustSource, VerifiedReceipt } from './verify/bundle.js';

@@ -131,25 +131,37 @@ export class Transport {
     return this.send(key, request, '*/*', MAX_DOWNLOAD_BYTES);
   }
 
-  /** The answer of a call whose body comes piece by piece; only its beginning is bounded in time. */
+  /** The events that a call answers; only their beginning is bounded in time. */
   async open<K extends OperationKey>(
     key: K,
     request: Request<K>,
-    headers: Record<string, string>,
-  ): Promise<Response> {
+  ): Promise<ReadableStream<Uint8Array>> {
     const written = this.write(key, request, 'text/event-stream');
     const timer = new AbortController();
     const handle = setTimeout(() => timer.abort(), written.timeout);
-    const signal = joinSignals(timer.signal, written.signal);
     const base = this.baseUrl;
     try {
-      const whole = { ...written, headers: { ...written.headers, ...headers } };
-      return await checkStatus(await this.ask(base, whole, signal));
+      const signal = joinSignals(timer.signal, written.signal);
+      const { body } = await checkStatus(await this.ask(base, written, signal));
+      if (body === null) throw new InvalidAnswerError('the answer has no body');
+      return body;
     } catch (error) {
       throw this.note(translateError(error, timer.signal, written), base);
     } finally {
       clearTimeout(handle);
     }
+  }
+
+  /** Wait before the next attempt; throws the error where none is due. */
+  async pause(
+    error: unknown,
+    attempt: number,
+    signal: AbortSignal | undefined,
+    isRepeatable = true,
+  ): Promise<void> {
+    const delay = computeDelay(error, attempt, isRepeatable, this.settings.retries);
+    if (delay === null) throw error;
+    await sleep(delay, signal);
   }
 
   private async send<K extends OperationKey>(
@@ -167,9 +179,7 @@ export class Transport {
         return await readBody(await checkStatus(answer), limit);
       } catch (error) {
         const failure = this.note(translateError(error, timer, written), base);
-        const delay = computeDelay(failure, attempt, written.isRepeatable, this.settings.retries);
-        if (delay === null) throw failure;
-        await sleep(delay, written.signal);
+        await this.pause(failure, attempt, written.signal, written.isRepeatable);
       }
     }
   }

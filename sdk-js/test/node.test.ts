@@ -88,6 +88,61 @@ test('a job, its results and its receipt', async () => {
   assert.equal((await miner.miners.getStats(MINER_ID)).totalJobs, 1);
 });
 
+test('a text is heard while it grows', async () => {
+  const job = await client.jobs.create({ prompt: 'stream', maxCost: '0.01' });
+  const heard: string[] = [];
+  const listening = (async () => {
+    for await (const event of client.jobs.stream(job.jobId)) {
+      if (event.type === 'delta') heard.push(event.data.delta);
+      if (event.type === 'done') return event.data;
+    }
+    return null;
+  })();
+  const offered = await miner.miners.getAvailableJob(MINER_ID, 10);
+  assert.equal(offered?.jobId, job.jobId);
+  await miner.miners.claim(job.jobId, { minerId: MINER_ID });
+  const pieces = ['Grüße ', '😀 ', 'end'];
+  const lines = pieces.map((delta) => `${JSON.stringify({ delta, progress: 9 })}\n`);
+  const answer = await fetch(`${baseUrl}/v1/jobs/${job.jobId}/stream?miner_id=${MINER_ID}`, {
+    method: 'POST',
+    headers: {
+      'X-Api-Key': readSetting('AITBC_TEST_MINER_KEY'),
+      'Content-Type': 'application/x-ndjson',
+    },
+    body: lines.join(''),
+  });
+  assert.equal(answer.status, 200);
+  const text = pieces.join('');
+  await miner.miners.complete(job.jobId, { minerId: MINER_ID, result: { text }, units: 3 });
+  assert.deepEqual((await listening)?.status, 'completed');
+  assert.equal(heard.join(''), text);
+  const rest: string[] = [];
+  for await (const event of client.jobs.stream(job.jobId, { offset: 6 })) {
+    if (event.type === 'delta') rest.push(event.data.delta);
+  }
+  assert.deepEqual(rest, ['😀 end']);
+});
+
+test('webhooks are made, shown, rotated and deleted', async () => {
+  const made = await client.webhooks.create({
+    url: 'https://hooks.example/x',
+    events: ['job_update'],
+  });
+  assert.match(made.secret, /^whsec_/);
+  const { webhookId } = made;
+  assert.equal((await client.webhooks.get(webhookId)).status, 'active');
+  assert.notEqual((await client.webhooks.rotate(webhookId)).secret, made.secret);
+  const found: string[] = [];
+  for await (const each of client.webhooks.list({ limit: 1 })) found.push(each.webhookId);
+  assert.deepEqual(found, [webhookId]);
+  const sent = await client.webhooks.test(webhookId);
+  const [delivery] = (await client.webhooks.listDeliveries(webhookId)).deliveries;
+  assert.equal(delivery?.deliveryId, sent.deliveryId);
+  await client.webhooks.redeliver(webhookId, sent.deliveryId);
+  await client.webhooks.delete(webhookId);
+  await assert.rejects(client.webhooks.get(webhookId), { code: 'WEBHOOK_NOT_FOUND' });
+});
+
 test('updates tell of a job, its receipt and the blocks', async () => {
   const before = await client.live.subscribe({ types: ['job_update', 'receipt_created'] });
   const blocks = await client.live.subscribe({ types: ['block_created'] });

@@ -1,9 +1,17 @@
 /** One's own jobs: submit, look, wait, results, receipt, cancel. */
 
+import { camelize } from '../contract.js';
 import type { Answer, Body, Query } from '../contract.js';
-import { JobFailedError, WaitTimeoutError } from '../errors.js';
+import {
+  ConnectionFailedError,
+  InvalidAnswerError,
+  JobFailedError,
+  WaitTimeoutError,
+} from '../errors.js';
 import { paginate } from '../listing.js';
 import type { Listing } from '../listing.js';
+import { readEvents } from '../sse.js';
+import type { ServerEvent } from '../sse.js';
 import { sleep } from '../transport.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
@@ -17,6 +25,34 @@ const FIRST_POLL_MS = 200;
 const LONGEST_POLL_MS = 1_000;
 const POLL_GROWTH = 1.3;
 const WAIT_MS = 300_000;
+
+/** The node says something at least this often; a stream that is silent for longer is dead. */
+const SILENCE_MS = 60_000;
+
+/** Where a job stands. */
+export interface JobStage {
+  jobId: string;
+  status: string;
+  phase: string;
+  progress: number;
+  /** With `done`: why the job ended without a result. */
+  reasonCode?: number | null;
+}
+
+/** `offset`: how many characters of the text there are up to this event. */
+export type JobEvent =
+  | { type: 'status' | 'done'; offset: number; data: JobStage }
+  | { type: 'delta'; offset: number; data: { delta: string } }
+  /** The text begins anew: what came before is void. */
+  | { type: 'reset'; offset: number; data: object };
+
+const EVENTS = new Set<string>(['status', 'delta', 'reset', 'done'] satisfies JobEvent['type'][]);
+
+export interface StreamOptions {
+  /** Begin after so many characters of the text. */
+  readonly offset?: number;
+  readonly signal?: AbortSignal;
+}
 
 export interface WaitOptions {
   /** `completed`: it has its result and is settled; `final`: it has ended in any way. */
@@ -84,6 +120,38 @@ export class Jobs extends Resource {
   }
 
   /**
+   * A job's events as they happen, to its end: stages, and the pieces of a text as it grows.
+   *
+   * A connection that breaks is taken up again where it was. Throws `AITBCError`.
+   */
+  async *stream(
+    jobId: string,
+    options: StreamOptions = {},
+  ): AsyncGenerator<JobEvent, void, undefined> {
+    const { signal } = options;
+    let { offset = 0 } = options;
+    for (let failures = 0; ; ) {
+      try {
+        const request = { path: { jobId }, query: { offset }, signal };
+        const body = await this.transport.open('GET /v1/jobs/{jobId}/stream', request);
+        for await (const each of readEvents(body, SILENCE_MS)) {
+          if (!EVENTS.has(each.name)) continue;
+          const event = readEvent(each);
+          failures = 0;
+          offset = event.offset;
+          yield event;
+          if (event.type === 'done') return;
+        }
+        throw new ConnectionFailedError('the stream ended before the job', true);
+      } catch (error) {
+        signal?.throwIfAborted();
+        failures += 1;
+        await this.transport.pause(error, failures, signal);
+      }
+    }
+  }
+
+  /**
    * The job once it has ended. Throws `WaitTimeoutError`, and `JobFailedError` where it was to
    * complete and did not.
    */
@@ -105,6 +173,17 @@ export class Jobs extends Resource {
       }
       await sleep(Math.min(pause, left), signal);
     }
+  }
+}
+
+function readEvent({ name, data, id }: ServerEvent): JobEvent {
+  try {
+    const offset = Number(id);
+    if (id === null || !Number.isSafeInteger(offset)) throw new TypeError();
+    const content = camelize(JSON.parse(data), { members: {} });
+    return { type: name, offset, data: content } as JobEvent;
+  } catch {
+    throw new InvalidAnswerError('not an event of a job');
   }
 }
 
