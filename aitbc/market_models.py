@@ -113,5 +113,5 @@ class JobEvent(Model):
     @property
     def delta(self) -> str:
         """The text that came with this event; empty for the other kinds."""
-        text = self.data.get("text")
+        text = self.data.get("delta")
         return text if self.event == "delta" and isinstance(text, str) else ""

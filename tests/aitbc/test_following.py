@@ -27,9 +27,9 @@ def event(name: str, data: Any, identity: int | None = None) -> bytes:
 TEXT = (
     event("status", {"status": "running"})
     + b": still here\n\n"
-    + event("delta", {"text": "Hel"}, 3)
+    + event("delta", {"delta": "Hel"}, 3)
 )
-REST = event("delta", {"text": "lo."}, 6) + event("done", {"status": "completed"})
+REST = event("delta", {"delta": "lo."}, 6) + event("done", {"status": "completed"})
 SSE = (("Content-Type", "text/event-stream"),)
 
 

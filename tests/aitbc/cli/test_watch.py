@@ -47,3 +47,19 @@ async def test_blocks_and_all_jobs_are_watched_until_one_looks_away(tmp_path: Pa
             _, complaint = await process.communicate()
             assert b"Traceback" not in complaint
             assert process.returncode in (1, 130)
+
+
+async def test_a_jobs_text_is_printed_as_it_comes(tmp_path: Path) -> None:
+    async with served_node(tmp_path / "n") as served, served.connect() as client:
+        job = await client.jobs.create(prompt="Say hello.", max_cost="0.5")
+        stream = await served.start_command("jobs", "stream", job.job_id)
+        await served.complete(job.job_id, {"text": "Hello."})
+        text, complaint = await asyncio.wait_for(stream.communicate(), 30)
+        assert (stream.returncode, text) == (0, b"Hello.\n"), complaint
+        events = [event async for event in job.stream()]
+        assert "".join(event.delta for event in events) == "Hello."
+        assert (events[-1].event, events[-1].data["status"]) == ("done", "completed")
+        rest = [event.delta async for event in job.stream(offset=4)]
+        assert "".join(rest) == "o."
+        told = await served.run_command("jobs", "stream", job.job_id, "--json")
+        assert [json.loads(line)["event"] for line in told.stdout.splitlines()][-1] == "done"
