@@ -162,7 +162,7 @@ async def test_a_text_is_read_while_it_is_written(tmp_path: Path) -> None:
         pieces: list[tuple[float, str]] = []
         async for event in market.client.jobs.stream(job.job_id):
             if event.event == "delta":
-                pieces.append((loop.time(), event.data["text"]))
+                pieces.append((loop.time(), event.data["delta"]))
         result = await market.client.jobs.get_results(job.job_id)
     assert "".join(piece for _, piece in pieces) == result["results"]["text"] == "word " * 40
     assert len(pieces) > 20
