@@ -5,6 +5,7 @@ from typing import Any
 
 from coordinator import job_rows
 from coordinator.accounts import KeyRing
+from coordinator.audit import AuditLog
 from coordinator.fleet import Fleet
 from coordinator.foreign_jobs import ForeignJobs
 from coordinator.job_rows import JobRecord
@@ -59,6 +60,7 @@ class Coordinator:
         self.sealing_key = sealing_key
         self.signals = Signals()
         self.keys = KeyRing(storage)
+        self.audit = AuditLog(storage)
         self.wallets = Wallets(chain, storage, settings, sealing_key, self.signals)
         self.job_locks = KeyedLocks()
         self.foreign = ForeignJobs(self.address)
@@ -104,5 +106,6 @@ class Coordinator:
         self.signals.announce(QUEUE)
 
     async def close(self) -> None:
-        """Forget the keys that were seen; everything else of worth is in the database."""
+        """Write the last lines of the audit log, and forget the keys that were seen."""
+        await self.audit.flush()
         self.keys.clear()

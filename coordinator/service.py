@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from coordinator import (
+    audit,
     completion,
     foreign_completion,
     foreign_rows,
@@ -44,6 +45,7 @@ async def run(coordinator: Coordinator, is_started: asyncio.Event) -> None:
         group.create_task(foreign_completion.run(coordinator))
         group.create_task(_sweep(coordinator))
         group.create_task(WebhookSender(coordinator).run())
+        group.create_task(coordinator.audit.run())
 
 
 async def _resume(coordinator: Coordinator) -> None:
@@ -84,6 +86,8 @@ async def _forget_old(coordinator: Coordinator) -> None:
     ended = now - int(settings.webhooks.retention_seconds * 1000)
     forget = partial(webhook_queue.delete_old, before_ms=ended)
     await _delete(coordinator, forget, webhook_queue.DELETE_BATCH)
+    noted = now - int(settings.audit_retention * 1000)
+    await _delete(coordinator, partial(audit.delete_old, before_ms=noted), audit.DELETE_BATCH)
 
 
 async def _delete(coordinator: Coordinator, work: Callable[[Connection], int], batch: int) -> None:

@@ -105,3 +105,5 @@ class CoordinatorSettings(BaseModel):
     idempotency_retention: Seconds = 7 * 86_400.0
     update_retention: Seconds = 7 * 86_400.0
     """How long the log of updates reaches back."""
+    audit_retention: Seconds = 365 * 86_400.0
+    """How long the audit log reaches back."""

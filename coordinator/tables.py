@@ -334,6 +334,24 @@ class WebhookPlaceRow(CoordinatorTable, table=True):
     height: int = Field(sa_type=BigInteger)
 
 
+class AuditRow(CoordinatorTable, table=True):
+    """A line of the audit log (`audit.py`)."""
+
+    __tablename__ = "coordinator_audit"
+
+    row_id: int | None = Field(default=None, primary_key=True)
+    time_ms: int = Field(sa_type=BigInteger, index=True)
+    account_id: int | None = Field(default=None, index=True)
+    key_id: int | None = None
+    role: str | None = None
+    action: str
+    objects: str = Field(sa_type=Text)
+    status: int
+    error_code: str | None = None
+    request_id: str
+    remote: str | None = None
+
+
 class FollowedRow(CoordinatorTable, table=True):
     """The last final block whose events the rows hold."""
 

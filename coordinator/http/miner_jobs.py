@@ -293,7 +293,7 @@ ROUTES = (
     Route(
         "POST", "/v1/jobs/{job_id}/heartbeat", heartbeat, "Report progress", "Miners",
         roles=MINERS, body=JobHeartbeat, answers={200: HeartbeatAnswer}, bucket=Bucket.POLLING,
-        works_behind=True,
+        works_behind=True, is_routine=True,
     ),
     Route(
         "POST", "/v1/jobs/{job_id}/complete", complete, "Hand in a result", "Miners",

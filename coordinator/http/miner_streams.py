@@ -172,6 +172,6 @@ ROUTES = (
         "POST", "/v1/jobs/{job_id}/stream", take_stream, "Send a leased job's text as it grows",
         "Miners", roles=MINERS, query=StreamQuery, answers={200: StreamAnswer},
         bucket=Bucket.POLLING, reads_own_body=True, works_behind=True,
-        body_type="application/x-ndjson",
+        body_type="application/x-ndjson", is_routine=True,
     ),
 )  # fmt: skip

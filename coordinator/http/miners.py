@@ -279,7 +279,7 @@ ROUTES = (
     Route(
         "POST", "/v1/miners/heartbeat", heartbeat, "Say that a miner is there", "Miners",
         roles=MINERS, body=MinerHeartbeat, answers={200: MinerSeen}, bucket=Bucket.POLLING,
-        works_behind=True,
+        works_behind=True, is_routine=True,
     ),
     Route(
         "POST", "/v1/miners/poll", poll, "Get a job that is claimed already", "Miners",

@@ -4,6 +4,7 @@ Order: request id, key, rate limit, query, whether the node is in step, body, sc
 handler, ETag. A 500 is a bug of ours and says nothing but its request id.
 """
 
+import asyncio
 import re
 import secrets
 import traceback
@@ -14,12 +15,15 @@ import pydantic
 import structlog
 from aiohttp import web
 
+from coordinator import wire
 from coordinator.coordinator import Coordinator
 from coordinator.http import idempotency
+from coordinator.http.audit_trail import CLIENT_GONE, Trail
 from coordinator.http.authentication import authenticate, check_role, read_key
 from coordinator.http.body import parse_json, read_body
 from coordinator.http.caching import tag_answer
 from coordinator.http.health import require_in_step
+from coordinator.http.openai_errors import build_openai_response
 from coordinator.http.problems import Problem, build_response, from_rejection
 from coordinator.http.rate_limits import RateLimiter
 from coordinator.http.routing import Answer, Bucket, Call, Route
@@ -30,6 +34,8 @@ from zk.process import ProverBusyError, ProverClosedError, ProverCrashedError
 log = structlog.get_logger(__name__)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+TRAIL: Final = web.RequestKey("trail", Trail)
+IS_OPENAI: Final = web.RequestKey("is_openai", bool)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _MAX_ERRORS: Final = 32
 _JSON: Final = pydantic.TypeAdapter[Any](Any)
@@ -43,26 +49,12 @@ async def answer_errors(request: web.Request, handler: Handle) -> web.StreamResp
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     request[REQUEST_ID] = request_id
-    try:
-        response = await handler(request)
-    except Problem as problem:
-        response = _answer_problem(request, problem)
-    except Rejected as rejected:
-        response = _answer_problem(request, from_rejection(rejected))
-    except web.HTTPException as error:
-        refused = Problem(error.status, error.reason, headers=_keep_headers(error))
-        response = _answer_problem(request, refused)
-    except (ProverBusyError, ProverCrashedError, ProverClosedError):
-        busy = Problem(503, "the prover is busy", "PROVER_BUSY", headers={"Retry-After": "2"})
-        response = _answer_problem(request, busy)
-    except (ConnectionError, TimeoutError) as error:
-        log.info("client gone", request_id=request_id, error=type(error).__name__)
-        response = _answer_problem(request, Problem(408, "the request did not arrive whole"))
-    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a 500
-        # Neither the request nor the error's text: they may hold a prompt or a key.
-        trace = "".join(traceback.format_tb(error.__traceback__))
-        log.error("request failed", request_id=request_id, error=type(error).__name__, trace=trace)
-        response = _answer_problem(request, Problem(500, "this is our mistake"))
+    bound = {"request_id": request_id}
+    job = request.match_info.get("job_id", "")
+    if wire.parse_id(job, wire.JOB_PREFIX) is not None:
+        bound["job_id"] = job
+    with structlog.contextvars.bound_contextvars(**bound):
+        response = await _answer(request, handler)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -70,8 +62,50 @@ async def answer_errors(request: web.Request, handler: Handle) -> web.StreamResp
     return response
 
 
+async def _answer(request: web.Request, handler: Handle) -> web.StreamResponse:
+    """Return the answer, or that to a failure; whatever is audited is noted with it."""
+    try:
+        response = await _answer_any(request, handler)
+    except asyncio.CancelledError:
+        if TRAIL in request:
+            request[TRAIL].end(request, request[REQUEST_ID], CLIENT_GONE)
+        raise
+    if TRAIL in request:
+        request[TRAIL].end(request, request[REQUEST_ID], response.status)
+        await request[TRAIL].make_room()
+    return response
+
+
+async def _answer_any(request: web.Request, handler: Handle) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return _answer_problem(request, problem)
+    except Rejected as rejected:
+        return _answer_problem(request, from_rejection(rejected))
+    except web.HTTPException as error:
+        refused = Problem(error.status, error.reason, headers=_keep_headers(error))
+        return _answer_problem(request, refused)
+    except (ProverBusyError, ProverCrashedError, ProverClosedError):
+        busy = Problem(503, "the prover is busy", "PROVER_BUSY", headers={"Retry-After": "2"})
+        return _answer_problem(request, busy)
+    except (ConnectionError, TimeoutError) as error:
+        log.info("client gone", error=type(error).__name__)
+        return _answer_problem(request, Problem(408, "the request did not arrive whole"))
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a 500
+        # Neither the request nor the error's text: they may hold a prompt or a key.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        log.error("request failed", error=type(error).__name__, trace=trace)
+        return _answer_problem(request, Problem(500, "this is our mistake"))
+
+
 def _answer_problem(request: web.Request, problem: Problem) -> web.Response:
-    response = build_response(problem, request.path, request[REQUEST_ID])
+    if TRAIL in request:
+        request[TRAIL].error_code = problem.code
+    if IS_OPENAI in request:
+        response = build_openai_response(problem, request[REQUEST_ID])
+    else:
+        response = build_response(problem, request.path, request[REQUEST_ID])
     if problem.headers.get("Connection") == "close":
         response.force_close()
     return response
@@ -85,6 +119,10 @@ def build_handler(route: Route, coordinator: Coordinator, limiter: RateLimiter) 
     """Return what answers the requests of one route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if route.is_openai:
+            request[IS_OPENAI] = True
+        if route.is_audited:
+            request[TRAIL] = Trail(route, coordinator)
         principal = await _identify(request, route, coordinator, limiter)
         bucket = route.bucket if route.roles else Bucket.PUBLIC
         if route.bucket is Bucket.NONE:
@@ -119,6 +157,8 @@ async def _identify(
     if not route.roles:
         return None
     principal = await authenticate(coordinator, limiter, read_key(request), request.remote)
+    if TRAIL in request:
+        request[TRAIL].principal = principal
     check_role(principal, route.roles)
     return principal
 
@@ -183,7 +223,7 @@ def _to_pointer(location: tuple[int | str, ...], value: Any, is_missing: bool) -
 async def _run(route: Route, call: Call) -> web.StreamResponse:
     key = call.request.headers.get("Idempotency-Key")
     if key is None or not route.takes_idempotency_key:
-        return _to_response(await route.handler(call))
+        return await _handle(route, call)
     call.idempotency_key = idempotency.check_key(key)
     storage = call.coordinator.storage
     name = f"{route.method} {call.request.path.removeprefix('/api')}"
@@ -198,7 +238,7 @@ async def _run(route: Route, call: Call) -> web.StreamResponse:
             headers={"Idempotent-Replayed": "true"},
         )
     try:
-        response = _to_response(await route.handler(call))
+        response = await _handle(route, call)
     except BaseException:
         await idempotency.forget(storage, row)
         raise
@@ -209,6 +249,13 @@ async def _run(route: Route, call: Call) -> web.StreamResponse:
         # A stream is not kept: what it told of is there to be looked at.
         await idempotency.forget(storage, row)
     return response
+
+
+async def _handle(route: Route, call: Call) -> web.StreamResponse:
+    answer = await route.handler(call)
+    if TRAIL in call.request:
+        call.request[TRAIL].note_answer(answer)
+    return _to_response(answer)
 
 
 def _to_response(answer: Answer | web.StreamResponse) -> web.StreamResponse:

@@ -111,8 +111,13 @@ class Route:
     body_type: str = "multipart/form-data"
     """What such a body is."""
     content_type: str = "application/json"
+    is_openai: bool = False
+    """Errors are OpenAI's, not problem documents."""
     works_behind: bool = False
     """A change that needs no chain in step: one of files, keys or work that is under way."""
+
+    is_routine: bool = False
+    """It says all the time how things go and changes nothing that counts: no line of audit."""
 
     shows_secret: bool = False
     """The answer shows a secret, this once: nothing may keep it for a repetition."""
@@ -121,6 +126,14 @@ class Route:
     def takes_idempotency_key(self) -> bool:
         """Whether an `Idempotency-Key` is honoured: wherever an account makes something."""
         return self.method == "POST" and bool(self.roles) and not self.shows_secret
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether each request is written down: all that an account changes.
+
+        What needs no key carries its own signature, or changes nothing.
+        """
+        return self.method not in ("GET", "HEAD") and bool(self.roles) and not self.is_routine
 
     @property
     def needs_chain(self) -> bool:

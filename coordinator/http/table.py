@@ -1,6 +1,7 @@
 """All routes of this package, in the order that they are documented. The node adds its own."""
 
 from coordinator.http import (
+    audit,
     files,
     health,
     job_files,
@@ -10,6 +11,11 @@ from coordinator.http import (
     miner_jobs,
     miner_streams,
     miners,
+    openai_audio,
+    openai_embeddings,
+    openai_images,
+    openai_models,
+    openai_text,
     pages,
     receipts,
     registry,
@@ -29,8 +35,14 @@ ROUTES: tuple[Route, ...] = (
     *job_files.ROUTES,
     *services.ROUTES,
     *registry.ROUTES,
+    *openai_text.ROUTES,
+    *openai_embeddings.ROUTES,
+    *openai_audio.ROUTES,
+    *openai_images.ROUTES,
+    *openai_models.ROUTES,
     *webhooks.ROUTES,
     *keys.ROUTES,
+    *audit.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,
 )
