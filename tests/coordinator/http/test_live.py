@@ -78,6 +78,22 @@ async def test_a_key_that_is_none_or_anothers_is_told_so(world: World) -> None:
             assert await client.read_until_closed() == ([], code)
 
 
+async def test_no_key_comes_into_a_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    key = world.people["client"].key
+    beside = KEY_PROTOCOL + key
+    async with connect(world, protocols=(beside, PROTOCOL)) as client:
+        await client.read_greeting()
+    for offered in ((beside,), ("other", beside)):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with connect(world, protocols=offered):
+                pass
+    async with connect(world) as client:
+        await client.say(type="authenticate", api_key=[key])
+        assert key not in str(await client.read("error"))
+    assert key not in caplog.text
+
+
 async def test_without_a_key_nothing_is_heard_and_the_socket_ends(tmp_path: Path) -> None:
     async with open_world(tmp_path, live=LiveLimits(key_seconds=0.5)) as world:
         async with connect(world) as client:
