@@ -6,7 +6,7 @@ import pytest
 
 from aitbc.errors import InvalidAnswerError
 from aitbc.models import Job, Model
-from miner.claims import plan_claim, read_chain_job
+from miner.claims import ChainJob, plan_claim, read_chain_job
 from miner.work import Stage
 from tests.miner.samples import CLIENT, JOB, MODEL
 
@@ -71,7 +71,7 @@ def test_an_offer_out_of_contract_is_named_as_such(changed: dict[str, Any]) -> N
 def test_the_chains_record_is_read() -> None:
     members = {"client": CLIENT.text_address, "escrow_base": "5", "job_commit": "01" * 32}
     found = read_chain_job(Model.model_validate(members))
-    assert found == (CLIENT.address, 5, bytes([1]) * 32)
+    assert found == ChainJob(CLIENT.address, 5, bytes([1]) * 32)
 
 
 @pytest.mark.parametrize(
