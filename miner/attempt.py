@@ -27,7 +27,7 @@ from miner.work import Outcome, Stage, Work, fail
 
 SETTLE_MARGIN_MS: Final = 5_000
 """What is left of a lease for the proof and a block when the engine is stopped for time."""
-HEARTBEAT_SECONDS: Final = 1.5
+HEARTBEAT_SECONDS: Final = 1.25
 """A cancellation is heard of by the next heartbeat, so that the engine ends within two seconds."""
 
 LEASE_IS_OVER: Final = frozenset({
