@@ -25,6 +25,7 @@ from coordinator.receipt_rows import (
 )
 from coordinator.signals import UPDATES, job_topic
 from coordinator.tables import AccountRow, ContentRow, JobRow, ReceiptRow
+from coordinator.wire import format_job_id
 from ledger import terms
 from ledger.entries import LEASE_STATES, Job, JobStatus
 from ledger.rejection import Rejected, Rejection
@@ -209,7 +210,11 @@ async def resume(coordinator: Coordinator) -> None:
             async with coordinator.job_locks.get(job_id):
                 await settle(coordinator, job_id)
         except (Rejected, ProverBusyError, ProverCrashedError) as error:
-            log.warning("settlement not resumed", job=job_id.hex(), error=type(error).__name__)
+            log.warning(
+                "settlement not resumed",
+                job_id=format_job_id(job_id),
+                error=type(error).__name__,
+            )
 
 
 async def _check_signed(

@@ -22,7 +22,7 @@ from coordinator.tables import FollowedRow, JobRow, TransactionRow
 from coordinator.update_data import describe_offer, describe_receipt
 from coordinator.updates import UpdateType
 from coordinator.wallets import transaction_topic
-from coordinator.wire import format_transaction_id
+from coordinator.wire import format_job_id, format_transaction_id
 from ledger.entries import JobStatus
 from ledger.outcomes import (
     CancelStarted,
@@ -120,6 +120,7 @@ class Follower:
         touched = [job for block in blocks for job in list_jobs(block)]
         if self._coordinator.foreign.follow(self._coordinator.chain.get_view(), touched):
             topics.add(QUEUE)
+        self._coordinator.offers.follow(blocks)
         if acceptances.note(self._coordinator, blocks):
             topics.add(QUEUE)
         self._coordinator.note_followed(blocks[-1].header.height)
@@ -229,10 +230,20 @@ def _apply_event(
             )
         case LeaseEnded():
             # Its JobQueued, JobEnded or JobSettled follows and says the rest.
-            log.info("lease ended", job=job.job_id.hex(), outcome=event.outcome.name)
+            log.info(
+                "lease ended",
+                job_id=format_job_id(job.job_id),
+                block=block.header.height,
+                outcome=event.outcome.name,
+            )
         case OfferAccepted():
             # Who may claim is read from the chain's own entry each time that it matters.
-            log.info("offer accepted", job=job.job_id.hex(), offer=event.offer.hex())
+            log.info(
+                "offer accepted",
+                job_id=format_job_id(job.job_id),
+                block=block.header.height,
+                offer=event.offer.hex(),
+            )
         case JobSettled():
             _settle(connection, job, event, block, transaction, seed)
         case JobEnded():

@@ -349,4 +349,6 @@ async def _tend(coordinator: Coordinator, row: ForeignLeaseRow) -> None:
         Rejected,
         Unreachable,
     ) as error:
-        log.warning("foreign lease waits", job=job_id.hex(), error=type(error).__name__)
+        log.warning(
+            "foreign lease waits", job_id=wire.format_job_id(job_id), error=type(error).__name__
+        )

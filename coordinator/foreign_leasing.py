@@ -41,6 +41,7 @@ from coordinator.relay import HomeRefused
 from coordinator.relay_messages import MAX_PIECE, Noted, Progress, Report
 from coordinator.services.registry import SERVICES
 from coordinator.tables import ForeignLeaseRow
+from coordinator.wire import format_job_id
 from ledger import codec, terms
 from ledger.entries import LEASE_STATES, JobStatus, Miner
 from ledger.faults import Reason
@@ -166,7 +167,7 @@ async def _deliver_sealed(coordinator: Coordinator, job_id: bytes, name: str) ->
     try:
         sealed = await collect(coordinator, job_id, name, coordinator.settings.claim_wait)
     except ContentGone as error:
-        log.warning("no content", job=job_id.hex(), reason=str(error))
+        log.warning("no content", job_id=format_job_id(job_id), reason=str(error))
         sealed = None
     return _build_lease(coordinator, job_id, name, sealed, None)
 
@@ -246,7 +247,7 @@ async def give_back(
     coordinator: Coordinator, address: bytes, job_id: bytes, reason: Reason, detail: str
 ) -> None:
     """Report in a custodial miner's name why nothing comes of its lease. Raises `Rejected`."""
-    log.warning("lease given back", job=job_id.hex(), reason=reason.name, detail=detail)
+    log.warning("lease given back", job_id=format_job_id(job_id), reason=reason.name, detail=detail)
 
     def note(connection: Connection, transaction_id: bytes) -> None:
         row = foreign_rows.find(connection, job_id)
@@ -312,7 +313,7 @@ async def report_progress(
             noted = await _report(coordinator, record.home, job_id, entry.lease.number, progress)
             is_cancelling = is_cancelling or noted.cancel_requested
         except (Unreachable, HomeRefused) as error:
-            log.info("heartbeat not passed on", job=job_id.hex(), error=str(error))
+            log.info("heartbeat not passed on", job_id=format_job_id(job_id), error=str(error))
     return is_cancelling, leasing.get_lease_end(coordinator, entry.lease.ends_at)
 
 
@@ -325,7 +326,7 @@ async def pass_text(
     try:
         return (await _report(coordinator, record.home, job_id, number, progress)).length
     except (Unreachable, HomeRefused) as error:
-        log.info("text not passed on", job=job_id.hex(), error=str(error))
+        log.info("text not passed on", job_id=format_job_id(job_id), error=str(error))
         return known
 
 

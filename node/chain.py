@@ -137,7 +137,7 @@ class Chain:
             await self._gate.prepare(list_proofs(self.rules, state, transactions))
             executed = apply_block(state, parent, block, transactions, self.rules)
         except Rejected as rejected:
-            log.warning("block refused", height=block.header.height, reason=rejected.reason.name)
+            log.warning("block refused", block=block.header.height, reason=rejected.reason.name)
             return False
         self._keep(ExecutedBlock(block, transactions, executed))
         self._metrics.build_seconds.labels("check").observe(time.perf_counter() - start)
@@ -256,7 +256,7 @@ class Chain:
         if final.transactions:
             log.info(
                 "block final",
-                height=final.header.height,
+                block=final.header.height,
                 hash=final.hash.hex(),
                 transactions=len(final.transactions),
                 failed=failed,
