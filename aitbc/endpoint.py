@@ -8,8 +8,9 @@ awaited. Name, signature and docstring are the builder's, for type checkers and 
 """
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from aitbc.following import iterate_pages
 from aitbc.models import Page
@@ -149,3 +150,21 @@ def go_through(build: Callable[P, Call[Page[Any]]]) -> Callable[P, Steps[None]]:
 def get_signer(owner: Owner[Any]) -> tuple[Signer | None]:
     """Lead with the client's own key, which the flow may have to sign with."""
     return (owner.signer,)
+
+
+def without_first(count: int, build: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a builder whose signature does not show its first parameters."""
+
+    @functools.wraps(build)
+    def flow(*args: Any, **kwargs: Any) -> Any:
+        return build(*args, **kwargs)
+
+    whole = inspect.signature(build)
+    rest = list(whole.parameters.values())[count:]
+    vars(flow)["__signature__"] = whole.replace(parameters=rest)
+    return flow
+
+
+def signed(build: Callable[Concatenate[Signer | None, P], Steps[T]]) -> Endpoint[P, T, T]:
+    """Declare a method whose flow may sign with the client's own key."""
+    return Endpoint(without_first(1, build), lead=get_signer)

@@ -4,14 +4,13 @@
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic
 
 from pydantic import PrivateAttr
 
 from aitbc.calls import jobs as calls
-from aitbc.endpoint import Endpoint, Owner, P, S, Series, T, get_signer, go_through
+from aitbc.endpoint import Endpoint, Owner, P, S, Series, T, get_signer, go_through, without_first
 from aitbc.following import stream_job, wait_for_job
 from aitbc.market_models import JobEvent
 from aitbc.models import Job, Page
@@ -25,19 +24,6 @@ def cancel(signer: Signer | None, job_id: str) -> Flow[Job]:
     return sign_cancel(calls.cancel_job(job_id), job_id, signer)
 
 
-def _without(count: int, build: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a builder whose signature does not show its first parameters."""
-
-    @functools.wraps(build)
-    def flow(*args: Any, **kwargs: Any) -> Any:
-        return build(*args, **kwargs)
-
-    whole = inspect.signature(build)
-    rest = list(whole.parameters.values())[count:]
-    vars(flow)["__signature__"] = whole.replace(parameters=rest)
-    return flow
-
-
 def _get_id(owner: Any) -> tuple[str]:
     return (owner.job_id,)
 
@@ -47,25 +33,25 @@ def _get_signer_and_id(owner: Any) -> tuple[Signer | None, str]:
 
 
 def _gives(build: Callable[Concatenate[str, P], Steps[T]]) -> Endpoint[P, T, T]:
-    return Endpoint(_without(1, build), lead=_get_id)
+    return Endpoint(without_first(1, build), lead=_get_id)
 
 
 def _gives_job(
     build: Callable[Concatenate[str, P], Steps[Job]],
 ) -> "Endpoint[P, BoundJob[SyncTransport], BoundJob[AsyncTransport]]":
-    return Endpoint(_without(1, build), lead=_get_id, finish=bind)
+    return Endpoint(without_first(1, build), lead=_get_id, finish=bind)
 
 
 def _cancels(
     build: Callable[Concatenate[Signer | None, str, P], Steps[Job]],
 ) -> "Endpoint[P, BoundJob[SyncTransport], BoundJob[AsyncTransport]]":
-    return Endpoint(_without(2, build), lead=_get_signer_and_id, finish=bind)
+    return Endpoint(without_first(2, build), lead=_get_signer_and_id, finish=bind)
 
 
 def _streams(
     build: Callable[Concatenate[str, P], Steps[None]],
 ) -> Series[P, JobEvent, JobEvent]:
-    return Series(_without(1, build), lead=_get_id)
+    return Series(without_first(1, build), lead=_get_id)
 
 
 def bind(owner: Owner[Any], job: Job) -> "BoundJob[Any]":
@@ -119,7 +105,7 @@ def signed_job(
     build: Callable[Concatenate[Signer | None, P], Steps[Job]],
 ) -> Endpoint[P, BoundJob[SyncTransport], BoundJob[AsyncTransport]]:
     """Declare a method that gives a job and may sign for it."""
-    return Endpoint(_without(1, build), lead=get_signer, finish=bind)
+    return Endpoint(without_first(1, build), lead=get_signer, finish=bind)
 
 
 def new_job(

@@ -11,8 +11,12 @@ class Offer(Model):
     offer_id: str
     miner_id: str | None = None
     job_type: str | None = None
-    price: str | float | None = None
+    price: str | None = None
+    price_base: str | None = None
     status: str | None = None
+    """`pending`, `active`, `cancelled`, `expired`, `used_up` or `miner_exited`."""
+    max_jobs: int | None = None
+    accepted_jobs: int | None = None
     reputation: float | None = None
     created_at: str | None = None
 

@@ -3,6 +3,7 @@
 Every method is a builder of `aitbc/calls` or a flow, with that one's signature.
 """
 
+from aitbc import offering
 from aitbc.calls import chain as chain_calls
 from aitbc.calls import explorer as explorer_calls
 from aitbc.calls import files as file_calls
@@ -12,7 +13,7 @@ from aitbc.calls import miners as miner_calls
 from aitbc.calls import receipts as receipt_calls
 from aitbc.calls import services as service_calls
 from aitbc.calls import webhooks as webhook_calls
-from aitbc.endpoint import Resource, S, answer, items
+from aitbc.endpoint import Resource, S, answer, items, signed
 from aitbc.following import stream_job, wait_for_job
 from aitbc.job import all_jobs, cancel, job, job_events, new_job, page_of_jobs, signed_job
 from aitbc.live import follow_updates, live_updates
@@ -65,11 +66,12 @@ class Miners(Resource[S]):
 class Marketplace(Resource[S]):
     """Miners' offers, each accepted for one job."""
 
-    create_offer = answer(market_calls.create_offer)
+    create_offer = signed(offering.create_offer)
+    get_offer = answer(market_calls.get_offer)
     list_offers = answer(market_calls.list_offers)
     list_all_offers = items(market_calls.list_offers)
-    accept_offer = answer(market_calls.accept_offer)
-    cancel_offer = answer(market_calls.cancel_offer)
+    accept_offer = signed(offering.accept_offer)
+    cancel_offer = signed(offering.cancel_offer)
     get_stats = answer(market_calls.get_market_stats)
 
 

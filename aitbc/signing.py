@@ -74,7 +74,7 @@ def sign_if_asked(call: Call[T], signer: Signer | None) -> Flow[T]:
     assert isinstance(body, Mapping) and call.idempotency_key is not None
     payload, opening = build_submission(signer.wallet, problem, body, call.idempotency_key)
     members = {**body, "terms": terms.write_opening(opening)}
-    return (yield from _send_signed(call, signer, payload, members))
+    return (yield from send_signed(call, signer, payload, members))
 
 
 def sign_cancel(call: Call[T], job_id: str, signer: Signer | None) -> Flow[T]:
@@ -82,11 +82,8 @@ def sign_cancel(call: Call[T], job_id: str, signer: Signer | None) -> Flow[T]:
     if signer is None:
         answer = yield from call
         return answer
-    try:
-        job = bytes.fromhex(job_id.removeprefix(JOB_PREFIX))
-    except ValueError:
-        raise SigningRefusedError(f"{job_id!r} is no job's id") from None
-    return (yield from _send_signed(call, signer, JobCancel(job), {}))
+    job = read_id(job_id, JOB_PREFIX)
+    return (yield from send_signed(call, signer, JobCancel(job), {}))
 
 
 def build_submission(
@@ -137,13 +134,29 @@ def read_limit(body: Mapping[str, Any]) -> int:
     given = body.get("max_cost", pricing.get("max_cost") if isinstance(pricing, Mapping) else None)
     if given is None:
         raise SigningRefusedError("name `max_cost`: it bounds what is signed away")
+    return read_ait("max_cost", given)
+
+
+def read_ait(name: str, given: Any) -> int:
+    """Return an amount of AIT in base units. Raises `SigningRefusedError`."""
     try:
         base = Decimal(str(given)) * UNITS_PER_AIT
         if not 0 <= base <= MAX_AMOUNT or base != base.to_integral_value():
             raise InvalidOperation
     except InvalidOperation:
-        raise SigningRefusedError(f"max_cost {given!r} is no amount of AIT") from None
+        raise SigningRefusedError(f"{name} {given!r} is no amount of AIT") from None
     return int(base)
+
+
+def read_id(text: str, prefix: str) -> bytes:
+    """Return the 32 bytes of an id. Raises `SigningRefusedError`."""
+    try:
+        found = bytes.fromhex(text.removeprefix(prefix))
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise SigningRefusedError(f"{text!r} is no id of the form {prefix}…")
+    return found
 
 
 def _find_change(body: Mapping[str, Any], content: Mapping[str, Any]) -> str | None:
@@ -166,18 +179,22 @@ def _find_change(body: Mapping[str, Any], content: Mapping[str, Any]) -> str | N
     return None
 
 
-def _send_signed(
-    call: Call[T], signer: Signer, payload: Payload, members: Mapping[str, Any]
+def send_signed(
+    call: Call[T],
+    signer: Signer,
+    payload: Payload,
+    members: Mapping[str, Any],
+    idempotency_key: str | None = None,
 ) -> Flow[T]:
     """Send a call with its transaction; again with the next nonce, where another took this one.
 
-    What is signed says itself which job it is about, so it needs no idempotency key; and each
-    signature is another body, which the same key would be refused for.
+    What says itself which job or offer it makes needs no idempotency key; and each signature is
+    another body, for which the key of the unsigned one would be refused.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         transaction = yield from signer.sign(payload)
         body = {**members, "transaction": transaction}
-        signed = replace(call, body=body, idempotency_key=None, is_repeatable=True)
+        signed = replace(call, body=body, idempotency_key=idempotency_key, is_repeatable=True)
         try:
             return (yield from signed)
         except APIError as error:

@@ -24,6 +24,11 @@ def create_offer(
     return post("/v1/marketplace/offers", body, Offer, choose_key(idempotency_key))
 
 
+def get_offer(offer_id: str) -> Call[Offer]:
+    """Return an offer as the chain holds it, whether or not it can be accepted."""
+    return get(f"/v1/marketplace/offers/{quote(offer_id)}", Offer)
+
+
 def list_offers(
     *,
     job_type: str | None = None,
