@@ -10,6 +10,8 @@ from coordinator.fleet import Fleet
 from coordinator.foreign_jobs import ForeignJobs
 from coordinator.job_rows import JobRecord
 from coordinator.locks import KeyedLocks
+from coordinator.market_totals import Market
+from coordinator.offer_book import OfferBook
 from coordinator.passing import Passing
 from coordinator.peer_limits import PeerLimits
 from coordinator.ports import Chain, Relay, Storage
@@ -66,6 +68,8 @@ class Coordinator:
         self.foreign = ForeignJobs(self.address)
         self.peer_limits = PeerLimits()
         self.fleet = Fleet(chain)
+        self.offers = OfferBook(chain)
+        self.market = Market(chain)
         self.passing = Passing()
         self.streams = Streams(self.signals)
         self.claims: dict[bytes, bytes | None] = {}

@@ -88,6 +88,9 @@ class Chain(Protocol):
     async def list_miners(self, limit: int) -> list[tuple[str, Miner]]:
         """Return the miners that registered last, exited ones included, newest first."""
 
+    async def list_offer_ids(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Return the newest (leaf, id) pairs of offers below a leaf of the state."""
+
     def get_next_nonce(self, address: bytes) -> int:
         """Return the nonce after the account's last one, waiting transactions included."""
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from coordinator.ports import ChainStatus, FinalBlock, Located, MempoolStatus
 from genesis.document import Genesis
 from ledger.blocks import Header
-from ledger.entries import Miner, miner_key
+from ledger.entries import Miner, miner_key, offer_key
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected
 from ledger.state import StateView, get_account, get_authorities, get_miner
@@ -37,6 +37,7 @@ class ChainPort:
         self._peers = peers
         self._metrics = metrics
         self._miners = EntryDirectory(chain.store, miner_key(""))
+        self._offers = EntryDirectory(chain.store, offer_key(b""))
 
     @property
     def chain_id(self) -> bytes:
@@ -68,6 +69,9 @@ class ChainPort:
     async def list_miner_names(self, before: int | None, limit: int) -> list[tuple[int, str]]:
         """Return the newest (leaf, name) pairs of miners below a leaf of the state."""
         return [(leaf, key.decode()) for leaf, key in await self._miners.list_keys(before, limit)]
+
+    async def list_offer_ids(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        return await self._offers.list_keys(before, limit)
 
     def get_next_nonce(self, address: bytes) -> int:
         nonce = get_account(self._chain.view, address).nonce

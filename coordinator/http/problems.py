@@ -53,6 +53,11 @@ _REJECTION_STATUS: Final = {
     Rejection.INSUFFICIENT_BALANCE: 402,
     Rejection.MINER_UNKNOWN: 404,
     Rejection.JOB_UNKNOWN: 404,
+    Rejection.OFFER_UNKNOWN: 404,
+    Rejection.OFFER_NOT_OWNED: 404,
+    Rejection.OFFER_CANCELLED: 410,
+    Rejection.OFFER_EXPIRED: 410,
+    Rejection.OFFER_USED_UP: 410,
     Rejection.NONCE_USED: 409,
     Rejection.NONCE_GAP: 409,
     Rejection.REPLACEMENT_UNDERPRICED: 409,
@@ -63,6 +68,11 @@ _CODE_NAMES: Final = {
     Rejection.JOB_TERMINAL: "JOB_ALREADY_COMPLETED",
     Rejection.JOB_UNKNOWN: "JOB_NOT_FOUND",
     Rejection.MINER_UNKNOWN: "MINER_NOT_FOUND",
+    Rejection.OFFER_UNKNOWN: "OFFER_NOT_FOUND",
+    Rejection.OFFER_NOT_OWNED: "OFFER_NOT_FOUND",
+    Rejection.OFFER_CANCELLED: "OFFER_NOT_AVAILABLE",
+    Rejection.OFFER_EXPIRED: "OFFER_NOT_AVAILABLE",
+    Rejection.OFFER_USED_UP: "OFFER_NOT_AVAILABLE",
 }
 
 

@@ -14,7 +14,7 @@ from genesis.state import build_genesis_state
 from ledger import blocks, codec, crypto, merkle, settlement, state_tree
 from ledger.blocks import Authority, Block, Header
 from ledger.context import Context, Rules
-from ledger.entries import Miner, miner_key
+from ledger.entries import Miner, miner_key, offer_key
 from ledger.parameters import Parameters, ProofParameters
 from ledger.rejection import Rejected, Rejection
 from ledger.state import Changes, MemoryState, StateView, get_account, get_authorities, get_totals
@@ -133,6 +133,15 @@ class InProcessChain:
             if isinstance(entry, Miner)
         ]
         return found[::-1][:limit]
+
+    async def list_offer_ids(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        prefix = offer_key(b"")
+        found = [
+            (leaf, key.removeprefix(prefix))
+            for key, leaf in self.state.leaves.items()
+            if key.startswith(prefix) and (before is None or leaf < before)
+        ]
+        return sorted(found, reverse=True)[:limit]
 
     def get_next_nonce(self, address: bytes) -> int:
         own = [t for t in self._waiting if crypto.compute_address(t.transaction.sender) == address]
