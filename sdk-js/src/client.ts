@@ -6,6 +6,7 @@ import { Accounts, Chain } from './resources/chain.js';
 import { Explorer } from './resources/explorer.js';
 import { Files } from './resources/files.js';
 import { Jobs } from './resources/jobs.js';
+import { Marketplace } from './resources/marketplace.js';
 import { Miners } from './resources/miners.js';
 import { Receipts } from './resources/receipts.js';
 import { Registry, Services } from './resources/services.js';
@@ -37,6 +38,7 @@ export class AITBCClient {
   readonly jobs: Jobs;
   readonly receipts: Receipts;
   readonly miners: Miners;
+  readonly marketplace: Marketplace;
   readonly services: Services;
   readonly registry: Registry;
   readonly files: Files;
@@ -59,6 +61,7 @@ export class AITBCClient {
     this.jobs = new Jobs(transport);
     this.receipts = new Receipts(transport);
     this.miners = new Miners(transport);
+    this.marketplace = new Marketplace(transport);
     this.services = new Services(transport);
     this.registry = new Registry(transport);
     this.files = new Files(transport);

@@ -30,6 +30,7 @@ export type {
   StreamOptions,
   WaitOptions,
 } from './resources/jobs.js';
+export type { MarketStats, Offer, OfferList } from './resources/marketplace.js';
 export type { ClaimedJob, Earning, Miner, MinerStats } from './resources/miners.js';
 export type { Receipt, ReceiptList, ReceiptVerdict } from './resources/receipts.js';
 export type { Service, ServiceList, Validation } from './resources/services.js';

@@ -11,6 +11,7 @@ import {
   JobFailedError,
   JobNotCompletedError,
   JobNotFoundError,
+  OfferNotAvailableError,
   Rejected,
   UnprocessableError,
   verifyJobReceipt,
@@ -239,6 +240,37 @@ test('services make jobs, the registry says what they take', async () => {
   assert.equal(valid.valid, true);
   const wrong = await stranger.registry.validate('llm_inference', { prompt: 'x', max_tokens: -1 });
   assert.deepEqual(wrong.errors.map(({ pointer }) => pointer), ['/max_tokens']);
+});
+
+test('an offer is made, accepted for a job, and withdrawn', async () => {
+  const made = await miner.marketplace.createOffer({
+    minerId: MINER_ID,
+    jobType: 'llm_inference',
+    price: '0.000001',
+    maxJobs: 2,
+    requirements: { minCpu: '1000m' },
+  });
+  const { offerId } = made;
+  const until = async (status: string): Promise<void> => {
+    while ((await stranger.marketplace.getOffer(offerId)).status !== status) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  await until('active');
+  const listed: string[] = [];
+  for await (const offer of stranger.marketplace.listOffers({ jobType: 'llm_inference' })) {
+    listed.push(offer.offerId);
+  }
+  assert.ok(listed.includes(offerId));
+  const job = await client.jobs.create({ prompt: 'bid', maxCost: '0.1' });
+  const taken = await client.marketplace.acceptOffer(offerId, { jobId: job.jobId, bidPrice: '1' });
+  assert.equal(taken.minerId, MINER_ID);
+  await client.jobs.cancel(job.jobId);
+  await miner.marketplace.cancelOffer(offerId);
+  await until('cancelled');
+  const late = client.marketplace.acceptOffer(offerId, { jobId: job.jobId });
+  await assert.rejects(late, OfferNotAvailableError);
+  assert.ok((await stranger.marketplace.getStats()).totalJobs >= 1);
 });
 
 test('the chain is there for everybody', async () => {

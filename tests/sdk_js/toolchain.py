@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,19 +48,25 @@ def find_toolchain() -> Toolchain:
 
 
 def build_package(tools: Toolchain) -> None:
-    """Install what package-lock.json names, unless it is there, and build the package."""
-    locked = b"".join(PACKAGE.joinpath(name).read_bytes() for name in _LOCKED)
-    digest = hashlib.sha256(locked).hexdigest()
-    modules = PACKAGE / "node_modules"
-    stamp = modules / ".installed"
+    """Install what package-lock.json names and build the package, each unless it is there.
+
+    Others may be running what was built, so nothing is built twice of the same sources.
+    """
     cache = ROOT / ".cache"
     cache.mkdir(exist_ok=True)
     with cache.joinpath("sdk-js.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.is_file() or stamp.read_text() != digest:
+        installed = PACKAGE / "node_modules" / ".installed"
+        digest = _hash_files(PACKAGE / name for name in _LOCKED)
+        if not _is_stamped(installed, digest):
             tools.run("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-            stamp.write_text(digest)
-        tools.run("run", "--silent", "build")
+            installed.write_text(digest)
+        built = PACKAGE / "build" / ".built"
+        digest = _hash_files(_iterate_sources())
+        if not _is_stamped(built, digest) or not (PACKAGE / "dist" / "browser.js").is_file():
+            tools.run("run", "--silent", "build")
+            built.parent.mkdir(exist_ok=True)
+            built.write_text(digest)
 
 
 async def run_script(tools: Toolchain, script: str, variables: Mapping[str, str]) -> str:
@@ -70,6 +76,26 @@ async def run_script(tools: Toolchain, script: str, variables: Mapping[str, str]
 
 
 _LOCKED: Final = ("package.json", "package-lock.json")
+
+
+def _iterate_sources() -> Iterator[Path]:
+    yield from (PACKAGE / name for name in (*_LOCKED, "openapi.json", "tsconfig.json"))
+    for folder in ("src", "scripts"):
+        for path in sorted((PACKAGE / folder).rglob("*")):
+            if path.is_file() and "build" not in path.parts[-2:]:
+                yield path
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(f"{path.relative_to(PACKAGE)}\n".encode())
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def _is_stamped(stamp: Path, digest: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == digest
 
 
 def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> str:
