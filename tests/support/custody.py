@@ -17,7 +17,7 @@ from tests.support.node import CLIENT, MINER, NODE, RunningNode
 Keys = dict[str, dict[str, str]]
 
 
-def enrol(data: Path, node: Wallet = NODE) -> Keys:
+def enrol(data: Path, node: Wallet = NODE, client: Wallet = CLIENT, miner: Wallet = MINER) -> Keys:
     """Give client, miner and operator custodial accounts and keys, before the node runs."""
     settings = load_settings(data=data)
     database = Database.open(
@@ -25,8 +25,8 @@ def enrol(data: Path, node: Wallet = NODE) -> Keys:
     )
     keys = {}
     for name, wallet, role in (
-        ("client", CLIENT, Role.CLIENT),
-        ("miner", MINER, Role.MINER),
+        ("client", client, Role.CLIENT),
+        ("miner", miner, Role.MINER),
         ("operator", node, Role.OPERATOR),
     ):
 
