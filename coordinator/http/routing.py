@@ -105,7 +105,6 @@ class Route:
     query: type[BaseModel] | None = None
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=lambda: {200: None})
     bucket: Bucket = Bucket.NORMAL
-    is_idempotent: bool = False
     reads_own_body: bool = False
     """The handler reads the body itself, piece by piece."""
     body_type: str = "multipart/form-data"
