@@ -122,6 +122,15 @@ class ChainHistory:
             lambda raw: _place_transactions(raw, lookup.iterate(raw, before), limit)
         )
 
+    async def list_offer_transactions(
+        self, offer: bytes, before: int | None, limit: int
+    ) -> list[PlacedTransaction]:
+        """Return the newest transactions that made, withdrew or accepted an offer."""
+        lookup = self._index.look_up(compute_term(Kind.OFFER, offer))
+        return await self._read(
+            lambda raw: _place_transactions(raw, lookup.iterate(raw, before), limit)
+        )
+
     async def list_settlements(self, before: int | None, limit: int) -> list[SettledJob]:
         """Return the newest settlements."""
         lookup = self._index.look_up(SETTLEMENTS)

@@ -421,6 +421,37 @@ class MinerDetail(Miner):
     proof: EntryProof
 
 
+class Offer(Shown):
+    """A miner's offer as the chain's state holds it; its end moved by the outages so far."""
+
+    offer_id: str
+    miner_id: str
+    owner: str
+    service: str
+    billing: Literal["per_unit", "per_second"]
+    price: str
+    price_base: str
+    max_jobs: int
+    accepted: int
+    state: Literal["open", "cancelled", "expired", "used_up"]
+    created_at: str
+    expires_at: str
+    metadata: JsonObject | None
+    """What the offer says besides; the chain carries it unread."""
+    cursor: str | None = None
+
+
+class OfferDetail(Offer):
+    transactions: list[Transaction]
+    next_cursor: str | None
+    height: int
+    proof: EntryProof
+
+
+class Offers(RootModel[list[Offer]]):
+    """Offers, newest first."""
+
+
 class Stats(Shown):
     total_jobs: int
     active_miners: int

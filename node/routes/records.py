@@ -193,7 +193,7 @@ def describe_miner(name: str, miner: Miner) -> dict[str, Any]:
             miner.busy_time / miner.settled / 1000 if miner.settled else None
         ),
         "encryption_key": miner.encryption_key.hex(),
-        "metadata": _read_metadata(miner.metadata),
+        "metadata": read_metadata(miner.metadata),
     }
 
 
@@ -240,7 +240,13 @@ def _describe_field(name: str, value: Any, outage: int | None) -> dict[str, Any]
     return {name: value.hex() if isinstance(value, bytes) else value}
 
 
-def _read_metadata(metadata: bytes) -> dict[str, Any] | None:
+def name_billing(billing: int) -> str:
+    """Return how work is billed, in words."""
+    return _BILLING[billing]
+
+
+def read_metadata(metadata: bytes) -> dict[str, Any] | None:
+    """Return what a miner or an offer says of itself, or None where that is no JSON object."""
     try:
         value = parse_json(metadata)
     except Problem:

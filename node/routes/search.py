@@ -75,7 +75,7 @@ async def _search_hash(reader: ChainReader, name: bytes) -> AsyncIterator[Hit]:
             yield Hit(type="receipt", id=identity, path=f"/explorer/receipts/{identity}")
     if get_offer(reader.view, name) is not None:
         identity = wire.format_offer_id(name)
-        yield Hit(type="offer", id=identity, path=f"/v1/marketplace/offers/{identity}")
+        yield Hit(type="offer", id=identity, path=f"/explorer/offers/{identity}")
 
 
 def _parse_address(text: str) -> bytes | None:

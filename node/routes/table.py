@@ -7,6 +7,7 @@ from node.routes import (
     explorer,
     explorer_jobs,
     explorer_miners,
+    explorer_offers,
     network,
     search,
     system,
@@ -16,8 +17,8 @@ from node.routes.reader import ChainReader
 from node.services import Services
 
 _MODULES = (
-    chain, network, transactions, accounts, explorer, explorer_jobs, explorer_miners, search,
-    system,
+    chain, network, transactions, accounts, explorer, explorer_jobs, explorer_miners,
+    explorer_offers, search, system,
 )  # fmt: skip
 
 

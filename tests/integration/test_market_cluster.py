@@ -3,6 +3,9 @@
 import asyncio
 from pathlib import Path
 
+from ledger import codec
+from ledger.entries import Offer
+from tests.integration.test_explorer import check_entry
 from tests.integration.test_live_cluster import claim, enrol_at
 from tests.support.cluster import running_cluster
 from tests.support.custody import post, until
@@ -65,4 +68,11 @@ async def test_an_offer_at_one_node_is_accepted_at_another_and_paid_exactly(
         kinds = {each["kind"] for each in await last.read("/explorer/transactions")}
         assert kinds >= {"offer_create", "offer_accept"}
         (hit,) = await last.read("/explorer/search", q=offer)
-        assert hit["type"] == "offer" and (await last.read(hit["path"]))["status"] == "used_up"
+        found = await last.read(hit["path"])
+        assert (hit["type"], found["state"], found["accepted"]) == ("offer", "used_up", 1)
+        steps = [each["kind"] for each in found["transactions"]]
+        assert steps == ["offer_accept", "offer_create"]
+        entry = check_entry(last, found["proof"])
+        assert codec.decode(entry, Offer, 8_192).price == PRICE
+        listed = await last.read("/v1/explorer/offers")
+        assert [each["offer_id"] for each in listed["items"]] == [offer]
