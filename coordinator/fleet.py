@@ -26,6 +26,8 @@ class Offered(NamedTuple):
 
     miner: str
     announced: Announcement
+    registered_ms: int
+    """Header time of its first registration."""
 
 
 class Fleet:
@@ -42,7 +44,7 @@ class Fleet:
         if height - self._height >= KEPT_BLOCKS or not self._offered:
             miners = await self._chain.list_miners(MAX_MINERS)
             self._offered = tuple(
-                Offered(name, read_announcement(miner.metadata))
+                Offered(name, read_announcement(miner.metadata), miner.registered_at)
                 for name, miner in miners
                 if miner.is_active
             )

@@ -7,7 +7,7 @@ number of characters up to it; `Last-Event-ID` goes on from there.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, NamedTuple
 
 from aiohttp import web
@@ -80,7 +80,7 @@ class JobFollower:
         self.record = record
         """As last looked at."""
 
-    async def follow(self) -> AsyncIterator[Event]:
+    async def follow(self) -> AsyncGenerator[Event]:
         """Yield what happens; the last event is `done`."""
         loop = asyncio.get_running_loop()
         with self._coordinator.signals.listen(job_topic(self._job_id)) as listener:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from coordinator.http.job_models import PageQuery
+from coordinator.http.openai_errors import OpenAIError
 from coordinator.http.routing import PUBLIC, Answer, Bucket, Call, Route
 
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::[^}]*)?\}")
@@ -39,10 +40,15 @@ class ProblemDocument(BaseModel):
     errors: list[ErrorItem] = []
 
 
+_PROBLEM: Final[tuple[str, type[BaseModel]]] = ("application/problem+json", ProblemDocument)
+_OPENAI: Final[tuple[str, type[BaseModel]]] = ("application/json", OpenAIError)
+
+
 def build_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     """Return the OpenAPI document of the routes, checked by `openapi-pydantic`."""
     uses: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
     uses[ProblemDocument, "serialization"] = None
+    uses[OpenAIError, "serialization"] = None
     for route in routes:
         if route.body is not None:
             uses[route.body, "validation"] = None
@@ -106,14 +112,9 @@ def _describe(route: Route, references: dict[Any, str]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, model in route.answers.items():
         answers[str(status)] = _describe_answer(route, status, model, references)
-    answers["default"] = {
-        "description": "An error",
-        "content": {
-            "application/problem+json": {
-                "schema": {"$ref": references[ProblemDocument, "serialization"]}
-            }
-        },
-    }
+    kind, error = _OPENAI if route.is_openai else _PROBLEM
+    schema = {"$ref": references[error, "serialization"]}
+    answers["default"] = {"description": "An error", "content": {kind: {"schema": schema}}}
     operation: dict[str, Any] = {
         "summary": route.summary,
         "tags": [route.tag],
