@@ -238,12 +238,7 @@ def _apply_event(
             )
         case OfferAccepted():
             # Who may claim is read from the chain's own entry each time that it matters.
-            log.info(
-                "offer accepted",
-                job_id=format_job_id(job.job_id),
-                block=block.header.height,
-                offer=event.offer.hex(),
-            )
+            log.info("offer accepted", job_id=format_job_id(job.job_id), offer=event.offer.hex())
         case JobSettled():
             _settle(connection, job, event, block, transaction, seed)
         case JobEnded():

@@ -67,7 +67,7 @@ class Rejection(IntEnum):
     BAD_REASON_CODE = 141, "The reason code is not one that a miner may report."
     BAD_FIELD_ELEMENT = 142, "A commitment is not a canonical element of the proof's field."
     ALREADY_CANCELLING = 143, "The job is being cancelled already."
-    JOB_HAS_OFFER = 144, "The job is bound to an accepted offer for now."
+    JOB_HAS_OFFER = 144, "The job is kept for the miner of an accepted offer."
     PRICE_NOT_ACCEPTED = 145, "The job's price is the accepted offer's, and this is another."
     OFFER_EXISTS = 150, "This account has already used this idempotency tag for an offer."
     OFFER_UNKNOWN = 151, "No offer of this id is on the chain."

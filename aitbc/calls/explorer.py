@@ -67,6 +67,21 @@ def list_chain_miners(*, limit: int = 10) -> Call[list[Model]]:
     return get_array("/explorer/miners", {"limit": limit}, Model)
 
 
+def list_chain_offers(*, limit: int = 10) -> Call[list[Model]]:
+    """Return the newest offers as the chain's state holds them, open or not."""
+    return get_array("/explorer/offers", {"limit": limit}, Model)
+
+
+def page_chain_offers(*, limit: int = 100, cursor: str | None = None) -> Call[Page[Model]]:
+    """Return a page of the offers as the chain's state holds them, newest first."""
+    return _get_page("offers", limit, cursor)
+
+
+def get_chain_offer(offer_id: str) -> Call[Model]:
+    """Return an offer with its transactions and its proof."""
+    return get(f"/explorer/offers/{quote(offer_id)}", Model)
+
+
 def page_chain_miners(*, limit: int = 100, cursor: str | None = None) -> Call[Page[Model]]:
     """Return a page of the miners as the chain's state holds them, newest first."""
     return _get_page("miners", limit, cursor)

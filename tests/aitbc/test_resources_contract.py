@@ -23,6 +23,7 @@ ELSEWHERE = {
     "GET /v1/explorer/stats", "GET /v1/explorer/search", "GET /v1/explorer/blocks/{}",
     "GET /v1/explorer/transactions/{}", "GET /v1/explorer/receipts/{}",
     "GET /v1/explorer/miners/{}", "GET /v1/explorer/jobs/{}", "GET /v1/explorer/accounts/{}",
+    "GET /v1/explorer/offers/{}",
 }  # fmt: skip
 """Operations that are in the contract and have no method of their own, and why."""
 OTHERS = re.compile(
