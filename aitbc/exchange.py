@@ -188,21 +188,6 @@ def _read_retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, moment.timestamp() - time.time())
 
 
-def read_event(lines: Sequence[str]) -> tuple[str, str, str | None] | None:
-    """Return an event of a stream of events: its name, data and id; None for a comment alone."""
-    name, data, identity = "message", list[str](), None
-    for line in lines:
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            data.append(value)
-        elif field == "id":
-            identity = value
-    return (name, "\n".join(data), identity) if data else None
-
-
 def describe(error: Any) -> str:
     """Return an error's text, or its kind where it has none."""
     return str(error) or type(error).__name__

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 from aitbc.cli.failures import CommandError
 from node.exit_codes import ExitCode
 
-PROFILE_VARIABLE: Final = "AITBC_PROFILE"
 MAX_FILE_BYTES: Final = 256 * 1024
 MAX_KEY_BYTES: Final = 256
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)

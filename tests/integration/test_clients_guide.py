@@ -63,6 +63,7 @@ async def test_the_pages_python_runs(tmp_path: Path) -> None:
         output = await run(tmp_path, environment, sys.executable, "-W", "error", "-c", program)
     lines = output.splitlines()
     assert lines[0] == "{'text': 'Hello.'}", output
+    assert "openai: Hello." in lines
     assert "404 JOB_NOT_FOUND" in output
     assert "1 of 1" in lines[-2]
     assert (tmp_path / "copy.txt").read_text() == "Say hello."
