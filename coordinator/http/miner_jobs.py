@@ -1,7 +1,9 @@
 """The miner's job routes: what is there, claim, heartbeat, complete, give back."""
 
 import base64
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from coordinator import (
     acceptances,
@@ -17,6 +19,7 @@ from coordinator import (
     wire,
 )
 from coordinator.foreign_content import ContentPending
+from coordinator.http.authentication import read_key
 from coordinator.http.job_models import MaybeJob
 from coordinator.http.job_views import view_job, view_with_offer
 from coordinator.http.miner_models import (
@@ -29,6 +32,7 @@ from coordinator.http.miner_models import (
     JobHeartbeat,
     JobResult,
     LeaseShown,
+    MinerName,
 )
 from coordinator.http.problems import Problem, invalid, not_found
 from coordinator.http.receipt_models import Receipt
@@ -48,20 +52,45 @@ from ledger.rejection import Rejected, Rejection
 from ledger.state import get_job, get_miner
 from ledger.transactions import VerifiedTransaction
 
+MINER_HEADER: Final = "X-Miner-ID"
+_MINER_NAME: Final = TypeAdapter[str](MinerName)
+
 
 async def resolve_miner(call: Call, name: str | None) -> str:
     """Return the miner that a request speaks for: the one it names, or the account's only one."""
-    if name is not None:
-        return name
+    named = read_miner_name(call, name)
+    if named is not None:
+        return named
+    names = await list_miners(call)
+    if len(names) != 1:
+        raise invalid("/miner_id", "name the miner: this account has not exactly one")
+    return names[0]
+
+
+def read_miner_name(call: Call, name: str | None) -> str | None:
+    """Return the miner that the body or query names, or else the header. Raises `Problem(422)`.
+
+    Workers of the older network put their key into that header; a miner's name is public.
+    """
+    if name is None:
+        name = call.request.query.get("miner_id", call.request.headers.get(MINER_HEADER))
+        if not name or name == read_key(call.request):
+            return None
+        try:
+            return _MINER_NAME.validate_python(name)
+        except ValidationError as error:
+            raise invalid("/miner_id", error.errors()[0]["msg"]) from None
+    return name
+
+
+async def list_miners(call: Call) -> list[str]:
+    """Return the names of the account's first two miners."""
     workers = get_table(WorkerRow)
     statement = workers.select().where(workers.c.account_id == call.caller.account_id).limit(2)
     rows = await call.coordinator.storage.read(
         lambda connection: connection.execute(statement).mappings().all()
     )
-    if len(rows) != 1:
-        raise invalid("/miner_id", "name the miner: this account has not exactly one")
-    found: str = rows[0]["miner"]
-    return found
+    return [row["miner"] for row in rows]
 
 
 async def find_any_job(call: Call) -> JobRecord:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, RootModel
 
 from coordinator.http.job_models import (
     Job,
@@ -14,6 +14,7 @@ from coordinator.http.job_models import (
     Strict,
     Text,
 )
+from coordinator.http.receipt_models import Receipt
 from coordinator.matching import MAX_ANNOUNCED, parse_memory
 from coordinator.phases import REPORTABLE, Phase
 from ledger.types import MAX_AMOUNT, MAX_TIME, MAX_UNITS
@@ -41,8 +42,14 @@ class GpuInfo(Strict):
 
 
 class MinerRegistration(Strict):
-    miner_id: MinerName
-    capabilities: Annotated[list[Text], Field(max_length=MAX_ANNOUNCED)]
+    """A miner and what it offers; `capabilities` of an older worker are an object of its own."""
+
+    miner_id: MinerName | None = Field(
+        default=None,
+        description="None: that of the header X-Miner-ID, the account's only one, or a new one "
+        "named after the account",
+    )
+    capabilities: Annotated[list[Text], Field(max_length=MAX_ANNOUNCED)] | JsonObject
     gpu_info: GpuInfo | None = None
     models: Annotated[list[Text], Field(max_length=MAX_ANNOUNCED)] = []
     prices: dict[str, Annotated[int, Field(ge=1, le=MAX_AMOUNT)]] = {}
@@ -55,6 +62,10 @@ class Registered(Shown):
     miner_id: str
     status: Literal["registering", "active", "exited"]
     transaction_id: str | None
+    session_token: str = Field(
+        description="The miner's name again: older workers look for such a member; nothing asks "
+        "for it"
+    )
 
 
 class MinerShown(Shown):
@@ -205,6 +216,10 @@ class PolledFailure(Strict):
     error_code: Text | Annotated[int, Field(ge=0, le=99_999)] | None = None
     error_message: Annotated[str, Field(max_length=10_000)] | None = None
     metrics: JsonObject = {}
+
+
+class TakenResult(RootModel[Receipt | Failed]):
+    """A receipt; for a result that says it is a failure, what became of the job."""
 
 
 class Earning(Shown):

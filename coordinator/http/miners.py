@@ -15,6 +15,8 @@ from coordinator.http.miner_jobs import (
     find_any_job,
     give_back,
     hand_in,
+    list_miners,
+    read_miner_name,
     read_signed,
     resolve_miner,
 )
@@ -33,9 +35,10 @@ from coordinator.http.miner_models import (
     PolledFailure,
     PolledResult,
     Registered,
+    TakenResult,
 )
+from coordinator.http.poll_protocol import build_payload, is_failure, read_capabilities
 from coordinator.http.problems import Problem, invalid, not_found
-from coordinator.http.receipt_models import Receipt
 from coordinator.http.routing import ANY_ROLE, MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JOBS, RECEIPTS, JobRecord
 from coordinator.matching import read_announcement
@@ -50,36 +53,52 @@ from ledger.state import get_miner
 
 POLL_ATTEMPTS = 8
 """Jobs that one poll tries to claim before it answers that there is none."""
+NAME_DIGITS = 16
+"""Of its account's address, in the name of a miner that gives none."""
 
 
 async def register(call: Call) -> Answer:
     body = call.get_body(MinerRegistration)
+    name = await _choose_name(call, body)
     try:
         bond = None if body.bond_base is None else wire.parse_base_units(body.bond_base)
     except ValueError as error:
         raise invalid("/bond_base", str(error)) from None
     gpu = body.gpu_info.model_dump(exclude_none=True) if body.gpu_info is not None else {}
+    capabilities, models = body.capabilities, body.models
+    if isinstance(capabilities, dict):
+        capabilities, found, found_gpu = read_capabilities(capabilities)
+        models, gpu = models or found, gpu or found_gpu
     metadata = registration.encode_metadata(
         {
-            "capabilities": body.capabilities,
+            "capabilities": capabilities,
             "gpu_info": gpu,
-            "models": body.models,
+            "models": models,
             "prices": {service: price for service, price in body.prices.items() if price < 2**53},
         }
     )
     key = None if body.encryption_key is None else bytes.fromhex(body.encryption_key)
     done = await registration.register_miner(
-        call.coordinator, call.caller, body.miner_id, metadata, key, bond,
+        call.coordinator, call.caller, name, metadata, key, bond,
         read_signed(call, body.transaction),
     )  # fmt: skip
-    state = await registration.get_state(call.coordinator, body.miner_id)
+    state = await registration.get_state(call.coordinator, name)
     transaction = done.transaction
     shown = Registered(
-        miner_id=body.miner_id,
+        miner_id=name,
         status="registering" if state is None else state,
         transaction_id=None if transaction is None else wire.format_transaction_id(transaction),
+        session_token=name,
     )
     return Answer(shown, 201 if done.is_new else 200)
+
+
+async def _choose_name(call: Call, body: MinerRegistration) -> str:
+    """Return the name to register; an account's first miner may leave it to us."""
+    name = read_miner_name(call, body.miner_id)
+    if name is None and not await list_miners(call):
+        return "miner_" + call.caller.address.hex()[:NAME_DIGITS]
+    return await resolve_miner(call, name)
 
 
 def _find_miner(call: Call) -> tuple[str, Miner]:
@@ -185,7 +204,7 @@ def _assign(record: JobRecord) -> dict[str, Any]:
     job = record.job
     return AssignedJob(
         job_id=wire.format_job_id(job.job_id),
-        payload=record.load_content() or {},
+        payload=build_payload(record.load_content() or {}),
         constraints={
             **json.loads(job.requirements),
             "max_price": wire.format_ait(job.max_price),
@@ -198,6 +217,8 @@ def _assign(record: JobRecord) -> dict[str, Any]:
 async def take_result(call: Call) -> Answer:
     body = call.get_body(PolledResult)
     name = await resolve_miner(call, body.miner_id)
+    if is_failure(body.result):
+        return await give_back(call, name, int(Reason.ENGINE_FAILED), None)
     units = body.metrics.get("units")
     given = Completion(
         result=body.result,
@@ -300,8 +321,8 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/miners/{job_id}/result", take_result, "Hand in a polled job's result",
-        "Miners", roles=MINERS, body=PolledResult, answers={200: Receipt}, bucket=Bucket.POLLING,
-        works_behind=True,
+        "Miners", roles=MINERS, body=PolledResult, answers={200: TakenResult},
+        bucket=Bucket.POLLING, works_behind=True,
     ),
     Route(
         "POST", "/v1/miners/{job_id}/fail", take_failure, "Give a polled job back", "Miners",
