@@ -33,6 +33,7 @@ CUSTOM_CODE: Final = "custom_code"
 
 def create_offer(
     signer: Signer | None,
+    /,
     offer: JSON | None = None,
     *,
     idempotency_key: str | None = None,

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from aitbc import errors
+from aitbc.client import AsyncAITBCClient
 from aitbc.offering import build_offer
 from aitbc.wallet import Wallet
 from ledger import codec
 from ledger.transactions import OfferCreate
-from tests.support.clients import served_node
+from tests.support.clients import HOLDER, served_node
+from tests.support.custody import post
 
 WALLET = Wallet(bytes([5]) * 32)
 BODY = {"job_type": "llm_inference", "price": "0.001", "max_jobs": 3, "miner_id": "m"}
@@ -47,6 +49,27 @@ async def test_an_offer_is_made_found_accepted_and_withdrawn(tmp_path: Path) -> 
             assert settled["paid_base"] == str(3 * 1_000_000)
             stats = await client.marketplace.get_stats()
             assert (stats.completed_jobs, stats["total_volume"]) == (1, "0.003")
+
+
+async def test_a_miner_that_keeps_its_key_signs_its_offers(tmp_path: Path) -> None:
+    async with served_node(tmp_path / "n") as served:
+        await served.node.register_miner(HOLDER, "own")
+        body = {"role": "miner", "address": HOLDER.text_address}
+        made = await post(served.node, "/v1/api-keys", {"X-Api-Key": served.keys["operator"]}, body)
+        members = {"job_type": "llm_inference", "price": "0.001", "miner_id": "own"}
+        async with AsyncAITBCClient(served.node.url, made["key"], wallet=HOLDER) as miner:
+            offers = [
+                await miner.marketplace.create_offer(members, idempotency_key="one")
+                for _ in range(2)
+            ]
+            assert offers[0].offer_id == offers[1].offer_id
+            assert offers[0].miner_id == "own"
+            assert (await miner.marketplace.list_offers()).total == 1
+            withdrawn = await miner.marketplace.cancel_offer(offers[0].offer_id)
+            assert withdrawn.status == "cancelled"
+        async with AsyncAITBCClient(served.node.url, made["key"]) as keyless:
+            with pytest.raises(errors.SignatureNeededError):
+                await keyless.marketplace.create_offer(members)
 
 
 def make_problem(**changes: Any) -> dict[str, Any]:
