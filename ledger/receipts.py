@@ -24,6 +24,9 @@ ALGORITHM = "Ed25519"
 WholeNumber = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """What JSON carries exactly (RFC 8785, section 3.2.2.3): an amount up to nine million AIT."""
 
+PlainText = Annotated[str, Meta(pattern=r"^[ -~]*\Z")]
+"""Printable ASCII: what every writer of JSON writes alike, those that escape all else too."""
+
 
 class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the miner signs. Hashes, ids and commitments are lower-case hex without a prefix."""
@@ -44,8 +47,8 @@ class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Base units per unit."""
     amount: WholeNumber
     """Base units: units times price."""
-    model: str
-    engine: str
+    model: PlainText
+    engine: PlainText
     """Engine, build and device that ran the job."""
     input_hash: str
     result_hash: str

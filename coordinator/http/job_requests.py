@@ -22,7 +22,7 @@ from coordinator.http.job_models import (
 )
 from coordinator.http.problems import Problem, invalid
 from coordinator.matching import Requirements, parse_memory
-from coordinator.services.definition import Service, ServiceRequest
+from coordinator.services.definition import PLAIN_PATTERN, Service, ServiceRequest
 from coordinator.services.models import MODELS, get_model_name, pin_model
 from coordinator.services.registry import CUSTOM_CODE, LLM_INFERENCE, find_service
 from coordinator.settings import CoordinatorSettings
@@ -33,6 +33,7 @@ from outbound.urls import parse_url
 
 _UNREAD: Final = ("output", "output_config", "resources", "requirements", "priority", "input")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
+PLAIN_NAME: Final = re.compile(PLAIN_PATTERN, re.ASCII)
 MAX_ERRORS: Final = 32
 
 
@@ -145,6 +146,8 @@ def build_draft(
 
 def resolve_model(service: Service, name: str | None, settings: CoordinatorSettings) -> str:
     """Return the pinned model of a name, or of none. Raises `Problem(422)`."""
+    if name is not None and not PLAIN_NAME.fullmatch(name):
+        raise invalid("/model", "a model's name is printable ASCII: the receipt holds it")
     if service.service_id == CUSTOM_CODE and name is not None:
         return name
     if name is None:

@@ -17,6 +17,7 @@ from coordinator.http.job_models import (
 from coordinator.http.receipt_models import Receipt
 from coordinator.matching import MAX_ANNOUNCED, parse_memory
 from coordinator.phases import REPORTABLE, Phase
+from coordinator.services.definition import PLAIN_PATTERN
 from ledger.types import MAX_AMOUNT, MAX_TIME, MAX_UNITS
 
 MinerName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -159,7 +160,7 @@ class JobResult(Strict):
     started_ms: TimeMs | None = None
     completed_ms: TimeMs | None = None
     completed_at: Annotated[str, Field(max_length=40)] | None = None
-    engine: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    engine: Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN_PATTERN)] | None = None
     receipt: JsonObject | None = None
     receipt_opening: JsonObject | None = None
     price_opening: JsonObject | None = None

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SOURCE: Final = 2_048
+PLAIN_PATTERN: Final = r"^[ -~]+$"
+"""Printable ASCII: what a receipt may hold (rule R1)."""
 
 
 class Verification(StrEnum):
@@ -41,7 +43,12 @@ class ServiceRequest(BaseModel):
 
     model: Annotated[
         str | None,
-        Field(min_length=1, max_length=200, description="A model's name; none: the default"),
+        Field(
+            min_length=1,
+            max_length=200,
+            pattern=PLAIN_PATTERN,
+            description="A model's name; none: the default",
+        ),
     ] = None
 
 
