@@ -27,8 +27,8 @@ def read_capabilities(said: Mapping[str, Any]) -> tuple[list[str], list[str], di
 
 def _read_gpu(said: Mapping[str, Any]) -> dict[str, Any]:
     listed = said.get("gpus")
-    gpus = listed if isinstance(listed, list) else [said.get("gpu")]
-    gpus = [gpu for gpu in gpus[:MAX_ANNOUNCED] if isinstance(gpu, dict)]
+    named: list[Any] = listed if isinstance(listed, list) else [said.get("gpu")]
+    gpus: list[dict[str, Any]] = [gpu for gpu in named[:MAX_ANNOUNCED] if isinstance(gpu, dict)]
     if not gpus:
         return {}
     shown: dict[str, Any] = {"count": len(gpus)}
@@ -37,7 +37,9 @@ def _read_gpu(said: Mapping[str, Any]) -> dict[str, Any]:
         shown["name"] = name
     for member, scale in (("memory_mb", 1), ("memory_gb", 1_024)):
         size = gpus[0].get(member)
-        if type(size) in (int, float) and 0 < size * scale <= MAX_MEMORY:
+        if not isinstance(size, int | float) or isinstance(size, bool):
+            continue
+        if 0 < size * scale <= MAX_MEMORY:
             shown["memory"] = f"{int(size * scale)}MiB"
     return shown
 
