@@ -49,7 +49,7 @@ class LoadedModel(Protocol):
 
 def describe_processor() -> str:
     """Return the processor's name, as the kernel says it."""
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+    with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as lines:
         for line in lines:
             if line.startswith("model name"):
                 return "CPU " + line.partition(":")[2].strip()
