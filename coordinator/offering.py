@@ -98,7 +98,10 @@ async def _find_match(
         )
         for job in queued:
             entry = get_job(coordinator.chain.get_view(), job.job_id)
-            if _may_claim(coordinator, job.job_id, entry, name) and is_suited(job, announced):
+            price = acceptances.get_price(entry, name)
+            if _may_claim(coordinator, job.job_id, entry, name) and is_suited(
+                job, announced, price
+            ):
                 return await coordinator.find_job(job.job_id)
         if len(queued) < SCAN_BATCH:
             return None
@@ -126,7 +129,7 @@ async def _find_foreign(
             continue
         assert entry is not None
         record = foreign_jobs.build_record(view, job_id, entry, offer)
-        if is_suited(record.job, announced):
+        if is_suited(record.job, announced, acceptances.get_price(entry, name)):
             return record
     return None
 

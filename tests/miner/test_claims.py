@@ -32,6 +32,17 @@ def test_a_job_is_claimed_at_the_announced_price() -> None:
     assert (work.job, work.price, work.stage) == (JOB, 900, Stage.CLAIMING)
 
 
+def test_an_accepted_offer_makes_the_price_public() -> None:
+    accepted = {"offer_id": "offer_0", "miner_id": "miner_a", "price_base": "7"}
+    work = plan_claim(make_job(accepted_offer=accepted), PRICES, {"llm_inference": MODEL})
+    assert work is not None and (work.price, work.is_price_public) == (7, True)
+    plain = plan_claim(make_job(), PRICES, {"llm_inference": MODEL})
+    assert plain is not None and not plain.is_price_public
+    for price in ("0", "-1", "1001"):
+        job = make_job(accepted_offer={**accepted, "price_base": price})
+        assert plan_claim(job, PRICES, {"llm_inference": MODEL}) is None
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -60,6 +71,9 @@ def test_a_job_that_is_not_for_us_is_left(changed: dict[str, Any]) -> None:
         {"job_id": "job_00"},
         {"job_id": "job_zz"},
         {"billing": None},
+        {"accepted_offer": {}},
+        {"accepted_offer": 5},
+        {"accepted_offer": {"price_base": "x"}},
         {"service": ["llm_inference"]},
     ],
 )
@@ -72,6 +86,9 @@ def test_the_chains_record_is_read() -> None:
     members = {"client": CLIENT.text_address, "escrow_base": "5", "job_commit": "01" * 32}
     found = read_chain_job(Model.model_validate(members))
     assert found == ChainJob(CLIENT.address, 5, bytes([1]) * 32)
+    accepted = {"miner_id": "miner_a", "price_base": "7"}
+    found = read_chain_job(Model.model_validate({**members, "acceptance": accepted}))
+    assert (found.accepted_miner, found.accepted_price) == ("miner_a", 7)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from ledger.settlement import compute_public_inputs
 from ledger.transactions import JobSettle
 from miner import settlement
 from tests.miner.samples import CLIENT, FINISHED, IDENTITY, JOB, LEASE, MINER
+from zk.field import decode_field
 from zk.statement import check_statement
 
 PROVED = msgspec.structs.replace(FINISHED, proof=bytes(192))
@@ -53,6 +54,15 @@ def test_the_statement_is_the_one_that_the_ledger_checks() -> None:
     expected = compute_public_inputs(IDENTITY.chain_id, IDENTITY.key_id, job, lease, payload)
     public, _ = settlement.build_statement(IDENTITY, FINISHED)
     assert public.as_tuple() == expected
+
+
+def test_at_a_public_price_the_statement_opens_for_everybody() -> None:
+    work = msgspec.structs.replace(FINISHED, is_price_public=True)
+    public, witness = settlement.build_statement(IDENTITY, work)
+    assert check_statement(public, witness) == []
+    assert public.price_commit == decode_field(terms.commit_public_price(work.price))
+    private, _ = settlement.build_statement(IDENTITY, FINISHED)
+    assert public.price_commit != private.price_commit
 
 
 def test_the_payload_pays_units_times_price_at_the_time_of_completion() -> None:

@@ -10,8 +10,11 @@ import pytest_asyncio
 from coordinator.relay_messages import Fetch, HandIn, Refusal, Refused, decode_question
 from ledger import codec
 from ledger.faults import Reason
-from ledger.state import get_miner
+from ledger.state import get_job, get_miner
+from ledger.terms import commit_public_price
+from ledger.transactions import OfferCreate
 from miner.settings import MinerSettings
+from tests.support import self_custody
 from tests.support.coordinators import Cluster, list_attempts, open_cluster
 from tests.support.miner_bench import mine, until
 from tests.support.text_endpoint import TextEndpoint
@@ -61,6 +64,33 @@ async def test_a_job_of_another_coordinator_is_run_and_settled(
     for data in cluster.relay.asked + cluster.relay.answered:
         assert b"private" not in data
         assert b"word" not in data
+
+
+async def test_a_job_that_accepted_our_offer_is_settled_at_its_price(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Below the miner's own price list: what it offered in public is what it takes."""
+    endpoint, home, local = TextEndpoint(), cluster.home, cluster.local
+    await self_custody.register(local, NAME)
+    offer: dict[str, Any] = {"job_type": "llm_inference", "price": "0.000000007"}
+    asked = await local.call("POST", "/v1/marketplace/offers", "digger", offer)
+    payload = codec.decode(bytes.fromhex(asked.json["payload"]), OfferCreate, 8_192)
+    offer["transaction"] = self_custody.sign(local, "digger", payload)
+    made = await local.call("POST", "/v1/marketplace/offers", "digger", offer)
+    job = await home.submit(params={"max_tokens": 6})
+    path = f"/v1/marketplace/offers/{made.json['offer_id']}/accept"
+    accepted = await home.call("POST", path, "client", {"job_id": job["job_id"]})
+    assert accepted.status == 200, accepted
+    async with endpoint.serve(), mine(make_settings(cluster, endpoint, tmp_path)):
+        path = f"/v1/jobs/{job['job_id']}"
+        await home.until(path, "client", lambda j: j["status"] == "completed")
+    entry = get_job(cluster.chain.get_view(), bytes.fromhex(job["job_id"][4:]))
+    assert entry is not None and entry.settlement is not None and entry.lease is not None
+    assert entry.lease.price_commit == commit_public_price(7)
+    paid = entry.escrow - entry.settlement.refund
+    assert paid > 0 and paid % 7 == 0
+    receipt = (await home.call("GET", f"/v1/jobs/{job['job_id']}/receipt", "client")).json
+    assert (receipt["price"], receipt["units"], receipt["amount"]) == (7, paid // 7, paid)
 
 
 async def test_a_cancellation_reaches_the_miner(cluster: Cluster, tmp_path: Path) -> None:

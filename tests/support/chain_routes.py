@@ -54,11 +54,17 @@ async def get_transaction(call: Call) -> Answer:
 async def get_chain_job(call: Call) -> Answer:
     job = get_job(_get_chain(call).get_view(), bytes.fromhex(call.path["job_id"][4:]))
     assert job is not None
-    members = {
+    members: dict[str, Any] = {
         "client": crypto.format_address(job.client),
         "escrow_base": str(job.escrow),
         "job_commit": job.job_commit.hex(),
+        "acceptance": None,
     }
+    if job.acceptance is not None:
+        members["acceptance"] = {
+            "miner_id": job.acceptance.miner,
+            "price_base": str(job.acceptance.price),
+        }
     return Answer(members)
 
 

@@ -1,0 +1,113 @@
+"""The open offers: found among a hundred thousand, forgotten when a block ends them."""
+
+import json
+import time
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from coordinator.offer_book import PAGE, OfferBook, get_job_type, read_metadata
+from ledger.entries import Offer, offer_key
+from ledger.state import Changes
+from tests.ledger.samples import OFFER_ENTRY
+from tests.support.chain import InProcessChain
+from tests.support.world import World
+
+COUNT = 100_000
+ENDS = 2**52
+
+
+def make_entry(number: int, **fields: object) -> Offer:
+    usual: dict[str, object] = {
+        "miner": "m",
+        "price": 1 + number % 1_000,
+        "ends_at": ENDS,
+        "is_cancelled": False,
+        "service": ("llm_inference", "text_embedding")[number % 2],
+        "metadata": b"{}",
+    }
+    return msgspec.structs.replace(OFFER_ENTRY, **{**usual, **fields})
+
+
+def put(chain: InProcessChain, offers: Sequence[Offer], first: int = 0) -> None:
+    """Write entries straight into the state, as a hundred thousand transactions would."""
+    changes = Changes(chain.state)
+    for number, offer in enumerate(offers, first):
+        changes.put(offer_key(number.to_bytes(32, "big")), offer)
+    changes.compute_root()
+    chain.state.commit(changes)
+
+
+async def register(world: World) -> None:
+    await world.register("miner", "m")
+
+
+async def test_a_hundred_thousand_offers_are_read_once_and_listed_at_once(world: World) -> None:
+    await register(world)
+    chain, book = world.chain, OfferBook(world.chain)
+    put(chain, [make_entry(number) for number in range(COUNT)])
+    await book.list_offers(None, None, None, 0, 1)
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        page = await book.list_offers("llm_inference", 500, None, 0, 50)
+        times.append(time.perf_counter() - begin)
+    assert (len(page.offers), page.total, page.rest) == (50, COUNT // 4, COUNT // 4 - 50)
+    assert {each.service for each in page.offers} == {"llm_inference"}
+    assert max(each.price for each in page.offers) <= 500
+    assert min(times) < 0.5
+    put(chain, [make_entry(number) for number in range(COUNT, COUNT + PAGE + 9)], COUNT)
+    page = await book.list_offers(None, None, None, 0, 1)
+    assert page.total == COUNT + PAGE + 9
+    assert page.offers[0].offer_id == (COUNT + PAGE + 8).to_bytes(32, "big")
+
+
+async def test_only_what_can_be_accepted_is_listed(world: World) -> None:
+    await register(world)
+    entries = [
+        make_entry(0),
+        make_entry(1, is_cancelled=True),
+        make_entry(2, ends_at=0),
+        make_entry(3, accepted=10, max_jobs=10),
+        make_entry(4, miner="nobody"),
+    ]
+    put(world.chain, entries)
+    page = await OfferBook(world.chain).list_offers(None, None, None, 0, 50)
+    assert [each.offer_id[-1] for each in page.offers] == [0]
+    assert (page.total, page.rest) == (1, 0)
+
+
+async def test_pages_go_on_from_a_leaf(world: World) -> None:
+    await register(world)
+    put(world.chain, [make_entry(number) for number in range(7)])
+    book, before, seen = OfferBook(world.chain), None, []
+    while True:
+        page = await book.list_offers(None, None, before, 0, 3)
+        seen += [each.offer_id[-1] for each in page.offers]
+        if not page.rest:
+            break
+        before = page.offers[-1].leaf
+    assert seen == [6, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "job_type"),
+    [
+        (b"", "llm_inference"),
+        (b"{}", "llm_inference"),
+        (b"[1]", "llm_inference"),
+        (b'{"job_type": 5}', "llm_inference"),
+        (b'{"job_type": ""}', "llm_inference"),
+        (json.dumps({"job_type": "x" * 65}).encode(), "llm_inference"),
+        (b'{"job_type": "\\ud800"}', "llm_inference"),
+        (b"\xff", "llm_inference"),
+        (b"[" * 4_000, "llm_inference"),
+        (b'{"job_type": "image-classification"}', "image-classification"),
+    ],
+)
+def test_whatever_the_metadata_holds_there_is_a_kind_of_work(
+    metadata: bytes, job_type: str
+) -> None:
+    assert get_job_type(make_entry(0, metadata=metadata)) == job_type
+    assert isinstance(read_metadata(metadata), dict)
