@@ -44,8 +44,8 @@ class Trail:
         """Note which objects an answer names."""
         if isinstance(answer, Answer):
             self._made = _find_made(answer.payload)
-        elif _JOB_HEADER in answer.headers:
-            self._made = {"job_id": answer.headers[_JOB_HEADER]}
+        if _JOB_HEADER in answer.headers:
+            self._made["job_id"] = answer.headers[_JOB_HEADER]
 
     def end(self, request: web.Request, request_id: str, status: int) -> None:
         """Note how the request ended."""

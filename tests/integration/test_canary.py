@@ -196,13 +196,24 @@ async def play_errors(canary: Canary) -> None:
         f'{{"{spoilt}": NaN}}',
     ):
         await canary.err("POST", "/v1/jobs", data=raw.encode(), headers=post_json)
-    for body in (
+    bodies: list[Any] = [
         {"prompt": {"text": spoilt}}, {"prompt": spoilt, "max_cost": spoilt},
         {"prompt": spoilt, "params": {"max_tokens": spoilt}}, {"type": name, "prompt": spoilt},
         {"prompt": spoilt, "timeout_seconds": spoilt}, {"input": f"file_{spoilt}"},
         {"input": {"messages": spoilt}, "type": "llm_inference"},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for body in bodies:
         await canary.err("POST", "/v1/jobs", json=body, headers=client)
+    elsewhere: list[tuple[str, Any]] = [
+        ("/v1/chat/completions", {"messages": spoilt}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": {"x": spoilt}}]}),
+        ("/v1/embeddings", {"input": {"x": spoilt}}),
+        ("/v1/services/llm/inference", {"prompt": {"x": spoilt}}),
+        ("/v1/services/whisper/transcribe", {"audio_url": f"gopher://{spoilt}/"}),
+        ("/v1/marketplace/offers", {"job_type": spoilt, "price": spoilt}),
+    ]
+    for path, body in elsewhere:
+        await canary.err("POST", path, json=body, headers=client)
     await canary.err("GET", f"/v1/jobs?status={spoilt}", headers=client)
     await canary.err("GET", "/v1/jobs", headers={"X-Api-Key": spoilt})
     await canary.err("GET", "/v1/jobs", headers={"Authorization": f"Bearer {key}x"})

@@ -1,8 +1,9 @@
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from coordinator.http.routing import Route
+from coordinator.http.routing import Answer, Call, Route
 from coordinator.http.table import ROUTES
 from tests.support.world import World
 
@@ -110,6 +111,26 @@ async def test_the_log_outlives_a_stop(world: World) -> None:
     await world.coordinator.close()
     await world.restart()
     assert [entry["action"] for entry in await read_log(world)] == ["DELETE /v1/jobs/{job_id}"]
+
+
+async def test_a_job_that_only_a_header_names_is_named(world: World) -> None:
+    async def answer(call: Call) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"AITBC-Job-Id": "job_1"})
+        await stream.prepare(call.request)
+        await stream.write(b"text")
+        return stream
+
+    async def say(_: Call) -> Answer:
+        return Answer({"text": "x"}, headers={"AITBC-Job-Id": "job_2"})
+
+    made = Route("POST", "/v1/streamed", answer, "", "", works_behind=True)
+    said = Route("POST", "/v1/said", say, "", "", works_behind=True)
+    world.routes = (*ROUTES, made, said)
+    await world.restart()
+    for path in ("/v1/streamed", "/v1/said"):
+        assert (await world.call("POST", path, "client")).status == 200
+    found = await read_log(world)
+    assert [entry["objects"] for entry in found] == [{"job_id": "job_2"}, {"job_id": "job_1"}]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
