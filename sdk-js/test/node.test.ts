@@ -262,6 +262,9 @@ test('an offer is made, accepted for a job, and withdrawn', async () => {
     listed.push(offer.offerId);
   }
   assert.ok(listed.includes(offerId));
+  const [first] = (await stranger.explorer.listOffers()).items;
+  assert.equal(first?.offerId, offerId);
+  assert.equal((await stranger.explorer.getOffer(offerId)).minerId, MINER_ID);
   const job = await client.jobs.create({ prompt: 'bid', maxCost: '0.1' });
   const taken = await client.marketplace.acceptOffer(offerId, { jobId: job.jobId, bidPrice: '1' });
   assert.equal(taken.minerId, MINER_ID);

@@ -89,6 +89,23 @@ export class Explorer extends Resource {
     return this.transport.call('GET /v1/explorer/miners/{miner}', { ...options, path: { miner } });
   }
 
+  /** Offers as the chain holds them, newest first. */
+  listOffers(
+    query: Query<'GET /v1/explorer/offers'> = {},
+    options: CallOptions = {},
+  ): Listing<Answer<'GET /v1/explorer/offers'>, Item<Answer<'GET /v1/explorer/offers'>>> {
+    return list(query, (paged) =>
+      this.transport.call('GET /v1/explorer/offers', { ...options, query: paged }),
+    );
+  }
+
+  getOffer(
+    offer: string,
+    options: CallOptions = {},
+  ): Promise<Answer<'GET /v1/explorer/offers/{offer}'>> {
+    return this.transport.call('GET /v1/explorer/offers/{offer}', { ...options, path: { offer } });
+  }
+
   /** A job as the chain's state holds it, with its inclusion proof. */
   getJob(job: string, options: CallOptions = {}): Promise<Answer<'GET /v1/explorer/jobs/{job}'>> {
     return this.transport.call('GET /v1/explorer/jobs/{job}', { ...options, path: { job } });
