@@ -133,7 +133,7 @@ async def cancel_offer(
     """Withdraw one's own offer; again changes nothing. Raises `Rejected`, `SignatureNeeded`."""
     offer = require_offer(coordinator, offer_id)
     if offer.owner != principal.address:
-        raise Rejected(Rejection.OFFER_NOT_OWNED)
+        raise Rejected(Rejection.OFFER_UNKNOWN)  # as of one that is not there
     now = coordinator.get_now()
     if offer.is_cancelled:
         return Sent(offer_id, None, True, now)
