@@ -94,7 +94,7 @@ async def list_offers(call: Call) -> Answer:
     found = [(each, get_offer(view, each.offer_id)) for each in page.offers]
     items = [_view(call, each.offer_id, offer) for each, offer in found if offer is not None]
     last = page.offers[-1].leaf if page.offers else None
-    return Answer(build_page("offers", items, page.total, query, last, page.rest))
+    return Answer(build_page("offers", items, page.total, query, last, int(page.has_more)))
 
 
 async def show(call: Call) -> Answer:

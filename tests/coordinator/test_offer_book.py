@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from coordinator.leasing import record_nothing
 from coordinator.offer_book import PAGE, OfferBook, get_job_type, read_metadata
 from ledger.entries import Offer, offer_key
 from ledger.state import Changes
+from ledger.transactions import MinerExit
 from tests.ledger.samples import OFFER_ENTRY
 from tests.support.chain import InProcessChain
 from tests.support.world import World
@@ -53,10 +55,12 @@ async def test_a_hundred_thousand_offers_are_read_once_and_listed_at_once(world:
         begin = time.perf_counter()
         page = await book.list_offers("llm_inference", 500, None, 0, 50)
         times.append(time.perf_counter() - begin)
-    assert (len(page.offers), page.total, page.rest) == (50, COUNT // 4, COUNT // 4 - 50)
+    assert (len(page.offers), page.total, page.has_more) == (50, COUNT // 4, True)
     assert {each.service for each in page.offers} == {"llm_inference"}
     assert max(each.price for each in page.offers) <= 500
-    assert min(times) < 0.5
+    assert min(times) < 0.02
+    rare = await book.list_offers(None, 1, None, 0, 50)
+    assert rare.total == COUNT // 1_000 and {each.price for each in rare.offers} == {1}
     put(chain, [make_entry(number) for number in range(COUNT, COUNT + PAGE + 9)], COUNT)
     page = await book.list_offers(None, None, None, 0, 1)
     assert page.total == COUNT + PAGE + 9
@@ -75,7 +79,7 @@ async def test_only_what_can_be_accepted_is_listed(world: World) -> None:
     put(world.chain, entries)
     page = await OfferBook(world.chain).list_offers(None, None, None, 0, 50)
     assert [each.offer_id[-1] for each in page.offers] == [0]
-    assert (page.total, page.rest) == (1, 0)
+    assert (page.total, page.has_more) == (1, False)
 
 
 async def test_pages_go_on_from_a_leaf(world: World) -> None:
@@ -85,10 +89,31 @@ async def test_pages_go_on_from_a_leaf(world: World) -> None:
     while True:
         page = await book.list_offers(None, None, before, 0, 3)
         seen += [each.offer_id[-1] for each in page.offers]
-        if not page.rest:
+        if not page.has_more:
             break
         before = page.offers[-1].leaf
     assert seen == [6, 5, 4, 3, 2, 1, 0]
+
+
+async def test_offers_of_a_miner_that_left_are_back_with_it(world: World) -> None:
+    await world.register("miner", "m")
+    body = {"job_type": "llm_inference", "price": "0.1"}
+    paths = []
+    for _ in range(2):
+        made = await world.call("POST", "/v1/marketplace/offers", "miner", body)
+        paths.append(f"/v1/marketplace/offers/{made.json['offer_id']}")
+    book, miner = world.coordinator.offers, world.people["miner"]
+    assert (await book.list_offers(None, None, None, 0, 9)).total == 2
+    await world.coordinator.wallets.send(miner.address, MinerExit("m"), record_nothing)
+    await world.until(paths[0], "miner", lambda offer: offer["status"] == "miner_exited")
+    await world.coordinator.wait_followed()
+    assert (await book.list_offers(None, None, None, 0, 9)).total == 0
+    assert (await OfferBook(world.chain).list_offers(None, None, None, 0, 9)).total == 0
+    assert (await world.call("DELETE", paths[0], "miner")).status == 200
+    await world.register("miner", "m")
+    await world.coordinator.wait_followed()
+    page = await book.list_offers("llm_inference", None, None, 0, 9)
+    assert [f"offer_{each.offer_id.hex()}" for each in page.offers] == [paths[1][-70:]]
 
 
 @pytest.mark.parametrize(

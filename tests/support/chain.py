@@ -6,6 +6,7 @@ nobody; everything that a transaction does is done by `ledger.transition`.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 
 from coordinator.ports import ChainStatus, FinalBlock, Located, MempoolStatus
 from genesis.document import Allocation, Genesis, build_proof_parameters, check_genesis
@@ -136,12 +137,12 @@ class InProcessChain:
 
     async def list_offer_ids(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
         prefix = offer_key(b"")
-        found = [
+        newest = (
             (leaf, key.removeprefix(prefix))
-            for key, leaf in self.state.leaves.items()
+            for key, leaf in reversed(self.state.leaves.items())
             if key.startswith(prefix) and (before is None or leaf < before)
-        ]
-        return sorted(found, reverse=True)[:limit]
+        )
+        return list(islice(newest, limit))
 
     def get_next_nonce(self, address: bytes) -> int:
         own = [t for t in self._waiting if crypto.compute_address(t.transaction.sender) == address]
