@@ -139,8 +139,8 @@ def delete_old(
         is_old = sa.or_(AUDIT.c.row_id <= surplus, AUDIT.c.time_ms < before_ms)
         oldest = sa.select(AUDIT.c.row_id).where(is_kind, is_old).order_by(AUDIT.c.row_id)
         ids += connection.execute(oldest.limit(DELETE_BATCH - len(ids))).scalars()
-    for start in range(0, len(ids), 500):
-        connection.execute(AUDIT.delete().where(AUDIT.c.row_id.in_(ids[start : start + 500])))
+    for some in tables.split(ids):
+        connection.execute(AUDIT.delete().where(AUDIT.c.row_id.in_(some)))
     return len(ids)
 
 

@@ -51,6 +51,8 @@ class WebhookLimits(BaseModel):
     per_account: Annotated[int, Field(ge=1)] = 20
     pending: Annotated[int, Field(ge=1)] = 10_000
     """Deliveries that may wait for one webhook; one that falls behind that is switched off."""
+    per_second: Annotated[int, Field(ge=1)] = 50
+    """Messages in all: each costs some milliseconds of the loop that also answers requests."""
     timeout_seconds: Seconds = 10.0
     first_retry_seconds: Seconds = 5.0
     """Each further pause is three times as long, up to the longest, and up to a quarter more."""

@@ -4,7 +4,7 @@ The chain is the truth about money and leases; of these rows only the content, t
 keys exist nowhere else. Times are milliseconds since the Unix epoch, money base units.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, registry
 from sqlmodel import Field, SQLModel
 
 _T = TypeVar("_T", bound=SQLModel)
+_V = TypeVar("_V")
 _IN_BATCH: Final = 500
 
 
@@ -305,7 +306,10 @@ class DeliveryRow(CoordinatorTable, table=True):
     """A message to a webhook: on its way, delivered or given up (`webhook_queue.py`)."""
 
     __tablename__ = "coordinator_deliveries"
-    __table_args__ = (Index("deliveries_due", "webhook_row_id", "state", "next_ms"),)
+    __table_args__ = (
+        Index("deliveries_due", "webhook_row_id", "state", "next_ms"),
+        Index("deliveries_waiting", "state", "type", "webhook_row_id"),
+    )
 
     row_id: int | None = Field(default=None, primary_key=True)
     delivery_id: bytes = Field(sa_type=LargeBinary, unique=True)
@@ -400,19 +404,22 @@ def find(connection: Connection, model: type[_T], **equal: Any) -> _T | None:
     return rows[0] if rows else None
 
 
+def split(values: Iterable[_V]) -> Iterator[list[_V]]:
+    """Yield values in lists that are short enough for an `IN`."""
+    rest = list(values)
+    for start in range(0, len(rest), _IN_BATCH):
+        yield rest[start : start + _IN_BATCH]
+
+
 def load_in(
     connection: Connection, model: type[_T], column: str, values: Iterable[Any]
 ) -> list[_T]:
     """Return the rows whose column holds one of the values, however many these are."""
-    wanted = list(values)
     matched = get_table(model).c[column]
     return [
         row
-        for start in range(0, len(wanted), _IN_BATCH)
-        for row in load(
-            connection,
-            sa.select(model).where(matched.in_(wanted[start : start + _IN_BATCH])),
-        )
+        for some in split(values)
+        for row in load(connection, sa.select(model).where(matched.in_(some)))
     ]
 
 

@@ -31,6 +31,7 @@ AT_ONCE: Final = 4
 """Messages to one webhook."""
 AT_ONCE_ACCOUNT: Final = 8
 AT_ONCE_ALL: Final = 128
+BURST: Final = 16
 TELL_PAUSE: Final = 0.05
 """Seconds in which what comes is queued together."""
 LOOK_SECONDS: Final = 5.0
@@ -38,6 +39,22 @@ LOOK_SECONDS: Final = 5.0
 PLACE_SECONDS: Final = 60.0
 """How often the place in the log is kept while nothing in it is wanted."""
 _JITTER_BITS: Final = 32
+
+
+class Pace:
+    """Lets so many through in a second, in the order that they come; `BURST` at once."""
+
+    def __init__(self, per_second: int) -> None:
+        self._gap = 1 / per_second
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Return when it is one's turn."""
+        now = asyncio.get_running_loop().time()
+        turn = max(self._next, now - BURST * self._gap)
+        self._next = turn + self._gap
+        if turn > now:
+            await asyncio.sleep(turn - now)
 
 
 class WebhookSender:
@@ -49,6 +66,7 @@ class WebhookSender:
         self._workers: dict[int, asyncio.Event] = {}
         """Webhooks that something waits for, and what wakes their tasks."""
         self._in_all = asyncio.Semaphore(AT_ONCE_ALL)
+        self._pace = Pace(self._limits.per_second)
         self._in_account: dict[int, asyncio.Semaphore] = {}
         self._seq = 0
         self._height = 0
@@ -154,6 +172,7 @@ class WebhookSender:
             webhook.account_id, asyncio.Semaphore(AT_ONCE_ACCOUNT)
         )
         async with account, self._in_all:
+            await self._pace.wait()
             outcome = await self._post(webhook, delivery)
         assert delivery.row_id is not None
         note = partial(

@@ -6,7 +6,7 @@ made twice; it stays until an answer of success, so it may arrive twice, under t
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -76,21 +76,22 @@ def fan_out(
     connection: Connection, rows: Sequence[Update], height: int, limits: WebhookLimits, now_ms: int
 ) -> set[int]:
     """Queue updates for whoever is told of them and note the place; return whose queues grew."""
-    touched = set()
-    room = _count_room(connection, matched := _match(connection, rows), limits)
+    matched = _match(connection, rows)
+    waiting = _count_waiting(connection, {webhook.row_id or 0 for webhook, _ in matched})
+    made = []
     for webhook, update in matched:
-        assert webhook.row_id is not None
+        row_id = webhook.row_id or 0
         if webhook.disabled_ms is not None:
             continue
-        if room[webhook.row_id] <= 0:
+        if waiting[row_id] >= limits.pending:
             webhooks.switch_off(connection, webhook, webhooks.OVERFLOW, now_ms)
             continue
-        room[webhook.row_id] -= 1
+        waiting[row_id] += 1
         body = _write_body(update.type, update.created_ms, update.data, update.seq)
-        _queue(connection, webhook, update.type, body, update.created_ms, now_ms)
-        touched.add(webhook.row_id)
+        made.append(_make(row_id, update.type, body, update.created_ms, now_ms))
+    _insert(connection, made)
     store_place(connection, rows[-1].seq, height)
-    return touched
+    return {delivery.webhook_row_id for delivery in made}
 
 
 def fan_out_block(
@@ -98,16 +99,18 @@ def fan_out_block(
 ) -> set[int]:
     """Queue a block for whoever is told of blocks and waits for no other; note the place."""
     kind = UpdateType.BLOCK_CREATED
+    is_waiting = (DELIVERIES.c.state == PENDING, DELIVERIES.c.type == kind.value)
+    behind = connection.execute(sa.select(DELIVERIES.c.webhook_row_id).where(*is_waiting))
+    passed_over = set(behind.scalars())
     body = _write_body(kind, time_ms, msgspec.json.encode(block).decode(), None)
-    touched = set()
-    for webhook in webhooks.list_active(connection, None):
-        if kind not in webhooks.read_events(webhook):
-            continue
-        if _find_waiting(connection, webhook, kind) is None:
-            _queue(connection, webhook, kind, body, time_ms, now_ms)
-            touched.add(webhook.row_id or 0)
+    made = [
+        _make(webhook.row_id or 0, kind, body, time_ms, now_ms)
+        for webhook in webhooks.list_active(connection, None)
+        if kind in webhooks.read_events(webhook) and webhook.row_id not in passed_over
+    ]
+    _insert(connection, made)
     store_place(connection, seq, block.height)
-    return touched
+    return {delivery.webhook_row_id for delivery in made}
 
 
 def queue_test(
@@ -118,11 +121,15 @@ def queue_test(
     From now on the webhook is this key's. One test waits at a time.
     """
     tables.update(connection, webhook, key_id=key_id)
-    waiting = _find_waiting(connection, webhook, TEST)
+    waiting = tables.find(
+        connection, DeliveryRow, webhook_row_id=webhook.row_id, state=PENDING, type=TEST
+    )
     if waiting is not None:
         return waiting
     body = _write_body(TEST, now_ms, msgspec.json.encode(data).decode(), None)
-    return _queue(connection, webhook, TEST, body, now_ms, now_ms)
+    delivery = _make(webhook.row_id or 0, TEST, body, now_ms, now_ms)
+    delivery.row_id = tables.insert(connection, delivery)
+    return delivery
 
 
 def find_delivery(
@@ -210,30 +217,22 @@ def _match(connection: Connection, rows: Sequence[Update]) -> list[tuple[Webhook
     ]
 
 
-def _find_waiting(connection: Connection, webhook: WebhookRow, kind: str) -> DeliveryRow | None:
-    return tables.find(
-        connection, DeliveryRow, webhook_row_id=webhook.row_id, state=PENDING, type=str(kind)
-    )
+def _count_waiting(connection: Connection, row_ids: Iterable[int]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for some in tables.split(row_ids):
+        statement = (
+            sa.select(DELIVERIES.c.webhook_row_id, sa.func.count())
+            .where(DELIVERIES.c.webhook_row_id.in_(some), DELIVERIES.c.state == PENDING)
+            .group_by(DELIVERIES.c.webhook_row_id)
+        )
+        found.update({row[0]: row[1] for row in connection.execute(statement)})
+    return found
 
 
-def _count_room(
-    connection: Connection, matched: Sequence[tuple[WebhookRow, Update]], limits: WebhookLimits
-) -> Counter[int]:
-    room: Counter[int] = Counter()
-    for row_id in {webhook.row_id or 0 for webhook, _ in matched}:
-        waiting = (DELIVERIES.c.webhook_row_id == row_id, DELIVERIES.c.state == PENDING)
-        count = sa.select(sa.func.count()).select_from(DELIVERIES).where(*waiting)
-        room[row_id] = limits.pending - connection.execute(count).scalar_one()
-    return room
-
-
-def _queue(
-    connection: Connection, webhook: WebhookRow, kind: str, body: str, time_ms: int, now_ms: int
-) -> DeliveryRow:
-    assert webhook.row_id is not None
-    row = DeliveryRow(
+def _make(webhook_row_id: int, kind: str, body: str, time_ms: int, now_ms: int) -> DeliveryRow:
+    return DeliveryRow(
         delivery_id=secrets.token_bytes(webhooks.ID_BYTES),
-        webhook_row_id=webhook.row_id,
+        webhook_row_id=webhook_row_id,
         type=str(kind),
         body=body,
         state=PENDING,
@@ -241,8 +240,13 @@ def _queue(
         queued_ms=now_ms,
         next_ms=now_ms,
     )
-    row.row_id = tables.insert(connection, row)
-    return row
+
+
+def _insert(connection: Connection, made: Sequence[DeliveryRow]) -> None:
+    # All at once: an update for everybody has as many rows as there are webhooks.
+    if made:
+        rows = [row.model_dump(exclude={"row_id"}) for row in made]
+        connection.execute(DELIVERIES.insert(), rows)
 
 
 def _write_body(kind: str, time_ms: int, data: str, seq: int | None) -> str:

@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from coordinator.settings import WebhookLimits
-from coordinator.webhook_delivery import AT_ONCE
+from coordinator.webhook_delivery import AT_ONCE, BURST, Pace
 from tests.support.webhook_receiver import Receiver, add_webhook, open_receiver, ticking
 from tests.support.world import World, open_world
 
@@ -254,3 +254,17 @@ async def expect_signed(
     for secret in invalid:
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(message.body, dict(message.headers))
+
+
+async def test_so_many_leave_in_a_second() -> None:
+    pace, loop = Pace(100), asyncio.get_running_loop()
+    start = loop.time()
+    order: list[int] = []
+
+    async def leave(number: int) -> None:
+        await pace.wait()
+        order.append(number)
+
+    await asyncio.gather(*(leave(number) for number in range(BURST + 50)))
+    assert 0.45 < loop.time() - start < 2
+    assert order == list(range(BURST + 50))
