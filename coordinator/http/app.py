@@ -9,7 +9,7 @@ from aiohttp import web
 from coordinator.coordinator import Coordinator
 from coordinator.http import asyncapi, live, openapi
 from coordinator.http.live_hub import LiveHub
-from coordinator.http.pipeline import answer_errors, build_handler
+from coordinator.http.pipeline import answer_errors, build_handler, mark_answer
 from coordinator.http.rate_limits import RateLimiter
 from coordinator.http.routing import Route
 
@@ -26,6 +26,7 @@ def build_app(routes: Sequence[Route], coordinator: Coordinator) -> web.Applicat
     cors = aiohttp_cors.setup(app, defaults=_build_cors(coordinator.settings.cors_origins))
     limiter = RateLimiter(coordinator.settings.rate_limits, not coordinator.chain.is_dev)
     document = openapi.build_document(routes, coordinator.version)
+    app.on_response_prepare.append(mark_answer)
     hub = LiveHub(coordinator)
     app.cleanup_ctx.append(hub.run)
     app.on_shutdown.append(hub.close)

@@ -34,6 +34,7 @@ from zk.process import ProverBusyError, ProverClosedError, ProverCrashedError
 log = structlog.get_logger(__name__)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+LIMITS: Final = web.RequestKey("limits", dict[str, str])
 TRAIL: Final = web.RequestKey("trail", Trail)
 IS_OPENAI: Final = web.RequestKey("is_openai", bool)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -54,12 +55,15 @@ async def answer_errors(request: web.Request, handler: Handle) -> web.StreamResp
     if wire.parse_id(job, wire.JOB_PREFIX) is not None:
         bound["job_id"] = job
     with structlog.contextvars.bound_contextvars(**bound):
-        response = await _answer(request, handler)
-    if not response.prepared:
-        response.headers["X-Request-Id"] = request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
-    return response
+        return await _answer(request, handler)
+
+
+async def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on an answer's head what each one carries, streams and errors too, before it is sent."""
+    response.headers.update(request.get(LIMITS, {}))
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 async def _answer(request: web.Request, handler: Handle) -> web.StreamResponse:
@@ -128,24 +132,16 @@ def build_handler(route: Route, coordinator: Coordinator, limiter: RateLimiter) 
         if route.bucket is Bucket.NONE:
             bucket = Bucket.NONE
         who = f"key:{principal.key_id}" if principal is not None else f"address:{request.remote}"
-        limits = await limiter.count(bucket, who)
+        request[LIMITS] = await limiter.count(bucket, who)
         call = Call(request, coordinator, request[REQUEST_ID], principal)
         if route.query is not None:
             call.query = _validate(route.query, _read_query(request))
         if route.needs_chain:
             require_in_step(coordinator)
         await _read_json(route, call)
-        try:
-            response = await _run(route, call)
-        except (Problem, Rejected) as error:
-            problem = error if isinstance(error, Problem) else from_rejection(error)
-            problem.headers = {**limits, **problem.headers}
-            raise problem from None
-        if response.prepared:
-            return response
-        if isinstance(response, web.Response):
-            response = tag_answer(request, response)
-        response.headers.update(limits)
+        response = await _run(route, call)
+        if isinstance(response, web.Response) and not response.prepared:
+            return tag_answer(request, response)
         return response
 
     return handle
