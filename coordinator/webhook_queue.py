@@ -18,7 +18,7 @@ from coordinator.settings import WebhookLimits
 from coordinator.tables import DeliveryRow, WebhookPlaceRow, WebhookRow
 from coordinator.update_data import BlockCreated
 from coordinator.updates import PUBLIC, Update, UpdateType
-from coordinator.webhooks import DELIVERIES
+from coordinator.webhooks import DELIVERIES, Active
 
 TEST: Final = "webhook_test"
 """The type of a message that tells of nothing."""
@@ -77,21 +77,20 @@ def fan_out(
 ) -> set[int]:
     """Queue updates for whoever is told of them and note the place; return whose queues grew."""
     matched = _match(connection, rows)
-    waiting = _count_waiting(connection, {webhook.row_id or 0 for webhook, _ in matched})
-    made = []
+    waiting = _count_waiting(connection, {webhook.row_id for webhook, _ in matched})
+    full, made = set(), []
     for webhook, update in matched:
-        row_id = webhook.row_id or 0
-        if webhook.disabled_ms is not None:
+        if waiting[webhook.row_id] >= limits.pending:
+            full.add(webhook.row_id)
             continue
-        if waiting[row_id] >= limits.pending:
-            webhooks.switch_off(connection, webhook, webhooks.OVERFLOW, now_ms)
-            continue
-        waiting[row_id] += 1
+        waiting[webhook.row_id] += 1
         body = _write_body(update.type, update.created_ms, update.data, update.seq)
-        made.append(_make(row_id, update.type, body, update.created_ms, now_ms))
+        made.append(_make(webhook.row_id, update.type, body, update.created_ms, now_ms))
     _insert(connection, made)
+    for row in tables.load_in(connection, WebhookRow, "row_id", full):
+        webhooks.switch_off(connection, row, webhooks.OVERFLOW, now_ms)
     store_place(connection, rows[-1].seq, height)
-    return {delivery.webhook_row_id for delivery in made}
+    return {delivery["webhook_row_id"] for delivery in made}
 
 
 def fan_out_block(
@@ -104,13 +103,13 @@ def fan_out_block(
     passed_over = set(behind.scalars())
     body = _write_body(kind, time_ms, msgspec.json.encode(block).decode(), None)
     made = [
-        _make(webhook.row_id or 0, kind, body, time_ms, now_ms)
+        _make(webhook.row_id, kind, body, time_ms, now_ms)
         for webhook in webhooks.list_active(connection, None)
-        if kind in webhooks.read_events(webhook) and webhook.row_id not in passed_over
+        if kind in webhook.events and webhook.row_id not in passed_over
     ]
     _insert(connection, made)
     store_place(connection, seq, block.height)
-    return {delivery.webhook_row_id for delivery in made}
+    return {delivery["webhook_row_id"] for delivery in made}
 
 
 def queue_test(
@@ -127,7 +126,8 @@ def queue_test(
     if waiting is not None:
         return waiting
     body = _write_body(TEST, now_ms, msgspec.json.encode(data).decode(), None)
-    delivery = _make(webhook.row_id or 0, TEST, body, now_ms, now_ms)
+    assert webhook.row_id is not None
+    delivery = DeliveryRow(**_make(webhook.row_id, TEST, body, now_ms, now_ms))
     delivery.row_id = tables.insert(connection, delivery)
     return delivery
 
@@ -203,9 +203,9 @@ def delete_old(connection: Connection, before_ms: int) -> int:
     return len(ids)
 
 
-def _match(connection: Connection, rows: Sequence[Update]) -> list[tuple[WebhookRow, Update]]:
+def _match(connection: Connection, rows: Sequence[Update]) -> list[tuple[Active, Update]]:
     accounts = {row.account_id for row in rows}
-    by_account: dict[int, list[WebhookRow]] = {}
+    by_account: dict[int, list[Active]] = {}
     for webhook in webhooks.list_active(connection, None if PUBLIC in accounts else accounts):
         by_account.setdefault(webhook.account_id, []).append(webhook)
     by_account[PUBLIC] = [webhook for own in by_account.values() for webhook in own]
@@ -213,7 +213,7 @@ def _match(connection: Connection, rows: Sequence[Update]) -> list[tuple[Webhook
         (webhook, row)
         for row in rows
         for webhook in by_account.get(row.account_id, ())
-        if row.seq > webhook.since_seq and row.type in webhooks.read_events(webhook)
+        if row.seq > webhook.since_seq and row.type in webhook.events
     ]
 
 
@@ -229,24 +229,24 @@ def _count_waiting(connection: Connection, row_ids: Iterable[int]) -> Counter[in
     return found
 
 
-def _make(webhook_row_id: int, kind: str, body: str, time_ms: int, now_ms: int) -> DeliveryRow:
-    return DeliveryRow(
-        delivery_id=secrets.token_bytes(webhooks.ID_BYTES),
-        webhook_row_id=webhook_row_id,
-        type=str(kind),
-        body=body,
-        state=PENDING,
-        created_ms=time_ms,
-        queued_ms=now_ms,
-        next_ms=now_ms,
-    )
+def _make(webhook_row_id: int, kind: str, body: str, time_ms: int, now_ms: int) -> dict[str, Any]:
+    return {
+        "delivery_id": secrets.token_bytes(webhooks.ID_BYTES),
+        "webhook_row_id": webhook_row_id,
+        "type": str(kind),
+        "body": body,
+        "state": PENDING,
+        "attempts": 0,
+        "created_ms": time_ms,
+        "queued_ms": now_ms,
+        "next_ms": now_ms,
+    }
 
 
-def _insert(connection: Connection, made: Sequence[DeliveryRow]) -> None:
+def _insert(connection: Connection, made: Sequence[dict[str, Any]]) -> None:
     # All at once: an update for everybody has as many rows as there are webhooks.
     if made:
-        rows = [row.model_dump(exclude={"row_id"}) for row in made]
-        connection.execute(DELIVERIES.insert(), rows)
+        connection.execute(DELIVERIES.insert(), made)
 
 
 def _write_body(kind: str, time_ms: int, data: str, seq: int | None) -> str:

@@ -6,7 +6,7 @@ was stolen also silences what the thief had set up with it.
 
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -27,6 +27,15 @@ FAILING: Final = "failing"
 OVERFLOW: Final = "overflow"
 """Too much waited to be delivered."""
 KEY_REVOKED: Final = "key_revoked"
+
+
+class Active(NamedTuple):
+    """Of a webhook that is switched on, what decides whether it is told of an update."""
+
+    row_id: int
+    account_id: int
+    events: frozenset[str]
+    since_seq: int
 
 
 def add(
@@ -77,13 +86,18 @@ def list_own(
     return tables.load(connection, newest), total.scalar_one()
 
 
-def list_active(connection: Connection, account_ids: Iterable[int] | None) -> list[WebhookRow]:
+def list_active(connection: Connection, account_ids: Iterable[int] | None) -> list[Active]:
     """Return the webhooks that are switched on, of these accounts or (None) of all."""
-    is_on = WEBHOOKS.c.disabled_ms.is_(None)
+    statement = sa.select(
+        WEBHOOKS.c.row_id, WEBHOOKS.c.account_id, WEBHOOKS.c.events, WEBHOOKS.c.since_seq
+    ).where(WEBHOOKS.c.disabled_ms.is_(None))
     if account_ids is None:
-        return tables.load(connection, sa.select(WebhookRow).where(is_on))
-    rows = tables.load_in(connection, WebhookRow, "account_id", account_ids)
-    return [row for row in rows if row.disabled_ms is None]
+        return [_read_active(row) for row in connection.execute(statement)]
+    return [
+        _read_active(row)
+        for some in tables.split(account_ids)
+        for row in connection.execute(statement.where(WEBHOOKS.c.account_id.in_(some)))
+    ]
 
 
 def has_active(connection: Connection, kind: UpdateType | None = None) -> bool:
@@ -148,6 +162,10 @@ def delete(connection: Connection, row: WebhookRow) -> None:
 def read_events(row: WebhookRow) -> Sequence[str]:
     """Return the types of updates that a webhook is told of."""
     return row.events.split()
+
+
+def _read_active(row: Sequence[Any]) -> Active:
+    return Active(row[0], row[1], frozenset(row[2].split()), row[3])
 
 
 def _read_newest(connection: Connection) -> int:
