@@ -105,6 +105,9 @@ async def build_custodial(
         completed = started + 1
     units = completion.units
     if units is None:
+        if job.billing == PER_SECOND:
+            # A begun second counts; until it is over the settlement waits in the same way.
+            completed = max(completed, min(started + 1000, job.total_deadline))
         content = record.load_content() or {"service": job.service, "input": {}, "params": {}}
         seconds = (completed - started) // 1000
         estimate = pricing.estimate_units(content, completion.result, seconds)

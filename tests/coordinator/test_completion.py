@@ -79,3 +79,21 @@ async def test_a_lapsed_lease_leaves_no_receipt(world: World) -> None:
     assert shown["progress"] == 99, "progress never falls"
     receipts = await world.database.read(lambda c: tables.find(c, ReceiptRow, miner="miner_miner"))
     assert receipts is None
+
+
+async def test_a_begun_second_is_one_where_nobody_counts(world: World) -> None:
+    await world.register(capabilities=["custom_code"])
+    code = {"type": "ai-inference", "model": {"type": "python", "entrypoint": "model.py"}}
+    job = await world.submit(**code, prompt=None, params=None, input={})
+    path = f"/v1/jobs/{job['job_id']}"
+    assert (await world.claim(job["job_id"])).status == 200
+    body = {"miner_id": "miner_miner", "result": {"prediction": "cat"}}
+    counted = await world.call("POST", path + "/complete", "miner", {**body, "units": 2})
+    assert (counted.status, counted.json["errors"][0]["pointer"]) == (422, "/units")
+    done = await world.call("POST", path + "/complete", "miner", body)
+    assert (done.status, done.json["units"]) == (200, 1)
+    world.pass_time(2)
+    final = await world.until(path, "client", lambda j: j["status"] == "completed")
+    assert final["settlement"]["paid_base"] == job["max_price_base"]
+    receipt = (await world.call("GET", path + "/receipt", "client")).json
+    assert receipt["completed_ms"] - receipt["started_ms"] == 1_000
