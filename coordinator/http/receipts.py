@@ -114,7 +114,7 @@ def _match_party(text: str, column: sa.Column[Any] | None) -> ColumnElement[bool
 async def verify(call: Call) -> Answer:
     document = call.get_body(VerifyRequest).receipt
     coordinator = call.coordinator
-    core, public_key = await _read_receipt(coordinator, document)
+    core, public_key, document = await _read_receipt(coordinator, document)
     verdict = {
         "miner_signature_valid": False,
         "coordinator_attestations": 0,
@@ -140,29 +140,33 @@ async def verify(call: Call) -> Answer:
 
 async def _read_receipt(
     coordinator: Coordinator, document: dict[str, Any]
-) -> tuple[ReceiptCore | None, bytes]:
-    """Return the signed core; of a receipt given by id and signature alone, the stored one."""
+) -> tuple[ReceiptCore | None, bytes, dict[str, Any]]:
+    """Return the signed core, its signer's key, and the document that holds the attestations.
+
+    Of a receipt given by id and signature alone these are the stored one's.
+    """
     try:
-        return read_receipt(document)
+        return (*read_receipt(document), document)
     except Rejected:
         if set(document) - {"receipt_id", "job_id", "miner_id", "signature", "attestations"}:
-            return None, b""
+            return None, b"", document
     text = document.get("receipt_id", document.get("job_id"))
     job_id = None
     if isinstance(text, str):
         job_id = wire.parse_id(text, wire.RECEIPT_PREFIX, wire.JOB_PREFIX)
     if job_id is None:
-        return None, b""
+        return None, b"", document
     record = await coordinator.find_job(job_id)
     signature = document.get("signature")
     if record is None or record.receipt is None or not isinstance(signature, dict):
-        return None, b""
+        return None, b"", document
     stored = json.loads(record.receipt.document)
     named = {key: document[key] for key in ("receipt_id", "job_id", "miner_id") if key in document}
     same = all(stored["signature"].get(key) == value for key, value in signature.items())
     if "sig" not in signature or not same or any(stored[k] != v for k, v in named.items()):
-        return None, b""
-    return read_receipt(stored)
+        return None, b"", document
+    whole = receipt_documents.build_document(record.receipt)
+    return (*read_receipt(stored), {**whole, **document})
 
 
 async def _check(

@@ -165,7 +165,10 @@ async def check_verdicts(world: World, exact: dict[str, Any], union: dict[str, A
         "receipt_id": exact["receipt_id"],
         "signature": {name: exact["signature"][name] for name in ("sig", "public_key")},
     }
-    assert (await verify(world, short))["valid"] is True
+    verdict = await verify(world, short)
+    assert (verdict["valid"], verdict["coordinator_attestations"]) == (True, 2)
+    bare = await verify(world, {**short, "attestations": []})
+    assert (bare["valid"], bare["coordinator_attestations"]) == (True, 0)
     other_sig = "A" * 86
     wrong: dict[str, Any]
     for wrong in (
