@@ -13,6 +13,11 @@ def load_requests() -> dict[str, Any]:
     return loaded
 
 
+def load_request(name: str) -> Any:
+    """Return a documented body of another route."""
+    return json.loads((FOLDER / "requests.json").read_text())[name]
+
+
 def load_answer(name: str) -> Any:
     """Return a documented answer."""
     return json.loads((FOLDER / "answers.json").read_text())[name]
