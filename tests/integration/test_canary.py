@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import sys
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,19 +12,17 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
-from aitbc.cli.devnet.ports import find_free_port
 from aitbc.wallet import Wallet
 from genesis.document import Allocation, Genesis, dump_genesis
 from ledger.blocks import Authority
 from node import folder
 from node.key_file import read_key
-from tests.architecture.sources import ROOT
 from tests.support.custody import Keys, enrol, post, until
 from tests.support.leaks import find_leaks, iterate_files
 from tests.support.node import FUNDS, RunningNode, build_genesis
+from tests.support.node_process import node_process
 from tests.support.webhook_receiver import Receiver, open_receiver
 
-START_SECONDS = 60.0
 SHOWN = (
     "/metrics", "/openapi.json", "/health", "/v1/health", "/readyz?verbose=1", "/explorer/blocks",
     "/explorer/transactions", "/explorer/receipts", "/explorer/stats", "/explorer/miners",
@@ -103,35 +100,8 @@ async def open_canary(tmp_path: Path) -> AsyncIterator[Canary]:
         "node password": (data / "node.password").read_bytes().strip(),
         "database key": read_key(data / "database.key"),
     }
-    port = find_free_port()
-    with log.open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "node", "--data", str(data), "--api-port", str(port),
-            "--p2p-transport", "none", "--log-level", "debug",
-            "--rate-limits", "100000/minute, 100000/hour",
-            cwd=ROOT, stdout=sink, stderr=sink,
-        )  # fmt: skip
-    try:
-        async with aiohttp.ClientSession() as session:
-            node = RunningNode(f"http://127.0.0.1:{port}", genesis, session)
-            await wait_until_up(node, process, log)
-            yield Canary(node, data, log, keys, planted, known, [])
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def wait_until_up(node: RunningNode, process: asyncio.subprocess.Process, log: Path) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            assert process.returncode is None, await asyncio.to_thread(log.read_text)
-            try:
-                if (await node.get("/readyz")).status == 200:
-                    return
-            except aiohttp.ClientConnectionError:
-                pass
-            await asyncio.sleep(0.1)
+    async with node_process(data, genesis, log) as node:
+        yield Canary(node, data, log, keys, planted, known, [])
 
 
 async def play_jobs(canary: Canary) -> None:
