@@ -14,7 +14,7 @@ WORKERS ?= 2
 help: ## Show this list
 	@echo "AITBC. The first target you run sets up $(VENV) (once: 15 s and the download)."
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with everything in requirements.lock (15 s and the download, then instant)
@@ -62,6 +62,18 @@ fuzz: $(READY) ## Spoilt frames: 1,000,000 into a node, 10,000 over libp2p to a 
 fuzz-api: $(READY) ## Every operation of the API in four roles: EXAMPLES of each (100)
 	$(BIN)/python -m tests.fuzz.api --examples $(or $(EXAMPLES),100)
 
+.PHONY: sdk-js
+sdk-js: $(READY) ## Build the JavaScript client and test it at a running node (30 s; the npm registry once)
+	$(BIN)/pytest tests/sdk_js
+
+.PHONY: sdk-js-browser
+sdk-js-browser: $(READY) ## The same package in a headless Chromium (10 s; Debian's package chromium)
+	$(BIN)/python -m tests.sdk_js.browser
+
+.PHONY: sdk-js-contract
+sdk-js-contract: $(READY) ## Write sdk-js/openapi.json again, after a change of routes or models
+	$(BIN)/python -m tests.sdk_js.contract
+
 .PHONY: bench
 bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 15 minutes)
 	$(BIN)/python -m bench
@@ -83,4 +95,5 @@ lock: $(READY) ## Resolve pyproject.toml again into requirements.lock, raising n
 
 .PHONY: clean
 clean: ## Remove .venv, caches and built files
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		sdk-js/node_modules sdk-js/dist sdk-js/build sdk-js/src/build

@@ -1,6 +1,7 @@
 """README, docs and messages say what is there: commands, files, routes, settings, exit codes."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import aitbc.ceremony
 import miner.cli
 import miner.run
 from aitbc.cli.main import app
+from coordinator.services.registry import SERVICES
 from miner.settings import MinerSettings
 from node.exit_codes import ExitCode
 from node.settings import NodeSettings
@@ -118,15 +120,16 @@ def test_modules_that_a_page_runs_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GUIDES, ids=get_name)
 def test_routes_of_a_page_exist(path: Path) -> None:
-    sources = "".join(each.read_text() for each in iterate_modules(("coordinator", "node")))
-    known = set(re.findall(r'"(/[a-z][\w/{}.-]*)"', re.sub(r"\{\w+\}", "{}", sources)))
+    document = json.loads((ROOT / "sdk-js" / "openapi.json").read_text())
+    known = {re.sub(r"\{\w+\}", "{}", route) for route in document["paths"]}
     named = {
         re.sub(r"\{\w+\}", "{}", route).rstrip("…")
         for code in read_code(path)
         for route in re.findall(r"^(?:GET |POST |DELETE )?(/[a-z][\w/{}.…-]*)$", code)
     }
-    known |= {"/v1/chat/completions", "/v1/completions"}  # of an engine, not of ours
-    assert [each for each in named if not any(each in route for route in known)] == []
+    known |= {"/ws", "/openapi.json", "/asyncapi.json"}
+    bare = [each.removeprefix("/api") for each in named]
+    assert [each for each in bare if not any(each in route for route in known)] == []
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=get_name)
@@ -186,7 +189,26 @@ def test_the_miner_ends_with_the_same_codes() -> None:
 
 
 def test_settings_of_the_miner_that_the_page_names_exist() -> None:
-    section = OPERATIONS[OPERATIONS.index("## A miner") :].split("\n## ")[0]
-    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", section)) - {"llm_inference"}
-    assert named
+    page = (ROOT / "docs" / "miners.md").read_text()
+    rows = page.split("| setting | default |")[1].split("\n\n")[0].splitlines()[2:]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+    assert len(named) > 10
     assert named <= set(MinerSettings.model_fields)
+
+
+def test_the_page_of_services_says_what_they_are() -> None:
+    page = (ROOT / "docs" / "services.md").read_text()
+    rows = page.split("| service | unit |")[1].split("\n\n")[0].splitlines()[2:]
+    told = [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
+    assert told == [
+        [
+            service.service_id,
+            service.unit_type,
+            "per second" if service.billing else "per unit",
+            service.default_model
+            or ("the node's `default_model" if service.service_id == "llm_inference" else "–"),
+            service.verification.value,
+            next(iter(service.sources), "–"),
+        ]
+        for service in SERVICES.values()
+    ]
