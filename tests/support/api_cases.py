@@ -59,7 +59,7 @@ LEASES: Final = {
     "GET /v1/jobs/{job_id}/files/{file_id}": Case(
         MINERS, "/v1/jobs/{leased}/files/{source}?miner_id={me}", None, MINER, 409
     ),
-    "POST /v1/jobs/{job_id}/claim": Case(MINERS, "/v1/jobs/{leased}/claim", MINE, MINER, 409),
+    "POST /v1/jobs/{job_id}/claim": Case(MINERS, "/v1/jobs/{queued}/claim", MINE),
     "POST /v1/jobs/{job_id}/heartbeat": Case(
         MINERS, "/v1/jobs/{leased}/heartbeat", {**MINE, "progress": 1}, MINER, 409
     ),
@@ -74,7 +74,7 @@ LEASES: Final = {
     ),
     "POST /v1/jobs/{job_id}/fail": Case(MINERS, "/v1/jobs/{leased}/fail", MINE, MINER, 409),
     "POST /v1/miners/{job_id}/result": Case(
-        MINERS, "/v1/miners/{leased}/result", {**MINE, "result": "Ho"}, MINER, 409
+        MINERS, "/v1/miners/{leased}/result", {**MINE, "result": "Ho", "metrics": {"units": 3}}, MINER, 409
     ),
     "POST /v1/miners/{job_id}/fail": Case(MINERS, "/v1/miners/{leased}/fail", MINE, MINER, 409),
 }  # fmt: skip
