@@ -37,7 +37,12 @@ from coordinator.http.miner_models import (
     Registered,
     TakenResult,
 )
-from coordinator.http.poll_protocol import build_payload, is_failure, read_capabilities
+from coordinator.http.poll_protocol import (
+    build_payload,
+    is_failure,
+    read_capabilities,
+    read_result,
+)
 from coordinator.http.problems import Problem, invalid, not_found
 from coordinator.http.routing import ANY_ROLE, MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JOBS, RECEIPTS, JobRecord
@@ -219,15 +224,16 @@ async def take_result(call: Call) -> Answer:
     name = await resolve_miner(call, body.miner_id)
     if is_failure(body.result):
         return await give_back(call, name, int(Reason.ENGINE_FAILED), None)
+    record = await find_any_job(call)
     units = body.metrics.get("units")
     given = Completion(
-        result=body.result,
+        result=read_result(record.job.service, body.result),
         units=units if type(units) is int and units > 0 else None,
         started_ms=None,
         completed_ms=None,
         engine=UNNAMED_ENGINE,
     )
-    return await hand_in(call, await find_any_job(call), name, given)
+    return await hand_in(call, record, name, given)
 
 
 async def take_failure(call: Call) -> Answer:

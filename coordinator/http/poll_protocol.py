@@ -59,3 +59,11 @@ def build_payload(content: Mapping[str, Any]) -> dict[str, Any]:
 def is_failure(result: Any) -> bool:
     """Tell whether a result only says that there is none."""
     return isinstance(result, dict) and result.get("status") == "failed"
+
+
+def read_result(service: str, result: str | dict[str, Any]) -> str | dict[str, Any]:
+    """Return a result whose text is where readers of text look for it: theirs is in `output`."""
+    if service != LLM_INFERENCE or not isinstance(result, dict) or "text" in result:
+        return result
+    output = result.get("output")
+    return {**result, "text": output} if isinstance(output, str) else result

@@ -83,8 +83,8 @@ async def test_a_lapsed_lease_leaves_no_receipt(world: World) -> None:
 
 async def test_a_begun_second_is_one_where_nobody_counts(world: World) -> None:
     await world.register(capabilities=["custom_code"])
-    code = {"type": "ai-inference", "model": {"type": "python", "entrypoint": "model.py"}}
-    job = await world.submit(**code, prompt=None, params=None, input={})
+    code = {"type": "python", "entrypoint": "model.py"}
+    job = await world.submit(type="ai-inference", model=code, prompt=None, params=None, input={})
     path = f"/v1/jobs/{job['job_id']}"
     assert (await world.claim(job["job_id"])).status == 200
     body = {"miner_id": "miner_miner", "result": {"prediction": "cat"}}

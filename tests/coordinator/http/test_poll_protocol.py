@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from coordinator.http.poll_protocol import build_payload, is_failure, read_capabilities
+from coordinator.http.poll_protocol import (
+    build_payload,
+    is_failure,
+    read_capabilities,
+    read_result,
+)
 from tests.support.world import World
 
 FOUND: dict[str, Any] = {
@@ -65,6 +70,18 @@ def test_text_goes_out_in_the_older_words_too() -> None:
     assert build_payload({}) == {"type": None}
     assert is_failure({"status": "failed", "error": "no model"})
     assert not any(is_failure(result) for result in ("failed", {"status": "completed"}, {}))
+
+
+def test_a_text_is_where_readers_look_for_it() -> None:
+    said = {"status": "completed", "output": "Hello."}
+    assert read_result("llm_inference", said) == {**said, "text": "Hello."}
+    for service, result in (
+        ("llm_inference", {"text": "a", "output": "b"}),
+        ("llm_inference", {"output": 5}),
+        ("llm_inference", "Hello."),
+        ("custom_code", said),
+    ):
+        assert read_result(service, result) == result
 
 
 async def test_the_header_names_the_miner(world: World) -> None:
