@@ -169,9 +169,7 @@ def drop_attempt(connection: Connection, job: JobRow) -> None:
     """Forget what a claim left behind that did not settle: receipt and result."""
     connection.execute(RECEIPTS.delete().where(RECEIPTS.c.job_row_id == job.row_id))
     connection.execute(
-        CONTENTS.update()
-        .where(CONTENTS.c.job_row_id == job.row_id)
-        .values(result=None)
+        CONTENTS.update().where(CONTENTS.c.job_row_id == job.row_id).values(result=None)
     )
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ async def test_a_lapsed_lease_leaves_no_receipt(world: World) -> None:
 
 async def test_a_begun_second_is_one_where_nobody_counts(world: World) -> None:
     await world.register(capabilities=["custom_code"])
-    code = {"type": "python", "entrypoint": "model.py"}
+    code: Any = {"type": "python", "entrypoint": "model.py"}
     job = await world.submit(type="ai-inference", model=code, prompt=None, params=None, input={})
     path = f"/v1/jobs/{job['job_id']}"
     assert (await world.claim(job["job_id"])).status == 200

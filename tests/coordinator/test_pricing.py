@@ -43,5 +43,5 @@ def test_units_that_nobody_counted() -> None:
     assert pricing.estimate_units(build_content("llm_inference"), "y" * 38, 5) == 24
     assert pricing.estimate_units(build_content("custom_code"), "y", 5) == 5
     assert pricing.estimate_units(build_content("stable_diffusion"), "y", 5) == 1
-    two = {"images": [{}, {}]}
+    two: dict[str, Any] = {"images": [{}, {}]}
     assert pricing.estimate_units(build_content("stable_diffusion"), two, 5) == 2

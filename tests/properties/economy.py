@@ -159,6 +159,8 @@ class Economy:
                 self.kept[payload.job] = payload.offer, until
             case JobClaim():
                 self.kept.pop(payload.job, None)
+            case _:
+                pass
 
     def refuse(self, verified: VerifiedTransaction) -> None:
         """Try a transaction that no block may carry."""
