@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from coordinator.ports import Chain, FinalBlock
+from coordinator.services.registry import AI_INFERENCE, CUSTOM_CODE, SERVICES
 from ledger.entries import Offer, offer_key
 from ledger.offers import find_obstacle
 from ledger.outcomes import OfferAccepted, OfferCancelled
@@ -27,6 +28,8 @@ FEW: Final = 4_096
 """Offers up to a price, of a kind: so many are chosen by price and put in order."""
 MAX_LABEL: Final = 64
 """Characters of a kind of work that no service of the registry names."""
+MAX_BRACKETS: Final = 64
+"""Opening brackets of metadata that is read. Each level has one; deep ones no answer can hold."""
 
 
 class Listed(NamedTuple):
@@ -236,13 +239,22 @@ class OfferBook:
 
 
 def get_job_type(offer: Offer) -> str:
-    """Return the kind of work that an offer is for: its label where it has one, or the service."""
+    """Return the kind of work that an offer is for: its service, or of code what it calls it.
+
+    A service's own name on an offer for something else would only put it into the wrong list.
+    """
+    if offer.service != CUSTOM_CODE:
+        return offer.service
     label = read_metadata(offer.metadata).get("job_type")
-    return label if isinstance(label, str) and 0 < len(label) <= MAX_LABEL else offer.service
+    if not isinstance(label, str) or not 0 < len(label) <= MAX_LABEL:
+        return offer.service
+    return offer.service if label in SERVICES or label == AI_INFERENCE else label
 
 
 def read_metadata(metadata: bytes) -> dict[str, object]:
     """Return the members of an offer's metadata. Anybody may have written it: nothing can raise."""
+    if metadata.count(b"[") + metadata.count(b"{") > MAX_BRACKETS:
+        return {}
     try:
         members = json.loads(metadata)
         # A lone surrogate cannot be sent to anybody who asks for the offer.

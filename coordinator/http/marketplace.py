@@ -24,7 +24,7 @@ from coordinator.http.miner_jobs import read_signed, resolve_miner
 from coordinator.http.problems import Problem, invalid, not_found
 from coordinator.http.routing import CLIENTS, MINERS, PUBLIC, Answer, Call, Route
 from coordinator.marketplace import Draft, PriceRefused, Sent, SignatureNeeded
-from coordinator.offer_book import get_job_type, read_metadata
+from coordinator.offer_book import MAX_BRACKETS, get_job_type, read_metadata
 from coordinator.services.registry import AI_INFERENCE, CUSTOM_CODE, SERVICES
 from coordinator.statistics import compute_figures
 from ledger import codec
@@ -69,6 +69,8 @@ def _read_draft(body: OfferRequest, miner: str) -> Draft:
         raise invalid("/requirements", f"has no canonical form: {error}") from None
     if len(metadata) > MAX_METADATA_BYTES:
         raise invalid("/requirements", f"an offer carries at most {MAX_METADATA_BYTES} bytes")
+    if not read_metadata(metadata):
+        raise invalid("/requirements", f"an offer has at most {MAX_BRACKETS} opening brackets")
     return Draft(
         miner=miner,
         service=service.service_id,

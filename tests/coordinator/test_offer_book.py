@@ -119,20 +119,25 @@ async def test_offers_of_a_miner_that_left_are_back_with_it(world: World) -> Non
 @pytest.mark.parametrize(
     ("metadata", "job_type"),
     [
-        (b"", "llm_inference"),
-        (b"{}", "llm_inference"),
-        (b"[1]", "llm_inference"),
-        (b'{"job_type": 5}', "llm_inference"),
-        (b'{"job_type": ""}', "llm_inference"),
-        (json.dumps({"job_type": "x" * 65}).encode(), "llm_inference"),
-        (b'{"job_type": "\\ud800"}', "llm_inference"),
-        (b"\xff", "llm_inference"),
-        (b"[" * 4_000, "llm_inference"),
+        (b"", "custom_code"),
+        (b"{}", "custom_code"),
+        (b"[1]", "custom_code"),
+        (b'{"job_type": 5}', "custom_code"),
+        (b'{"job_type": ""}', "custom_code"),
+        (json.dumps({"job_type": "x" * 65}).encode(), "custom_code"),
+        (b'{"job_type": "\\ud800"}', "custom_code"),
+        (b'{"job_type": "llm_inference"}', "custom_code"),
+        (b'{"job_type": "ai-inference"}', "custom_code"),
+        (b"\xff", "custom_code"),
+        (b"[" * 4_000, "custom_code"),
         (b'{"job_type": "image-classification"}', "image-classification"),
     ],
 )
 def test_whatever_the_metadata_holds_there_is_a_kind_of_work(
     metadata: bytes, job_type: str
 ) -> None:
-    assert get_job_type(make_entry(0, metadata=metadata)) == job_type
+    assert get_job_type(make_entry(0, service="custom_code", metadata=metadata)) == job_type
+    assert get_job_type(make_entry(0, service="llm_inference", metadata=metadata)) == (
+        "llm_inference"
+    )
     assert isinstance(read_metadata(metadata), dict)

@@ -249,6 +249,7 @@ async def test_what_an_acceptance_is_refused_for(world: World) -> None:
         ({"requirements": {"min_cpu": "1e9"}}, 422),
         ({"requirements": {"more": "x" * 5_000}}, 422),
         ({"requirements": {"more": 2**70}}, 422),
+        ({"requirements": {"more": [[]] * 64}}, 422),
         ({"miner_id": "miner_rival"}, 404),
     ],
 )
@@ -257,6 +258,25 @@ async def test_an_offer_that_is_refused(world: World, members: dict[str, Any], s
     body = {"job_type": "llm_inference", "price": "0.1", **members}
     reply = await world.call("POST", OFFERS, "miner", body)
     assert reply.status == status, reply
+
+
+@pytest.mark.parametrize(
+    "value", [b"[" * 300 + b"]" * 300, b"[" * 1_900 + b"]" * 1_900, b"NaN", b"9" * 4_000, b"1e999"]
+)
+async def test_no_signed_metadata_keeps_others_from_the_list(world: World, value: bytes) -> None:
+    await self_custody.register(world)
+    payload = OfferCreate(
+        idempotency_tag=bytes(32), miner="miner_digger", service="text_embedding", billing=0,
+        price=1_000, max_jobs=1, metadata=b'{"job_type":"llm_inference","requirements":{"a":'
+        + value + b"}}", expires_at=world.clock.read() + 600_000,
+    )  # fmt: skip
+    body = {"job_type": "text_embedding", "price": "0.000001", "miner_id": "miner_digger"}
+    signed = self_custody.sign(world, "digger", payload)
+    made = await world.call("POST", OFFERS, "digger", {**body, "transaction": signed})
+    assert (made.status, made.json["job_type"]) == (201, "text_embedding")
+    assert (await world.call("GET", OFFERS)).json["total"] == 1
+    assert (await world.call("GET", f"{OFFERS}/{made.json['offer_id']}")).status == 200
+    assert (await world.call("GET", f"{OFFERS}?job_type=llm_inference")).json["total"] == 0
 
 
 async def test_an_account_with_two_miners_names_one(world: World) -> None:
