@@ -62,7 +62,7 @@ def build_call(build: Any) -> Any:
             value = None
         if parameter.kind is parameter.KEYWORD_ONLY:
             named[parameter.name] = value
-        elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             given.append(value)
     return build(*given, **named)
 

@@ -186,8 +186,8 @@ async def test_an_error_is_named_by_its_pointer(world: World) -> None:
     ):
         reply = await world.call("POST", "/v1/jobs", "client", body)
         assert {error["pointer"] for error in reply.json["errors"]} == pointers, reply.json
-    missing = await world.call("POST", "/v1/miners/register", "miner", {"capabilities": []})
-    assert [error["pointer"] for error in missing.json["errors"]] == ["/miner_id"]
+    missing = await world.call("POST", "/v1/miners/register", "miner", {"miner_id": "a"})
+    assert [error["pointer"] for error in missing.json["errors"]] == ["/capabilities"]
 
 
 async def test_compressed_bodies(world: World) -> None:
