@@ -12,6 +12,7 @@ from pydantic import RootModel
 
 from coordinator.audit import Line
 from coordinator.coordinator import Coordinator
+from coordinator.http.remote import find_remote
 from coordinator.http.routing import Answer, Route
 from coordinator.principals import Principal
 
@@ -62,7 +63,7 @@ class Trail:
             status=status,
             error_code=self.error_code,
             request_id=request_id,
-            remote=request.remote,
+            remote=find_remote(request),
         )
         self._coordinator.audit.note(line)
 

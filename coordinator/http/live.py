@@ -40,6 +40,7 @@ from coordinator.http.live_socket import (
 )
 from coordinator.http.problems import Problem
 from coordinator.http.rate_limits import RateLimiter
+from coordinator.http.remote import find_remote
 from coordinator.http.routing import PUBLIC, Bucket, Call, Route
 from coordinator.principals import Principal
 from ledger.crypto import format_address
@@ -87,13 +88,13 @@ async def _serve(call: Call, hub: LiveHub, limiter: RateLimiter) -> web.StreamRe
     given, beside = read_key(request), _read_protocol_key(request)
     is_keyless = not given and not beside
     if is_keyless:
-        await limiter.count(Bucket.PUBLIC, f"address:{request.remote}")
+        await limiter.count(Bucket.PUBLIC, f"address:{find_remote(request)}")
     response = _check_upgrade(request)
     if hub.is_full(is_keyless):
         raise Problem(429, "too many sockets are open", headers={"Retry-After": "10"})
     principal = None
     if given:
-        principal = await authenticate(call.coordinator, limiter, given, request.remote)
+        principal = await authenticate(call.coordinator, limiter, given, find_remote(request))
         await limiter.count(Bucket.POLLING, f"key:{principal.key_id}")
         if not hub.has_room(principal.key_id):
             raise Problem(429, "this key has too many sockets", headers={"Retry-After": "10"})
@@ -102,7 +103,7 @@ async def _serve(call: Call, hub: LiveHub, limiter: RateLimiter) -> web.StreamRe
     if transport is None:
         return response
     socket = LiveSocket(response, transport, call.coordinator.settings.live.queued_bytes)
-    visit = _Visit(call.coordinator, hub, limiter, socket, response, request.remote)
+    visit = _Visit(call.coordinator, hub, limiter, socket, response, find_remote(request))
     hub.meet(socket)
     try:
         if principal is None:

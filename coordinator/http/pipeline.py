@@ -26,6 +26,7 @@ from coordinator.http.health import require_in_step
 from coordinator.http.openai_errors import build_openai_response
 from coordinator.http.problems import Problem, build_response, from_rejection
 from coordinator.http.rate_limits import RateLimiter
+from coordinator.http.remote import find_remote
 from coordinator.http.routing import Answer, Bucket, Call, Route
 from coordinator.principals import Principal
 from ledger.rejection import Rejected
@@ -131,7 +132,11 @@ def build_handler(route: Route, coordinator: Coordinator, limiter: RateLimiter) 
         bucket = route.bucket if route.roles else Bucket.PUBLIC
         if route.bucket is Bucket.NONE:
             bucket = Bucket.NONE
-        who = f"key:{principal.key_id}" if principal is not None else f"address:{request.remote}"
+        who = (
+            f"key:{principal.key_id}"
+            if principal is not None
+            else f"address:{find_remote(request)}"
+        )
         request[LIMITS] = await limiter.count(bucket, who)
         call = Call(request, coordinator, request[REQUEST_ID], principal)
         if route.query is not None:
@@ -152,7 +157,7 @@ async def _identify(
 ) -> Principal | None:
     if not route.roles:
         return None
-    principal = await authenticate(coordinator, limiter, read_key(request), request.remote)
+    principal = await authenticate(coordinator, limiter, read_key(request), find_remote(request))
     if TRAIL in request:
         request[TRAIL].principal = principal
     check_role(principal, route.roles)
