@@ -32,17 +32,17 @@ class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What the miner signs. Hashes, ids and commitments are lower-case hex without a prefix."""
 
     version: Annotated[int, Meta(ge=1, le=1)] = 1
-    chain_id: str
-    receipt_id: str
-    job_id: str
-    provider: str
+    chain_id: PlainText
+    receipt_id: PlainText
+    job_id: PlainText
+    provider: PlainText
     """The payee's address."""
-    miner_id: str
+    miner_id: PlainText
     claim_number: WholeNumber
-    client: str
-    service: str
+    client: PlainText
+    service: PlainText
     units: WholeNumber
-    unit_type: str
+    unit_type: PlainText
     price: WholeNumber
     """Base units per unit."""
     amount: WholeNumber
@@ -50,14 +50,14 @@ class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     model: PlainText
     engine: PlainText
     """Engine, build and device that ran the job."""
-    input_hash: str
-    result_hash: str
+    input_hash: PlainText
+    result_hash: PlainText
     started_at: WholeNumber
     """Seconds since the Unix epoch, rounded down."""
     completed_at: WholeNumber
     started_ms: WholeNumber
     completed_ms: WholeNumber
-    receipt_commit: str
+    receipt_commit: PlainText
 
 
 def encode_core(core: ReceiptCore) -> bytes:

@@ -116,5 +116,7 @@ test('a signed receipt verifies in either spelling of its members, and no other'
   assert.throws(() => verifyJobReceipt({ ...camel, units: 43 }), { reason: 'BAD_SIGNATURE' });
   assert.throws(() => verifyJobReceipt({ ...receipt, jobId: 'x' }), { reason: 'MALFORMED' });
   assert.throws(() => verifyJobReceipt({ ...receipt, note: 1 }), { reason: 'MALFORMED' });
+  assert.throws(() => verifyJobReceipt({ ...receipt, model: 'modèle' }), { reason: 'MALFORMED' });
+  assert.throws(() => verifyJobReceipt({ ...receipt, engine: 'x\n' }), { reason: 'MALFORMED' });
   assert.throws(() => verifyJobReceipt([]), { reason: 'MALFORMED' });
 });

@@ -120,9 +120,16 @@ function readCore(document: JsonObject): Core {
     throw new Rejected('MALFORMED', 'another version of receipts');
   }
   return Object.fromEntries([
-    ...TEXTS.map((name) => [name, asText(document[name])]),
+    ...TEXTS.map((name) => [name, asPlainText(document[name])]),
     ...NUMBERS.map((name) => [name, asWhole(document[name])]),
   ]) as Core;
+}
+
+/** Printable ASCII: what every writer of JSON writes alike, those that escape all else too. */
+function asPlainText(value: unknown): string {
+  const text = asText(value);
+  if (!/^[ -~]*$/.test(text)) throw new Rejected('MALFORMED', 'a text is not printable ASCII');
+  return text;
 }
 
 function camelizeCore(core: Core): ReceiptCore {
