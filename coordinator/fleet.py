@@ -5,19 +5,16 @@ Which miner gets a job is decided by `offering.py`, from that miner's own entry.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from coordinator.matching import Announcement, Requirements, find_mismatch, read_announcement
-from coordinator.ports import Chain
+from coordinator.ports import Chain, FinalBlock
+from ledger.transactions import MinerExit, MinerRegister, MinerUpdate
 from ledger.types import MAX_AMOUNT
 
 MAX_MINERS: Final = 10_000
 """Of more, those that registered last are looked at."""
-KEPT_BLOCKS: Final = 8
-"""For so many heights an answer stands: an announcement is seen some seconds late."""
-
-
 ANY_HARDWARE: Final = Requirements()
 
 
@@ -31,25 +28,34 @@ class Offered(NamedTuple):
 
 
 class Fleet:
-    """The active miners, read from the state and kept for some blocks."""
+    """The active miners, read from the state again once a block has changed any of them."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._offered: tuple[Offered, ...] = ()
-        self._height = -KEPT_BLOCKS
+        self._offered: tuple[Offered, ...] | None = None
+
+    def follow(self, blocks: Iterable[FinalBlock]) -> None:
+        """Look again after blocks in which a miner came, went or announced something."""
+        if any(
+            isinstance(transaction.payload, MinerRegister | MinerUpdate | MinerExit)
+            for block in blocks
+            for transaction in block.transactions
+        ):
+            self._offered = None
 
     async def list_offered(self) -> Sequence[Offered]:
         """Return every active miner with its announcement."""
-        height = self._chain.get_head().height
-        if height - self._height >= KEPT_BLOCKS or not self._offered:
+        while (offered := self._offered) is None:
+            height = self._chain.get_head().height
             miners = await self._chain.list_miners(MAX_MINERS)
-            self._offered = tuple(
+            found = tuple(
                 Offered(name, read_announcement(miner.metadata), miner.registered_at)
                 for name, miner in miners
                 if miner.is_active
             )
-            self._height = height
-        return self._offered
+            if self._chain.get_head().height == height:
+                self._offered = found
+        return offered
 
     async def can_do(
         self, service: str, model: str, requirements: Requirements = ANY_HARDWARE

@@ -121,6 +121,7 @@ class Follower:
         if self._coordinator.foreign.follow(self._coordinator.chain.get_view(), touched):
             topics.add(QUEUE)
         self._coordinator.offers.follow(blocks)
+        self._coordinator.fleet.follow(blocks)
         if acceptances.note(self._coordinator, blocks):
             topics.add(QUEUE)
         self._coordinator.note_followed(blocks[-1].header.height)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from coordinator.fleet import KEPT_BLOCKS
 from tests.support.world import World
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -127,8 +126,7 @@ async def test_a_request_is_checked_before_it_is_sent(world: World) -> None:
     assert first["valid"] is True and first["errors"] == []
     assert [warning["pointer"] for warning in first["warnings"]] == ["/model"]
     await world.register(capabilities=["llm_inference", "llama-7b"])
-    for _ in range(KEPT_BLOCKS):
-        world.chain.produce()
+    await world.coordinator.wait_followed()
     assert (await check("llm_inference", good))["warnings"] == []
     odd = await check("llm_inference", {"prompt": "a", "max_token": 5})
     assert odd["valid"] is True and odd["warnings"][0]["pointer"] == "/max_token"
