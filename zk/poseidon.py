@@ -2,14 +2,16 @@
 
 Rule P2.1 of docs/protocol/proof.md: capacity element 0 first, one permutation, first element of
 the state out. The number of inputs picks the permutation (its width is one more), so hashes of
-different numbers of inputs are unrelated functions. The circuit runs `permute` on wires instead
-of integers, which is why the S-box and the matrix step are spelled out here once for both.
+different numbers of inputs are unrelated functions. The circuit writes the rounds out as the paper
+does; here they run in the equal form of `zk/sparse.py`, since every job costs a node this hash.
 """
 
 from collections.abc import Sequence
+from operator import mul
 
 from zk.field import R, is_field_element
-from zk.grain import FULL_ROUNDS, compute_constants
+from zk.grain import FULL_ROUNDS
+from zk.sparse import Matrix, Vector, compute_sparse_rounds, multiply
 
 
 def poseidon(inputs: Sequence[int]) -> int:
@@ -22,18 +24,23 @@ def poseidon(inputs: Sequence[int]) -> int:
         raise ValueError(f"Poseidon takes 2 to 16 inputs, got {len(inputs)}")
     if not all(is_field_element(value) for value in inputs):
         raise ValueError("an input of Poseidon is not a field element")
-    state = [0, *inputs]
-    width = len(state)
-    rounds, matrix = compute_constants(width)
-    for index, constants in enumerate(rounds):
-        state = [value + constant for value, constant in zip(state, constants, strict=True)]
-        active = width if is_full_round(index, len(rounds)) else 1
-        state[:active] = [pow(value, 5, R) for value in state[:active]]
-        state = [
-            sum(factor * value for factor, value in zip(row, state, strict=True)) % R
-            for row in matrix
+    rounds = compute_sparse_rounds(len(inputs) + 1)
+    state = _run_full((0, *inputs), rounds.first, rounds.matrix)
+    first, others = state[0], list(multiply(rounds.block, state[1:]))
+    for constant, row, column in rounds.partial:
+        power = pow(first + constant, 5, R)
+        first = (row[0] * power + sum(map(mul, row[1:], others))) % R
+        others = [
+            (value + factor * power) % R for value, factor in zip(others, column, strict=True)
         ]
-    return state[0]
+    return _run_full((first, *others), rounds.last, rounds.matrix)[0]
+
+
+def _run_full(state: Vector, rounds: Matrix, matrix: Matrix) -> Vector:
+    """Run the full rounds of one half; `rounds` are their constants."""
+    for constants in rounds:
+        state = multiply(matrix, [pow(a + b, 5, R) for a, b in zip(state, constants, strict=True)])
+    return state
 
 
 def is_full_round(index: int, total: int) -> bool:
