@@ -127,6 +127,32 @@ async def test_a_worker_of_the_older_network_earns_on_this_chain(scene: Scene) -
     assert (await node.read("/v1/audit/supply"))["balanced"] is True
 
 
+async def test_workers_that_share_a_key_earn_each_for_itself(scene: Scene) -> None:
+    node, keys, worker = scene
+    other = DeployedWorker(node.url, keys["miner"]["X-Api-Key"], "gpu-host.2", run_text)
+    assert (await asyncio.to_thread(other.register, [MODEL])).status == 201
+    path = "/v1/miners/gpu-host.2"
+    await until(node, path, keys["miner"], lambda miner: miner["status"] == "active")
+    jobs = [await post(node, "/v1/jobs", keys["client"], PROMPT) for _ in range(2)]
+
+    def work(each: DeployedWorker) -> str:
+        polled = each.poll()
+        assert polled is not None
+        assert each.work(polled).status == 200
+        taken: str = polled["job_id"]
+        return taken
+
+    taken = await asyncio.gather(*(asyncio.to_thread(work, each) for each in (worker, other)))
+    assert sorted(taken) == sorted(job["job_id"] for job in jobs)
+    for name, job_id in zip((NAME, "gpu-host.2"), taken, strict=True):
+        job = await until(
+            node, f"/v1/jobs/{job_id}", keys["client"], lambda job: job["status"] == "completed"
+        )
+        assert job["miner_id"] == name
+        page = (await node.get(f"/v1/miners/{name}/earnings", headers=keys["miner"])).body
+        assert [each["job_id"] for each in page["earnings"]] == [job_id]
+
+
 async def test_what_such_a_worker_cannot_do_goes_back_to_the_queue(scene: Scene) -> None:
     node, keys, worker = scene
     wrong = {"model": MODEL, "input": {"messages": [{"role": "user", "content": "Hi"}]}}

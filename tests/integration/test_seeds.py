@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -278,6 +279,21 @@ async def test_a_job_of_the_client_reference(api: SeedNode) -> None:
     assert (file.status, file.body) == (200, b"a text")
     assert "attachment" in file.headers["Content-Disposition"]
     await api.expect("client", "DELETE", f"/v1/jobs/{made['job_id']}")
+
+
+async def test_a_file_as_input(api: SeedNode) -> None:
+    form = aiohttp.FormData()
+    form.add_field("file", b"Explain quantum computing", filename="question.txt")
+    url, key = f"{api.node.url}{api.base}/v1/files", api.keys["client"]
+    async with api.node.session.post(url, data=form, headers=key) as reply:
+        assert reply.status == 201, await reply.text()
+        file_id = (await reply.json())["file_id"]
+    made = await api.expect(
+        "client", "POST", "/v1/jobs", "c_job_created", {**JOBS["c"], "input": file_id}, 201
+    )
+    assert made["prompt"] == "Explain quantum computing"
+    none = {**JOBS["c"], "input": "file_" + "0" * 32}
+    await api.refuse("client", "POST", "/v1/jobs", 422, body=none)
 
 
 async def test_the_history(api: SeedNode) -> None:
