@@ -26,6 +26,8 @@ MAX_OPEN: Final = 200_000
 """Open offers that are kept in mind, the newest; of those before them only the ids are known."""
 FEW: Final = 4_096
 """Offers up to a price, of a kind: so many are chosen by price and put in order."""
+MANY: Final = 64
+"""Changes at once for which a list is built anew; one by one, each moves all that is behind it."""
 MAX_LABEL: Final = 64
 """Characters of a kind of work that no service of the registry names."""
 MAX_BRACKETS: Final = 64
@@ -61,13 +63,24 @@ class _Group:
         self.prices: list[tuple[int, int]] = []
         """Pairs of price and leaf."""
 
-    def add(self, listed: Listed) -> None:
-        insort(self.leaves, listed.leaf)
-        insort(self.prices, (listed.price, listed.leaf))
+    def add(self, offers: list[Listed]) -> None:
+        if len(offers) >= MANY:
+            self.leaves = sorted(self.leaves + [each.leaf for each in offers])
+            self.prices = sorted(self.prices + [(each.price, each.leaf) for each in offers])
+            return
+        for each in offers:
+            insort(self.leaves, each.leaf)
+            insort(self.prices, (each.price, each.leaf))
 
-    def remove(self, listed: Listed) -> None:
-        del self.leaves[bisect_left(self.leaves, listed.leaf)]
-        del self.prices[bisect_left(self.prices, (listed.price, listed.leaf))]
+    def remove(self, offers: list[Listed]) -> None:
+        if len(offers) >= MANY:
+            gone = {each.leaf for each in offers}
+            self.leaves = [leaf for leaf in self.leaves if leaf not in gone]
+            self.prices = [pair for pair in self.prices if pair[1] not in gone]
+            return
+        for each in offers:
+            del self.leaves[bisect_left(self.leaves, each.leaf)]
+            del self.prices[bisect_left(self.prices, (each.price, each.leaf))]
 
     def count(self, max_price: int | None) -> int:
         """Return how many offers there are up to a price."""
@@ -101,6 +114,8 @@ class OfferBook:
         self._parked: dict[str, list[Listed]] = {}
         """By miner that has exited, offers that are open again when it is back."""
         self._parked_count = 0
+        self._returned: list[tuple[int, bytes]] = []
+        """Leaves and ids of offers whose miner is back; the next look reads what became of them."""
         self._by_miner: dict[str, set[int]] = {}
         self._last_leaf = -1
         self._turn = asyncio.Lock()
@@ -115,7 +130,6 @@ class OfferBook:
     ) -> OfferPage:
         """Return a page of the open offers of a kind up to a price, below a leaf, newest first."""
         await self._catch_up()
-        self._drop_ended()
         group = self._groups.get(job_type)
         if group is None:
             return OfferPage([], 0, False)
@@ -127,12 +141,15 @@ class OfferBook:
     def follow(self, blocks: Iterable[FinalBlock]) -> None:
         """Forget the offers that blocks withdrew or used up, and those of miners that left."""
         for block in blocks:
-            for outcome in block.outcomes:
-                for event in outcome.events:
-                    if isinstance(event, OfferCancelled) or (
-                        isinstance(event, OfferAccepted) and not event.left
-                    ):
-                        self._close(self._leaves.get(event.offer))
+            over = {
+                self._leaves[event.offer]
+                for outcome in block.outcomes
+                for event in outcome.events
+                if (isinstance(event, OfferAccepted) and not event.left)
+                or isinstance(event, OfferCancelled)
+                if event.offer in self._leaves
+            }
+            self._close(over)
             own = block.outcomes[len(block.outcomes) - len(block.transactions) :]
             for transaction, outcome in zip(block.transactions, own, strict=True):
                 if outcome.code == 0:
@@ -141,62 +158,60 @@ class OfferBook:
     def _follow_miner(self, payload: Payload) -> None:
         match payload:
             case MinerExit():
-                leaves = list(self._by_miner.get(payload.miner, ()))
-                for leaf in sorted(leaves):
-                    self._park(self._close(leaf))
+                for listed in self._close(sorted(self._by_miner.get(payload.miner, ()))):
+                    self._park(listed)
             case MinerRegister():
                 back = self._parked.pop(payload.miner, [])
                 self._parked_count -= len(back)
-                for listed in back:
-                    # Withdrawn meanwhile, it may be: the state says so.
-                    self._open_again(listed)
+                self._returned += [(each.leaf, each.offer_id) for each in back]
             case _:
                 pass
 
-    def _park(self, listed: Listed | None) -> None:
-        if listed is not None and self._parked_count < MAX_OPEN:
+    def _park(self, listed: Listed) -> None:
+        if self._parked_count < MAX_OPEN:
             self._parked.setdefault(listed.miner, []).append(listed)
             self._parked_count += 1
 
-    def _open_again(self, listed: Listed) -> None:
-        offer = get_offer(self._chain.get_view(), listed.offer_id)
-        assert offer is not None
-        if find_obstacle(offer, self._read_clock()) is None:
-            self._add(listed)
+    def _add(self, offers: list[Listed]) -> None:
+        for each in offers:
+            self._open[each.leaf] = each
+            self._leaves[each.offer_id] = each.leaf
+            self._by_miner.setdefault(each.miner, set()).add(each.leaf)
+        for kind, some in _sort_by_kind(offers).items():
+            self._groups.setdefault(kind, _Group()).add(some)
 
-    def _add(self, listed: Listed) -> None:
-        self._open[listed.leaf] = listed
-        self._leaves[listed.offer_id] = listed.leaf
-        self._by_miner.setdefault(listed.miner, set()).add(listed.leaf)
-        heappush(self._ends, (listed.ends_at, listed.leaf))
-        for kind in {None, listed.job_type, listed.service}:
-            self._groups.setdefault(kind, _Group()).add(listed)
-
-    def _close(self, leaf: int | None) -> Listed | None:
-        listed = self._open.pop(leaf, None) if leaf is not None else None
-        if listed is None:
-            return None
-        del self._leaves[listed.offer_id]
-        self._by_miner[listed.miner].discard(listed.leaf)
-        if not self._by_miner[listed.miner]:
-            del self._by_miner[listed.miner]
-        for kind in {None, listed.job_type, listed.service}:
+    def _close(self, leaves: Iterable[int]) -> list[Listed]:
+        """Forget some offers; return those of them that were open."""
+        closed = [self._open.pop(leaf) for leaf in leaves if leaf in self._open]
+        for each in closed:
+            del self._leaves[each.offer_id]
+            own = self._by_miner[each.miner]
+            own.discard(each.leaf)
+            if not own:
+                del self._by_miner[each.miner]
+        for kind, some in _sort_by_kind(closed).items():
             group = self._groups[kind]
-            group.remove(listed)
+            group.remove(some)
             if kind is not None and not group.leaves:
                 del self._groups[kind]
-        return listed
+        return closed
 
-    def _drop_ended(self) -> None:
-        clock = self._read_clock()
-        while self._ends and self._ends[0][0] < clock:
-            self._close(heappop(self._ends)[1])
+    async def _drop_ended(self) -> None:
+        while True:
+            clock = self._read_clock()
+            ended: set[int] = set()
+            while self._ends and self._ends[0][0] < clock and len(ended) < FEW:
+                ended.add(heappop(self._ends)[1])
+            self._close(ended)
+            if len(ended) < FEW:
+                return
+            await asyncio.sleep(0)
 
     def _read_clock(self) -> int:
         return self._chain.get_head().time - get_totals(self._chain.get_view()).outage
 
     async def _catch_up(self) -> None:
-        """Read the offers that were made since the last look."""
+        """Read the offers that were made, or are back, since the last look; drop those over."""
         async with self._turn:
             newest: list[tuple[int, bytes]] = []
             before = None
@@ -208,16 +223,22 @@ class OfferBook:
                     break
                 before = fresh[-1][0]
             newest.reverse()
+            while self._returned:
+                self._read(self._returned[:PAGE])
+                del self._returned[:PAGE]
+                await asyncio.sleep(0)
             for start in range(0, len(newest), PAGE):
                 self._read(newest[start : start + PAGE])
                 await asyncio.sleep(0)
-            while len(self._open) > MAX_OPEN:
-                self._close(next(iter(self._open)))
+            self._close(list(islice(self._open, max(0, len(self._open) - MAX_OPEN))))
+            await self._drop_ended()
 
     def _read(self, ids: list[tuple[int, bytes]]) -> None:
         view, clock = self._chain.get_view(), self._read_clock()
+        found = []
         for leaf, offer_id in ids:
-            self._last_leaf = leaf
+            is_new = leaf > self._last_leaf
+            self._last_leaf = max(self._last_leaf, leaf)
             offer = get_offer(view, offer_id)
             assert offer is not None and view.get_leaf(offer_key(offer_id)) == leaf
             if find_obstacle(offer, clock) is not None:
@@ -231,11 +252,23 @@ class OfferBook:
                 price=offer.price,
                 ends_at=offer.ends_at,
             )
+            if is_new:
+                heappush(self._ends, (offer.ends_at, leaf))
             miner = get_miner(view, offer.miner)
             if miner is not None and miner.is_active:
-                self._add(listed)
+                found.append(listed)
             else:
                 self._park(listed)
+        self._add(found)
+
+
+def _sort_by_kind(offers: list[Listed]) -> dict[str | None, list[Listed]]:
+    """Return the offers of each list that they are in; that of all has no name."""
+    kinds: dict[str | None, list[Listed]] = {None: offers} if offers else {}
+    for each in offers:
+        for kind in {each.job_type, each.service}:
+            kinds.setdefault(kind, []).append(each)
+    return kinds
 
 
 def get_job_type(offer: Offer) -> str:

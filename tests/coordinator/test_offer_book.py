@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -48,8 +48,11 @@ async def register(world: World) -> None:
 async def test_a_hundred_thousand_offers_are_read_once_and_listed_at_once(world: World) -> None:
     await register(world)
     chain, book = world.chain, OfferBook(world.chain)
-    put(chain, [make_entry(number) for number in range(COUNT)])
+    end = world.clock.read() + 3_600_000
+    put(chain, [make_entry(number, ends_at=end) for number in range(COUNT)])
+    begin = time.perf_counter()
     await book.list_offers(None, None, None, 0, 1)
+    reading = time.perf_counter() - begin
     times = []
     for _ in range(5):
         begin = time.perf_counter()
@@ -65,6 +68,55 @@ async def test_a_hundred_thousand_offers_are_read_once_and_listed_at_once(world:
     page = await book.list_offers(None, None, None, 0, 1)
     assert page.total == COUNT + PAGE + 9
     assert page.offers[0].offer_id == (COUNT + PAGE + 8).to_bytes(32, "big")
+    world.pass_time(3_700)
+    chain.produce()
+    begin = time.perf_counter()
+    assert (await book.list_offers(None, None, None, 0, 1)).total == PAGE + 9
+    assert time.perf_counter() - begin < reading / 2, "those that end at once go at once"
+
+
+async def list_all(book: OfferBook, job_type: str | None, max_price: int | None) -> list[int]:
+    page = await book.list_offers(job_type, max_price, None, 0, 1_000)
+    assert page.total == len(page.offers)
+    return [int.from_bytes(each.offer_id, "big") for each in page.offers]
+
+
+async def test_many_that_end_leave_and_return_at_once(world: World) -> None:
+    """What is listed is what a look through all of them finds, step by step."""
+    await register(world)
+    end, book = world.clock.read() + 100_000, OfferBook(world.chain)
+    entries = [
+        make_entry(number, price=1 + number * 7 % 50, ends_at=end if number % 3 else ENDS)
+        for number in range(600)
+    ]
+    put(world.chain, entries)
+
+    async def check(is_open: Callable[[int], bool]) -> None:
+        for job_type in (None, "llm_inference", "text_embedding", "custom_code"):
+            for max_price in (None, 1, 25):
+                assert await list_all(book, job_type, max_price) == [
+                    number
+                    for number in range(599, -1, -1)
+                    if is_open(number)
+                    and job_type in (None, entries[number].service)
+                    and (max_price is None or entries[number].price <= max_price)
+                ]
+
+    await check(lambda number: True)
+    world.coordinator.offers = book  # from here on it is told of blocks
+    miner = world.people["miner"].address
+    for _ in range(2):
+        await world.coordinator.wallets.send(miner, MinerExit("m"), record_nothing)
+        await world.until("/v1/miners/m", "miner", lambda m: m["status"] != "active")
+        await world.coordinator.wait_followed()
+        await check(lambda number: False)
+        await world.register("miner", "m")
+        await world.until("/v1/miners/m", "miner", lambda m: m["status"] == "active")
+        await world.coordinator.wait_followed()
+        await check(lambda number: True)
+    world.pass_time(120)
+    world.chain.produce()
+    await check(lambda number: number % 3 == 0)
 
 
 async def test_only_what_can_be_accepted_is_listed(world: World) -> None:
