@@ -1,7 +1,7 @@
 """How a block is written to and read from its rows."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -52,6 +52,30 @@ def read_blocks(raw: RawConnection, first: int, limit: int) -> list[FinalBlock]:
             (first, last),
         ).fetchall()
     ]
+
+
+class Leaves(NamedTuple):
+    """A block as it is stored, for proofs over its canonical bytes."""
+
+    height: int
+    header: bytes
+    certificate: bytes
+    transactions: list[bytes]
+    outcomes: list[bytes]
+
+
+def read_leaves(raw: RawConnection, height: int) -> Leaves:
+    """Return the block at a height that is here, decoding nothing of it."""
+    header, certificate = raw.execute(
+        "select header, certificate from blocks where height = ?", (height,)
+    ).fetchone()
+    rows = raw.execute(
+        'select "transaction", outcome from outcomes'
+        " where position >= ? and position < ? order by position",
+        (height << SLOT_BITS, (height + 1) << SLOT_BITS),
+    ).fetchall()
+    bodies = [body for body, _ in rows if body is not None]
+    return Leaves(height, header, certificate, bodies, [outcome for _, outcome in rows])
 
 
 def read_head(raw: RawConnection) -> tuple[Header, bytes] | None:

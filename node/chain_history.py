@@ -17,7 +17,7 @@ from ledger.outcomes import JobSettled, LeaseEnded, LeaseGranted, Outcome, itera
 from ledger.state import StateView, get_miner
 from node import block_rows
 from node.database import Database
-from node.history_index import HistoryIndex, Lookup
+from node.history_index import HistoryIndex, find_all
 from node.history_terms import SETTLEMENTS, Kind, compute_claim_term
 from node.sorted_tail import compute_term
 from node.sqlcipher import RawConnection, get_raw
@@ -138,7 +138,7 @@ class ChainHistory:
         def collect(raw: RawConnection) -> list[SettledJob]:
             return [
                 SettledJob(step.position, step.height, step.time, step.outcome.subject, event)
-                for step in _take(_iterate_steps(raw, lookup, before), limit)
+                for step in _take(_iterate_steps(raw, lookup.iterate(raw, before)), limit)
                 for event in step.outcome.events
                 if isinstance(event, JobSettled)
             ]
@@ -165,7 +165,9 @@ class ChainHistory:
     async def list_job_steps(self, job: bytes) -> list[JobStep]:
         """Return every outcome that touched a job, from the oldest to the newest."""
         lookup = self._index.look_up(compute_term(Kind.JOB, job))
-        steps = await self._read(lambda raw: _take(_iterate_steps(raw, lookup, None), MAX_LISTED))
+        steps = await self._read(
+            lambda raw: _take(_iterate_steps(raw, lookup.iterate(raw)), MAX_LISTED)
+        )
         return [step for step in reversed(steps) if _touches(step.outcome, job)]
 
     async def list_claims(self, miner: str, before: int | None, limit: int) -> list[Claim]:
@@ -174,14 +176,12 @@ class ChainHistory:
         newest = entry.claims if entry else 0
         first = newest if before is None else min(newest, before - 1)
         numbers = range(first, max(0, first - min(limit, MAX_LISTED)), -1)
-        lookups = [
-            (number, self._index.look_up(compute_claim_term(miner, number))) for number in numbers
-        ]
+        lookups = [self._index.look_up(compute_claim_term(miner, number)) for number in numbers]
         return await self._read(
             lambda raw: [
                 claim
-                for number, lookup in lookups
-                if (claim := _read_claim(raw, lookup, miner, number)) is not None
+                for number, positions in zip(numbers, find_all(raw, lookups), strict=True)
+                if (claim := _read_claim(raw, positions, miner, number)) is not None
             ]
         )
 
@@ -215,8 +215,8 @@ def _place_transactions(
     return placed
 
 
-def _iterate_steps(raw: RawConnection, lookup: Lookup, before: int | None) -> Iterator[JobStep]:
-    for position in lookup.iterate(raw, before):
+def _iterate_steps(raw: RawConnection, positions: Iterable[int]) -> Iterator[JobStep]:
+    for position in positions:
         height = position >> SLOT_BITS
         _, time = block_rows.read_place(raw, height)
         yield JobStep(position, height, time, block_rows.read_outcome(raw, position))
@@ -226,13 +226,13 @@ def _touches(outcome: Outcome, job: bytes) -> bool:
     return any(event.job == job for event in iterate_job_events(outcome))
 
 
-def _read_claim(raw: RawConnection, lookup: Lookup, miner: str, number: int) -> Claim | None:
-    """Return a claim from the outcomes that granted and ended it.
+def _read_claim(raw: RawConnection, positions: list[int], miner: str, number: int) -> Claim | None:
+    """Return a claim from the outcomes that granted and ended it, whose positions these are.
 
     None also for one that was granted below the store's base: its beginning is not here.
     """
     claim: Claim | None = None
-    for step in reversed(list(_iterate_steps(raw, lookup, None))):
+    for step in _iterate_steps(raw, reversed(positions)):
         for event in step.outcome.events:
             match event:
                 case LeaseGranted(miner=name, number=count) if (name, count) == (miner, number):

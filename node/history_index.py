@@ -4,7 +4,8 @@ A segment is written once, in the order of its key, so writing costs the same at
 chain; a look-up asks each segment, newest first.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +41,25 @@ class Lookup:
                 (segment, self.term, end),
             ):
                 yield position
+
+
+def find_all(raw: RawConnection, lookups: Sequence[Lookup]) -> list[list[int]]:
+    """Return the positions of each of many terms, from the newest to the oldest.
+
+    `lookups` are of one moment. One question a segment for all of them: to ask each segment for
+    each term is what a long list on a long chain would be slow by.
+    """
+    found = {lookup.term: lookup.recent[::-1] for lookup in lookups}
+    terms = json.dumps(list(found))
+    for segment in range(lookups[0].segments - 1 if lookups else -1, -1, -1):
+        for term, position in raw.execute(
+            "select term, position from history_index"
+            " where segment = ? and term in (select value from json_each(?))"
+            " order by position desc",
+            (segment, terms),
+        ):
+            found[term].append(position)
+    return [found[lookup.term] for lookup in lookups]
 
 
 class HistoryIndex:

@@ -17,6 +17,8 @@ from ledger import codec, merkle
 from ledger.blocks import Header
 from ledger.state import StateView, get_totals
 from ledger.state_tree import StateProof
+from node import block_rows
+from node.block_rows import Leaves
 from node.chain import Chain
 from node.chain_history import ChainHistory
 from node.chain_port import ChainPort
@@ -104,9 +106,10 @@ class ChainReader:
 
     async def prove_transaction(self, height: int, index: int) -> models.TransactionProof:
         """Return the proof of a transaction and of its outcome, by its place in a final block."""
-        block = await self.store.read_block(height)
-        assert block is not None
-        return await asyncio.to_thread(_prove_transaction, block, index)
+        leaves = await self.store.database.read(
+            lambda connection: block_rows.read_leaves(get_raw(connection), height)
+        )
+        return await asyncio.to_thread(_prove_transaction, leaves, index)
 
     def begin_proof(self, key: bytes) -> "PendingProof | None":
         """Return the inclusion of an entry in the state after the head, None where it has none."""
@@ -138,14 +141,14 @@ class PendingProof(NamedTuple):
     header: Header
 
 
-def _prove_transaction(block: FinalBlock, index: int) -> models.TransactionProof:
+def _prove_transaction(block: Leaves, index: int) -> models.TransactionProof:
     due = len(block.outcomes) - len(block.transactions)
     return models.TransactionProof(
-        height=block.header.height,
-        header=codec.encode(block.header).hex(),
+        height=block.height,
+        header=block.header.hex(),
         finality=block.certificate.hex() or None,
-        transaction=_prove_leaf([codec.encode(each) for each in block.transactions], index),
-        outcome=_prove_leaf([codec.encode(each) for each in block.outcomes], due + index),
+        transaction=_prove_leaf(block.transactions, index),
+        outcome=_prove_leaf(block.outcomes, due + index),
     )
 
 

@@ -1,7 +1,11 @@
+import random
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection
 
 from ledger import crypto
 from ledger.blocks import Header, compute_header_hash, decode_block
@@ -9,6 +13,9 @@ from ledger.entries import AttemptOutcome, Job
 from ledger.outcomes import JobSettled, Outcome
 from ledger.transactions import JobClaim, JobFail, Transfer
 from node.chain_history import ChainHistory
+from node.history_index import HistoryIndex, find_all
+from node.sorted_tail import Batch
+from node.sqlcipher import get_raw
 from node.tables import SLOT_BITS
 from tests.ledger.world import (
     CLIENT,
@@ -22,7 +29,7 @@ from tests.ledger.world import (
     start_job,
     start_miner,
 )
-from tests.node.stores import Follower
+from tests.node.stores import Follower, create_database
 
 JOBS = 40
 
@@ -182,3 +189,33 @@ async def test_a_miners_claims_are_numbered_without_gaps_and_all_have_ended(
             assert claim.ended_height is not None
             assert claim.ended_height > claim.granted_height
     assert await history.list_claims("nobody", None, 10) == []
+
+
+async def test_many_terms_are_found_at_once_as_each_is_alone(tmp_path: Path) -> None:
+    picked = random.Random(4)
+    database = create_database(tmp_path)
+    index = await database.read(lambda connection: HistoryIndex(get_raw(connection), 64))
+    terms = [picked.randrange(-(2**63), 2**63) for _ in range(9)]
+
+    def write(batch: Batch, connection: Connection) -> None:
+        index.write(get_raw(connection), batch)
+
+    for height in range(100):
+        pairs = [(picked.choice(terms[:-1]), (height << SLOT_BITS) + slot) for slot in range(5)]
+        index.add(pairs, height)
+        batch = index.plan(len(pairs))
+        if batch is not None:
+            await database.write(partial(write, batch))
+            index.on_written(batch)
+    assert index.segments > 3
+    lookups = [index.look_up(term) for term in terms]
+    together, alone = await database.read(
+        lambda connection: (
+            find_all(get_raw(connection), lookups),
+            [list(lookup.iterate(get_raw(connection))) for lookup in lookups],
+        )
+    )
+    assert together == alone
+    assert together[0] and not together[-1]
+    assert await database.read(lambda connection: find_all(get_raw(connection), [])) == []
+    await database.close()

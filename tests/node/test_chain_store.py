@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from ledger.blocks import Block, decode_block
 from ledger.state import Changes, MemoryState, StateView
 from ledger.transactions import JobCancel, JobClaim, Transfer
 from ledger.transition import apply_block
+from node import block_rows
+from node.block_rows import Leaves
 from node.chain_store import ChainStore
 from node.database_errors import DatabaseDamaged, DatabaseExists, DatabaseStopped, WrongChain
-from node.sqlcipher import PAGE_BYTES
+from node.sqlcipher import PAGE_BYTES, get_raw
 from tests.ledger.world import (
     CLIENT,
     COMMIT,
@@ -74,6 +77,16 @@ async def test_blocks_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert blocks[-1].transactions == ()
     assert blocks[-1].outcomes[0].events != ()
     assert await follower.store.read_block(2) == blocks[2]
+
+    def read_leaves(height: int, connection: Connection) -> Leaves:
+        return block_rows.read_leaves(get_raw(connection), height)
+
+    for height, block in enumerate(blocks):
+        leaves = await follower.store.database.read(partial(read_leaves, height))
+        assert leaves.header == codec.encode(block.header)
+        assert leaves.certificate == block.certificate
+        assert leaves.transactions == [codec.encode(each) for each in block.transactions]
+        assert leaves.outcomes == [codec.encode(each) for each in block.outcomes]
     assert await follower.store.read_block(10_000) is None
     await follower.close()
 
