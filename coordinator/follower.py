@@ -201,7 +201,8 @@ def _apply_event(
     now = block.header.time
     match event:
         case JobQueued():
-            job_rows.drop_attempt(connection, job)
+            if job.chain_status is not None:
+                job_rows.drop_attempt(connection, job)
             queued = int(JobStatus.QUEUED)
             job_rows.store_stage(connection, job, now, chain_status=queued, **_UNCLAIMED)
         case LeaseGranted():

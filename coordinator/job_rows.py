@@ -139,7 +139,8 @@ def store_stage(connection: Connection, job: JobRow, now_ms: int, **values: Any)
     stage = compute_stage(
         job.chain_status,
         job.reported_phase,
-        find_receipt(connection, job) is not None,
+        # Before a claim there is none, and the row's first block need not look for one.
+        job.claim_number is not None and find_receipt(connection, job) is not None,
         job.settle_tx is not None,
         job.chain_status is None and job.ended_ms is not None,
     )
