@@ -10,8 +10,11 @@ NAMES = (
     "snapshot",
     "transfers",
     "jobs",
+    "posting",
+    "api",
     "settlements",
     "live",
+    "explorer",
     "cluster",
 )
 

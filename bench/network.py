@@ -84,7 +84,8 @@ async def run_bench_node(
 ) -> AsyncIterator[Bench]:
     """Run a chain of one authority, encrypted, in a fresh folder, with rich accounts.
 
-    `prepare` is called with the folder before the node starts.
+    `prepare` is called with a new folder before the node starts, in a thread. A folder that is
+    there already is used as it is.
     """
     key = load_dev_verifying_key()
     genesis = Genesis(
@@ -97,8 +98,7 @@ async def run_bench_node(
         authorities=(Authority(NODE.public_key, NODE.address),),
         allocations=tuple(Allocation(wallet.address, 100_000 * AIT) for wallet in (NODE, *funded)),
     )
-    folder.create_folder(data, dump_genesis(genesis), NODE.seed)
-    prepare(data)
+    await asyncio.to_thread(_create, data, genesis, prepare)
     port = find_free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "node", "--data", str(data), "--api-port", str(port),
@@ -112,6 +112,12 @@ async def run_bench_node(
     finally:
         process.send_signal(signal.SIGTERM)
         await process.wait()
+
+
+def _create(data: Path, genesis: Genesis, prepare: Callable[[Path], None]) -> None:
+    if not data.exists():
+        folder.create_folder(data, dump_genesis(genesis), NODE.seed)
+        prepare(data)
 
 
 async def _wait_ready(session: aiohttp.ClientSession, url: str) -> None:

@@ -29,6 +29,7 @@ from ledger import codec, crypto, merkle
 from ledger.ballots import Ballot, VoteKind, compute_vote_bytes
 from ledger.blocks import Authority, Block, Header, compute_header_hash
 from ledger.context import Rules
+from ledger.outcomes import Outcome
 from ledger.parameters import Parameters
 from ledger.transactions import (
     Transfer,
@@ -75,8 +76,12 @@ def list_seeds() -> list[bytes]:
 class Maker:
     """Extends a store by blocks of transfers that the one authority makes final."""
 
-    def __init__(self, store: ChainStore, genesis: Genesis) -> None:
+    interval = 500
+    """Milliseconds between two blocks."""
+
+    def __init__(self, store: ChainStore, genesis: Genesis, seed: bytes = SEED) -> None:
         self.store = store
+        self.seed = seed
         key = load_dev_verifying_key()
         self.rules = Rules(
             compute_chain_id(genesis),
@@ -89,23 +94,27 @@ class Maker:
         self.nonce = 0
 
     async def add_block(self) -> None:
-        """Make, certify and commit the next block."""
+        """Make, certify and commit the next block of transfers."""
+        await self.commit_block(self._sign_transfers(self.store.get_head().height))
+
+    async def commit_block(self, transactions: list[VerifiedTransaction]) -> tuple[Outcome, ...]:
+        """Make, certify and commit the next block of these; return what became of each."""
         parent = self.store.get_head()
-        account = self.authority.account
-        execution = Execution(self.store.state, parent, parent.time + 500, account, self.rules)
-        transactions = self._sign_transfers(parent.height)
+        account, time_ms = self.authority.account, parent.time + self.interval
+        execution = Execution(self.store.state, parent, time_ms, account, self.rules)
         for verified in transactions:
             execution.apply(verified)
         executed = execution.finish()
         header = Header(
             parent.version, parent.chain_id, 0, parent.height + 1, parent.view + 1, parent.view,
-            parent.time + 500, compute_header_hash(parent), self.authority.key,
+            time_ms, compute_header_hash(parent), self.authority.key,
             merkle.compute_root([each.raw for each in transactions]), executed.receipts_root,
             executed.state_root, parent.authorities, parent.next_authorities,
         )  # fmt: skip
         block = Block(header, tuple(each.transaction for each in transactions))
         proof = codec.encode(self._certify(header))
         await self.store.commit(block, proof, executed.outcomes, executed.changes)
+        return executed.outcomes
 
     def _sign_transfers(self, height: int) -> list[VerifiedTransaction]:
         signed = []
@@ -121,7 +130,7 @@ class Maker:
 
     def _certify(self, header: Header) -> FinalityProof:
         ballot = Ballot(VoteKind.FINALIZE, 0, header.view, compute_header_hash(header))
-        signature = crypto.sign(SEED, compute_vote_bytes(header.chain_id, ballot))
+        signature = crypto.sign(self.seed, compute_vote_bytes(header.chain_id, ballot))
         return FinalityProof((), Certificate(ballot, (0,), (signature,)))
 
 
