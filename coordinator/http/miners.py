@@ -3,6 +3,7 @@
 The poll protocol is that of workers written for the older network: poll, result, fail.
 """
 
+import asyncio
 import json
 from typing import Any
 
@@ -190,16 +191,17 @@ async def poll(call: Call) -> Answer:
             "SIGNATURE_NEEDED",
         )
     name = await resolve_miner(call, body.miner_id)
-    wait = float(body.max_wait_seconds)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + body.max_wait_seconds
     for _ in range(POLL_ATTEMPTS):
+        wait = max(0.0, deadline - loop.time())
         record = await offering.find_available(call.coordinator, call.caller, name, wait)
         if record is None:
             break
         try:
             lease = await claim_lease(call, record, name, None)
         except (Rejected, Problem):
-            # Somebody else was first; there may be another job.
-            wait = 0
+            # Somebody else was first; there may be another job, or one may come.
             continue
         return Answer(_assign(lease.record))
     return Answer(None, 204)
