@@ -108,7 +108,7 @@ def test_targets_of_make_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GUIDES, ids=get_name)
 def test_modules_that_a_page_runs_exist(path: Path) -> None:
-    named = re.findall(r"python -m ([a-z_.]+)", path.read_text())
+    named = re.findall(r"python -m ([a-z0-9_.]+)", path.read_text())
     places = {name: ROOT.joinpath(*name.split(".")) for name in named}
     missing = [
         name

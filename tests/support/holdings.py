@@ -100,8 +100,9 @@ def build_form(content: bytes = FILE, **fields: str) -> aiohttp.FormData:
 
 
 @asynccontextmanager
-async def open_holdings(place: Path, rate_limits: str = UNBOUNDED) -> AsyncIterator[Holdings]:
+async def open_holdings(place: Path, **settings: Any) -> AsyncIterator[Holdings]:
     """Run a node in a folder of its own, with everything that `_make` makes."""
+    settings = {"rate_limits": UNBOUNDED, **settings}
     genesis = build_genesis()
     others = tuple(Allocation(each.address, FUNDS) for each in (OTHER_CLIENT, OTHER_MINER))
     genesis = msgspec.structs.replace(genesis, allocations=(*genesis.allocations, *others))
@@ -109,7 +110,7 @@ async def open_holdings(place: Path, rate_limits: str = UNBOUNDED) -> AsyncItera
     keys = await asyncio.to_thread(enrol, place / "n")
     more = await asyncio.to_thread(enrol, place / "n", NODE, OTHER_CLIENT, OTHER_MINER)
     keys |= {"other_client": more["client"], "other_miner": more["miner"]}
-    async with reopened_node(place / "n", genesis, rate_limits=rate_limits) as node:
+    async with reopened_node(place / "n", genesis, **settings) as node:
         yield Holdings(node, keys, await _make(node, keys))
 
 
