@@ -126,6 +126,8 @@ async def begin_call(
             f"no registered miner does {service.service_id} with {get_model_name(pinned)}",
             "NO_CAPABLE_MINER",
             members={"offered": await _list_offered(call)},
+            # OpenAI's clients repeat a 409 by themselves, and nothing would have changed.
+            headers={"x-should-retry": "false"},
         )
     asked = Asked(
         service=service,
