@@ -5,6 +5,7 @@ keys exist nowhere else. Times are milliseconds since the Unix epoch, money base
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
@@ -377,7 +378,8 @@ def insert(connection: Connection, row: SQLModel) -> int:
     """Insert a row and return its integer key."""
     table = get_table(type(row))
     values = {name: value for name, value in row.model_dump().items() if value is not None}
-    key = connection.execute(table.insert().values(values)).inserted_primary_key
+    # As parameters: a value inside a statement costs it an object of its own.
+    key = connection.execute(table.insert(), values).inserted_primary_key
     assert key is not None
     return key[0] if isinstance(key[0], int) else 0
 
@@ -423,10 +425,17 @@ def load_in(
     ]
 
 
+@cache
+def _build_update(table: Table) -> sa.Update:
+    """Return the statement that sets the columns it is given in the row of a key."""
+    key = (column == sa.bindparam(f"primary_{column.name}") for column in table.primary_key)
+    return table.update().where(*key)
+
+
 def update(connection: Connection, row: SQLModel, **values: Any) -> None:
     """Set columns of a row in the database and in the object."""
     table = get_table(type(row))
-    key = (column == getattr(row, column.name) for column in table.primary_key)
-    connection.execute(table.update().where(*key).values(values))
+    key = {f"primary_{column.name}": getattr(row, column.name) for column in table.primary_key}
+    connection.execute(_build_update(table), {**values, **key})
     for name, value in values.items():
         setattr(row, name, value)
