@@ -46,8 +46,8 @@ class Lookup:
 def find_all(raw: RawConnection, lookups: Sequence[Lookup]) -> list[list[int]]:
     """Return the positions of each of many terms, from the newest to the oldest.
 
-    `lookups` are of one moment. One question a segment for all of them: to ask each segment for
-    each term is what a long list on a long chain would be slow by.
+    `lookups` are of one moment. One question a segment for all of them; each term still costs a
+    seek in each segment, about 9 us where its page has to be read and decrypted.
     """
     found = {lookup.term: lookup.recent[::-1] for lookup in lookups}
     terms = json.dumps(list(found))
