@@ -54,9 +54,15 @@ def list_keys(
 ) -> None:
     """List the keys, without the secrets."""
     with open_transport(api_url, api_key_file) as send:
-        answer: dict[str, Any] = send("GET", "/v1/api-keys")
+        keys: list[dict[str, Any]] = []
+        path: str | None = "/v1/api-keys?limit=100"
+        while path is not None:
+            page = send("GET", path)
+            keys += page["keys"]
+            cursor = page["next_cursor"]
+            path = None if cursor is None else f"/v1/api-keys?limit=100&cursor={cursor}"
     columns = ("key_id", "role", "address", "custody", "label", "created_at")
-    print_table("keys", columns, answer["keys"], as_json=as_json)
+    print_table("keys", columns, keys, as_json=as_json)
 
 
 @app.command("revoke")

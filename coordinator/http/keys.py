@@ -2,20 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
+import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy import Connection
 
 from coordinator import accounts, wire
 from coordinator.accounts import NewKey
-from coordinator.http.job_models import Shown, Strict
+from coordinator.http.job_models import PageQuery, Shown, Strict
+from coordinator.http.listing import build_page
 from coordinator.http.problems import invalid, not_found
 from coordinator.http.routing import OPERATORS, Answer, Call, Route
 from coordinator.principals import Role
 from coordinator.tables import AccountRow, KeyRow, get_table
 from ledger.crypto import format_address, parse_address
 from ledger.rejection import Rejected
-
-MAX_LISTED = 10_000
 
 
 class KeyRequest(Strict):
@@ -38,6 +38,10 @@ class KeyShown(Shown):
 class KeyList(Shown):
     keys: list[KeyShown]
     total: int
+    limit: int
+    offset: int
+    has_more: bool
+    next_cursor: str | None
 
 
 class KeyMade(KeyShown):
@@ -77,22 +81,24 @@ async def create(call: Call) -> Answer:
 
 
 async def list_keys(call: Call) -> Answer:
+    query = call.get_query(PageQuery)
     keys, owners = get_table(KeyRow), get_table(AccountRow)
-    statement = (
-        keys.join(owners, owners.c.account_id == keys.c.account_id)
-        .select()
-        .where(keys.c.revoked_ms.is_(None))
-        .order_by(keys.c.key_id)
-        .limit(MAX_LISTED)
-    )
+    live = keys.c.revoked_ms.is_(None)
+    statement = keys.join(owners, owners.c.account_id == keys.c.account_id).select().where(live)
+    if query.cursor is not None:
+        statement = statement.where(keys.c.key_id > int(query.cursor))
+    statement = statement.order_by(keys.c.key_id).limit(query.limit + 1).offset(query.offset)
 
-    def read(connection: Connection) -> list[dict[Any, Any]]:
-        return [
+    def read(connection: Connection) -> tuple[list[dict[Any, Any]], int]:
+        found = [
             {column: row._mapping[column] for column in (*keys.c, *owners.c)}
             for row in connection.execute(statement)
         ]
+        count = sa.select(sa.func.count()).select_from(keys).where(live)
+        return found, connection.execute(count).scalar_one()
 
-    rows = await call.coordinator.storage.read(read)
+    found, total = await call.coordinator.storage.read(read)
+    rows = found[: query.limit]
     shown = [
         KeyShown(
             key_id=row[keys.c.key_id],
@@ -104,7 +110,8 @@ async def list_keys(call: Call) -> Answer:
         )
         for row in rows
     ]
-    return Answer({"keys": shown, "total": len(shown)})
+    last = shown[-1].key_id if shown else None
+    return Answer(build_page("keys", shown, total, query, last, len(found) - len(rows)))
 
 
 async def revoke(call: Call) -> Answer:
@@ -123,7 +130,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/v1/api-keys", list_keys, "List the keys", "Keys",
-        roles=OPERATORS, answers={200: KeyList},
+        roles=OPERATORS, query=PageQuery, answers={200: KeyList},
     ),
     Route(
         "DELETE", "/v1/api-keys/{key_id}", revoke, "Revoke a key", "Keys",

@@ -7,8 +7,9 @@ import pydantic
 from pydantic import BaseModel, Field
 
 from coordinator import wire
-from coordinator.http.job_models import JsonObject, Parameters, Shown, Strict, Text
+from coordinator.http.job_models import JsonObject, PageQuery, Shown, Strict, Text
 from coordinator.http.job_requests import list_errors
+from coordinator.http.listing import build_page
 from coordinator.http.problems import not_found
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from coordinator.services.definition import Hardware, Service, Verification
@@ -53,9 +54,13 @@ class ServiceShown(Shown):
 class ServiceList(Shown):
     services: list[ServiceShown]
     total: int
+    limit: int
+    offset: int
+    has_more: bool
+    next_cursor: str | None
 
 
-class ServicesQuery(Parameters):
+class ServicesQuery(PageQuery):
     category: Annotated[str, Field(max_length=100)] | None = None
     search: Annotated[str, Field(max_length=100)] | None = None
 
@@ -79,12 +84,12 @@ class Validated(Shown):
 async def list_services(call: Call) -> Answer:
     query = call.get_query(ServicesQuery)
     kinds = await call.coordinator.fleet.count_kinds()
-    shown = [
-        view_service(call, service, kinds)
-        for service in SERVICES.values()
-        if _is_wanted(service, query)
-    ]
-    return Answer(ServiceList(services=shown, total=len(shown)), headers=CACHEABLE)
+    wanted = [service for service in SERVICES.values() if _is_wanted(service, query)]
+    first = query.offset + (0 if query.cursor is None else int(query.cursor))
+    end = min(len(wanted), first + query.limit)
+    shown = [view_service(call, service, kinds) for service in wanted[first:end]]
+    page = build_page("services", shown, len(wanted), query, end, len(wanted) - end)
+    return Answer(page, headers=CACHEABLE)
 
 
 async def show_service(call: Call) -> Answer:
