@@ -40,6 +40,7 @@ class LocalModel:
         self._child = ChildProcess(name, MODULE, threads)
         self._turn = asyncio.Lock()
         self._description: Description | None = None
+        self._is_closed = False
 
     @property
     def process_id(self) -> int | None:
@@ -77,10 +78,13 @@ class LocalModel:
                 raise
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process; jobs that still wait for their turn start no other."""
+        self._is_closed = True
         await self._child.stop()
 
     async def _ensure(self) -> Description:
+        if self._is_closed:
+            raise EngineFailedError("the engine is closed")
         if self._description is None or not self._child.is_running:
             await self._child.stop()
             greeting = await self._child.start(self._settings)

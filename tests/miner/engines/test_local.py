@@ -80,16 +80,18 @@ async def test_an_abandoned_run_does_not_answer_the_next_job(model: LocalModel) 
 
 
 async def test_one_job_at_a_time_and_a_waiting_one_can_be_stopped(model: LocalModel) -> None:
-    first_stop, second_stop = asyncio.Event(), asyncio.Event()
-    first = asyncio.create_task(model.run(LONG, ignore, first_stop))
-    await asyncio.sleep(0.5)
+    await model.prepare()
+    first_stop, second_stop, is_running = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    first = asyncio.create_task(model.run(LONG, lambda *_: is_running.set(), first_stop))
+    await is_running.wait()
     second = asyncio.create_task(model.run(REQUEST, ignore, second_stop))
     third = asyncio.create_task(model.run(REQUEST, ignore, asyncio.Event()))
     await asyncio.sleep(0.1)
     second_stop.set()
     assert (await second).is_cut
     assert not third.done()
-    await asyncio.wait_for(model.prepare(), 0.1)
+    await asyncio.wait_for(model.prepare(), 5)
+    assert not first.done()
     first_stop.set()
     assert (await first).is_cut
     assert (await third).units == 1
