@@ -74,7 +74,8 @@ LEASES: Final = {
     ),
     "POST /v1/jobs/{job_id}/fail": Case(MINERS, "/v1/jobs/{leased}/fail", MINE, MINER, 409),
     "POST /v1/miners/{job_id}/result": Case(
-        MINERS, "/v1/miners/{leased}/result", {**MINE, "result": "Ho", "metrics": {"units": 3}}, MINER, 409
+        MINERS, "/v1/miners/{leased}/result",
+        {**MINE, "result": "Ho", "metrics": {"units": 3}}, MINER, 409,
     ),
     "POST /v1/miners/{job_id}/fail": Case(MINERS, "/v1/miners/{leased}/fail", MINE, MINER, 409),
 }  # fmt: skip
