@@ -15,6 +15,7 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -115,12 +116,8 @@ def list_questions(known: Known, blocks: int) -> Iterator[Question]:
     def miner() -> str:
         return history.name_miner(picked.randrange(1, history.MINERS))
 
-    def transaction() -> str:
-        return picked.choice(known.transactions)
-
-    def offer() -> str:
-        return picked.choice(known.offers)
-
+    transaction = partial(picked.choice, known.transactions)
+    offer = partial(picked.choice, known.offers)
     for prefix in ("", "/v1"):
         for name in ("blocks", "transactions", "receipts"):
             shift = 0 if name == "blocks" else SLOT_BITS
