@@ -37,15 +37,9 @@ has_venv() {
 }
 
 install_system_packages() {
-    local version packages sudo=()
-    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    packages=(gcc libc6-dev libgmp-dev)
-    # Only a distribution's own Python keeps headers and venv in packages of their own.
-    if [ "$python" -ef "/usr/bin/python$version" ]; then
-        packages+=("python$version-dev" "python$version-venv")
-    fi
+    local packages=("$@") sudo=()
     if ! command -v apt-get >/dev/null; then
-        echo "set-up: install a C compiler, the headers of GMP and of Python $version, and venv" >&2
+        echo "set-up: install what these Debian packages hold: ${packages[*]}" >&2
         return 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
@@ -59,8 +53,20 @@ install_system_packages() {
 
 python=$(find_python)
 if ! can_compile || ! has_venv; then
-    install_system_packages
+    packages=(gcc libc6-dev libgmp-dev)
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    # Only a distribution's own Python keeps headers and venv in packages of their own.
+    if [ "$python" -ef "/usr/bin/python$version" ]; then
+        packages+=("python$version-dev" "python$version-venv")
+    fi
+    install_system_packages "${packages[@]}"
     can_compile || { echo "set-up: a C program with Python.h and gmp.h does not compile" >&2; exit 1; }
+fi
+
+# A miner runs foreign bytes under bubblewrap. Where it cannot be installed, such kinds are refused.
+if ! command -v bwrap >/dev/null; then
+    install_system_packages bubblewrap ||
+        echo "set-up: no bubblewrap: jobs of foreign code or files will be refused" >&2
 fi
 
 if ! is_suitable "$venv/bin/python"; then
