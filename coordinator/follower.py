@@ -176,11 +176,12 @@ def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:
     ids = codes if unsettled is None else [each for each in codes if each in unsettled]
     rows = tables.load_in(connection, TransactionRow, "transaction_id", ids)
     topics = set()
+    held = [row.transaction_id for row in rows]
+    wallets.set_state(connection, [each for each in held if not codes[each]], "final")
     for row in rows:
         code = codes[row.transaction_id]
-        wallets.set_state(
-            connection, [row.transaction_id], "failed" if code else "final", int(code)
-        )
+        if code:
+            wallets.set_state(connection, [row.transaction_id], "failed", int(code))
         topics.add(transaction_topic(row.transaction_id))
         if code and row.job_id is not None:
             job_rows.note_failure(

@@ -138,9 +138,9 @@ def list_outputs(result: Any) -> list[Any]:
 def list_erasable(connection: Connection, job_row_ids: list[int]) -> list[FileRow]:
     """Return the result files of jobs whose content is erased."""
     joined = _FILES.join(_USES, _USES.c.file_row_id == _FILES.c.row_id)
-    statement = sa.select(FileRow).select_from(joined)
+    statement = _FILES.select().select_from(joined)
     chosen = (_USES.c.is_output.is_(True), _USES.c.job_row_id.in_(job_row_ids))
-    return tables.load(connection, statement.where(*chosen))
+    return tables.load(connection, FileRow, statement.where(*chosen))
 
 
 async def _find(
@@ -151,7 +151,7 @@ async def _find(
         return None
     joined = _FILES.join(_USES, _USES.c.file_row_id == _FILES.c.row_id)
     statement = (
-        sa.select(FileRow)
+        _FILES.select()
         .select_from(joined)
         .where(
             _FILES.c.file_id == key,
@@ -160,7 +160,7 @@ async def _find(
             _USES.c.is_output.is_(is_output),
         )
     )
-    rows = await coordinator.storage.read(lambda connection: tables.load(connection, statement))
+    rows = await coordinator.storage.read(lambda connection: tables.load(connection, FileRow, statement))
     return rows[0] if rows else None
 
 

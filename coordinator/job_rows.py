@@ -80,10 +80,10 @@ def list_jobs(
     total = connection.execute(
         sa.select(sa.func.count()).select_from(JOBS).where(*conditions)
     ).scalar_one()
-    statement = sa.select(JobRow).where(*conditions).order_by(JOBS.c.row_id.desc())
+    statement = JOBS.select().where(*conditions).order_by(JOBS.c.row_id.desc())
     if before is not None:
         statement = statement.where(JOBS.c.row_id < before)
-    jobs = tables.load(connection, statement.limit(limit).offset(offset))
+    jobs = tables.load(connection, JobRow, statement.limit(limit).offset(offset))
     count = _count_fitting(connection, jobs)
     records = join_all(connection, jobs[:count])
     records += join_all(connection, jobs[count:], has_contents=False)
@@ -110,7 +110,7 @@ def _count_fitting(connection: Connection, jobs: Sequence[JobRow]) -> int:
 def list_queued(connection: Connection, after: int, limit: int) -> list[JobRow]:
     """Return jobs that wait for a miner, oldest first, behind a row id."""
     statement = (
-        sa.select(JobRow)
+        JOBS.select()
         .where(
             JOBS.c.status == Status.PENDING.value,
             JOBS.c.chain_status == int(JobStatus.QUEUED),
@@ -119,7 +119,7 @@ def list_queued(connection: Connection, after: int, limit: int) -> list[JobRow]:
         .order_by(JOBS.c.row_id)
         .limit(limit)
     )
-    return tables.load(connection, statement)
+    return tables.load(connection, JobRow, statement)
 
 
 def find_receipt(connection: Connection, job: JobRow) -> ReceiptRow | None:

@@ -6,9 +6,11 @@ nothing about another receipt.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import rfc8785
+from msgspec import UNSET, UnsetType
 
 from coordinator import job_terms, wire
 from coordinator.services.registry import SERVICES
@@ -24,13 +26,27 @@ MAX_ATTESTATIONS: Final = 32
 MAX_ATTESTATION_MEMBERS: Final = 16
 
 
+class Ran(NamedTuple):
+    """What only the miner can say of its run."""
+
+    engine: str
+    device: str = ""
+    pins: Mapping[str, str] = MappingProxyType({})
+    energy_joules: int | UnsetType = UNSET
+
+
+def get_ran(core: ReceiptCore) -> Ran:
+    """Return what a miner says of its run in the core that it signed."""
+    return Ran(core.engine, core.device, core.pins, core.energy_joules)
+
+
 def build_core(
     job: JobRow,
     chain_id: bytes,
     provider: bytes,
     opening: ReceiptTerms,
     price: int,
-    engine: str,
+    ran: Ran,
     receipt_commit: bytes,
 ) -> ReceiptCore:
     """Return what a custodial miner signs for a job whose lease the row holds."""
@@ -49,7 +65,10 @@ def build_core(
         price=price,
         amount=opening.units * price,
         model=job.model,
-        engine=engine,
+        engine=ran.engine,
+        device=ran.device,
+        verification=SERVICES[job.service].verification.value,
+        pins=dict(ran.pins),
         input_hash=job.input_hash.hex(),
         result_hash=opening.result_hash.hex(),
         started_at=opening.started // 1000,
@@ -57,13 +76,14 @@ def build_core(
         started_ms=opening.started,
         completed_ms=opening.completed,
         receipt_commit=receipt_commit.hex(),
+        energy_joules=ran.energy_joules,
     )
 
 
 def find_core_mismatch(core: ReceiptCore, expected: ReceiptCore) -> str | None:
-    """Return the first member of a miner's own core that is not what the job says; engine aside."""
+    """Return the first member of a miner's own core that is not what the job says."""
     for name in ReceiptCore.__struct_fields__:
-        if name != "engine" and getattr(core, name) != getattr(expected, name):
+        if getattr(core, name) != getattr(expected, name):
             return name
     return None
 

@@ -16,6 +16,7 @@ from coordinator import acceptances, job_terms, leasing, pricing, receipt_docume
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.principals import Principal
+from coordinator.receipt_documents import Ran
 from coordinator.tables import JobRow, ReceiptRow
 from ledger import crypto, receipts, terms
 from ledger.entries import Job
@@ -26,6 +27,7 @@ from ledger.transactions import VerifiedTransaction
 from zk.statement import PER_SECOND
 
 UNNAMED_ENGINE = "unnamed"
+UNNAMED_RUN = Ran(UNNAMED_ENGINE)
 
 
 class BadCompletion(Exception):
@@ -44,7 +46,7 @@ class Completion(NamedTuple):
     units: int | None
     started_ms: int | None
     completed_ms: int | None
-    engine: str
+    ran: Ran
     receipt: dict[str, Any] | None = None
     receipt_opening: dict[str, Any] | None = None
     price_opening: dict[str, Any] | None = None
@@ -129,7 +131,7 @@ async def build_custodial(
     )
     commitment = terms.commit_receipt_terms(opening, job.job_id, lease.payee)
     core = receipt_documents.build_core(
-        job, coordinator.chain.chain_id, lease.payee, opening, price.price, completion.engine,
+        job, coordinator.chain.chain_id, lease.payee, opening, price.price, completion.ran,
         commitment,
     )  # fmt: skip
     document = receipts.sign_receipt(seed, core)
@@ -159,8 +161,9 @@ async def check_receipt(
         raise BadCompletion("/receipt_opening/result_hash", "is not the result's")
     _check_units(job, opening.units, opening.completed - opening.started)
     core, public_key = receipts.parse_receipt(completion.receipt or {})
+    ran = receipt_documents.get_ran(core)
     expected = receipt_documents.build_core(
-        job, coordinator.chain.chain_id, lease.payee, opening, price.price, core.engine, commitment
+        job, coordinator.chain.chain_id, lease.payee, opening, price.price, ran, commitment
     )
     mismatch = receipt_documents.find_core_mismatch(core, expected)
     if mismatch is not None:

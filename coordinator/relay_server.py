@@ -30,7 +30,7 @@ from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
 from coordinator.phases import REPORTABLE, Phase, Status
 from coordinator.principals import Principal, Role
-from coordinator.receipt_rows import UNNAMED_ENGINE, BadCompletion, Completion
+from coordinator.receipt_rows import UNNAMED_RUN, BadCompletion, Completion
 from coordinator.relay_messages import (
     MAX_PIECES,
     MAX_QUESTION_BYTES,
@@ -256,7 +256,7 @@ async def _take(coordinator: Coordinator, question: HandIn) -> Taken:
         units=handed.units,
         started_ms=None,
         completed_ms=None,
-        engine=UNNAMED_ENGINE,
+        ran=UNNAMED_RUN,
         receipt=handed.receipt,
         receipt_opening=handed.receipt_opening,
         price_opening=handed.price_opening,

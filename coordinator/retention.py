@@ -34,7 +34,7 @@ def delete_old_files(connection: Connection, before_ms: int) -> int:
     table = tables.get_table(FileRow)
     # Results go with their jobs, and a job that still runs keeps its sources.
     own = (table.c.created_ms < before_ms, table.c.is_output.is_(False))
-    rows = tables.load(connection, sa.select(FileRow).where(*own).limit(BATCH))
+    rows = tables.load(connection, FileRow, table.select().where(*own).limit(BATCH))
     rows = [row for row in rows if not job_files.is_in_use(connection, row)]
     for row in rows:
         files.delete_rows(connection, row)

@@ -41,6 +41,13 @@ RESUBMIT_BATCH: Final = 256
 """Transactions that are sent again at a time; the next time goes on behind them."""
 
 
+TRANSACTIONS: Final = tables.get_table(TransactionRow)
+_SUM_PENDING: Final = sa.select(
+    sa.func.coalesce(sa.func.sum(TRANSACTIONS.c.spend), 0), sa.func.max(TRANSACTIONS.c.nonce)
+).where(TRANSACTIONS.c.sender == sa.bindparam("sender"), TRANSACTIONS.c.state == "pending")
+_SET_STATE: Final = TRANSACTIONS.update().where(TRANSACTIONS.c.transaction_id == sa.bindparam("id"))
+
+
 class Verdict(NamedTuple):
     """What became of a transaction: `code` 0 when it did what it says."""
 
@@ -248,8 +255,9 @@ class Wallets:
 
         def write(connection: Connection) -> None:
             if is_known:
-                known = tables.get_table(TransactionRow)
-                connection.execute(known.delete().where(known.c.transaction_id == verified.id))
+                connection.execute(
+                    TRANSACTIONS.delete().where(TRANSACTIONS.c.transaction_id == verified.id)
+                )
             tables.insert(connection, row)
             record(connection, verified.id)
 
@@ -275,18 +283,15 @@ class Wallets:
 
 def set_state(connection: Connection, ids: list[bytes], state: str, code: int = 0) -> None:
     """Note what became of transactions."""
-    table = tables.get_table(TransactionRow)
-    connection.execute(
-        table.update().where(table.c.transaction_id.in_(ids)).values(state=state, code=code)
-    )
+    if ids:
+        connection.execute(_SET_STATE, [{"id": each, "state": state, "code": code} for each in ids])
 
 
 def list_unsettled(connection: Connection, limit: int) -> set[bytes] | None:
     """Return the transactions that no block was seen to hold; `None` for more than `limit`."""
-    table = tables.get_table(TransactionRow)
     rows = connection.execute(
-        sa.select(table.c.transaction_id)
-        .where(table.c.state.in_(("pending", "expired", "refused")))
+        sa.select(TRANSACTIONS.c.transaction_id)
+        .where(TRANSACTIONS.c.state.in_(("pending", "expired", "refused")))
         .limit(limit + 1)
     )
     ids = {row[0] for row in rows}
@@ -294,37 +299,30 @@ def list_unsettled(connection: Connection, limit: int) -> set[bytes] | None:
 
 
 def _sum_pending(connection: Connection, address: bytes) -> tuple[int, int | None]:
-    table = tables.get_table(TransactionRow)
-    spend, last = connection.execute(
-        sa.select(
-            sa.func.coalesce(sa.func.sum(table.c.spend), 0), sa.func.max(table.c.nonce)
-        ).where(table.c.sender == address, table.c.state == "pending")
-    ).one()
+    spend, last = connection.execute(_SUM_PENDING, {"sender": address}).one()
     return int(spend), last
 
 
 def _read_pending(connection: Connection, after: int) -> list[TransactionRow]:
-    table = tables.get_table(TransactionRow)
     statement = (
-        sa.select(TransactionRow)
-        .where(table.c.state == "pending", table.c.row_id > after)
-        .order_by(table.c.row_id)
+        TRANSACTIONS.select()
+        .where(TRANSACTIONS.c.state == "pending", TRANSACTIONS.c.row_id > after)
+        .order_by(TRANSACTIONS.c.row_id)
         .limit(RESUBMIT_BATCH)
     )
-    return tables.load(connection, statement)
+    return tables.load(connection, TransactionRow, statement)
 
 
 def _expire(
     connection: Connection, first: TransactionRow, reason: Rejection, now_ms: int
 ) -> list[bytes]:
     """Give up a transaction and the account's later ones, whose nonces no longer follow."""
-    table = tables.get_table(TransactionRow)
-    statement = sa.select(TransactionRow).where(
-        table.c.sender == first.sender,
-        table.c.state == "pending",
-        table.c.nonce >= first.nonce,
+    statement = TRANSACTIONS.select().where(
+        TRANSACTIONS.c.sender == first.sender,
+        TRANSACTIONS.c.state == "pending",
+        TRANSACTIONS.c.nonce >= first.nonce,
     )
-    rows = tables.load(connection, statement)
+    rows = tables.load(connection, TransactionRow, statement)
     for row in rows:
         tables.update(connection, row, state="expired", code=int(reason))
         if row.job_id is not None:

@@ -157,8 +157,8 @@ def list_deliveries(
     total = connection.execute(count).scalar_one()
     if before is not None:
         conditions.append(DELIVERIES.c.row_id < before)
-    newest = sa.select(DeliveryRow).where(*conditions).order_by(DELIVERIES.c.row_id.desc())
-    return tables.load(connection, newest.limit(limit).offset(offset)), total
+    newest = DELIVERIES.select().where(*conditions).order_by(DELIVERIES.c.row_id.desc())
+    return tables.load(connection, DeliveryRow, newest.limit(limit).offset(offset)), total
 
 
 def redeliver(connection: Connection, delivery: DeliveryRow, now_ms: int) -> None:
@@ -183,12 +183,12 @@ def load_round(
     # An address that fails is asked one thing at a time.
     count = 1 if webhook.failing_since_ms is not None else at_once
     statement = (
-        sa.select(DeliveryRow)
+        DELIVERIES.select()
         .where(DELIVERIES.c.webhook_row_id == webhook_row_id, DELIVERIES.c.state == PENDING)
         .order_by(DELIVERIES.c.next_ms, DELIVERIES.c.row_id)
         .limit(count)
     )
-    rows = tables.load(connection, statement)
+    rows = tables.load(connection, DeliveryRow, statement)
     if not rows:
         return None
     due = [row for row in rows if row.next_ms <= now_ms]

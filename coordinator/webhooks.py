@@ -79,11 +79,11 @@ def list_own(
     """Return a page of an account's webhooks, newest first, and how many there are."""
     own = WEBHOOKS.c.account_id == account_id
     total = connection.execute(sa.select(sa.func.count()).select_from(WEBHOOKS).where(own))
-    statement = sa.select(WebhookRow).where(own)
+    statement = WEBHOOKS.select().where(own)
     if before is not None:
         statement = statement.where(WEBHOOKS.c.row_id < before)
     newest = statement.order_by(WEBHOOKS.c.row_id.desc()).limit(limit).offset(offset)
-    return tables.load(connection, newest), total.scalar_one()
+    return tables.load(connection, WebhookRow, newest), total.scalar_one()
 
 
 def list_active(connection: Connection, account_ids: Iterable[int] | None) -> list[Active]:
@@ -148,8 +148,8 @@ def switch_on(connection: Connection, row: WebhookRow) -> None:
 
 def end_with_key(connection: Connection, key_id: int, now_ms: int) -> None:
     """Switch off the webhooks of a key that is revoked."""
-    statement = sa.select(WebhookRow).where(WEBHOOKS.c.key_id == key_id)
-    for row in tables.load(connection, statement):
+    statement = WEBHOOKS.select().where(WEBHOOKS.c.key_id == key_id)
+    for row in tables.load(connection, WebhookRow, statement):
         switch_off(connection, row, KEY_REVOKED, now_ms)
 
 

@@ -9,9 +9,11 @@ does; here they run in the equal form of `zk/sparse.py`, since every job costs a
 from collections.abc import Sequence
 from operator import mul
 
-from zk.field import R, is_field_element
+from gmpy2 import mpz
+
+from zk.field import is_field_element
 from zk.grain import FULL_ROUNDS
-from zk.sparse import Matrix, Vector, compute_sparse_rounds, multiply
+from zk.sparse import ZERO, Matrix, R, Vector, compute_sparse_rounds, multiply
 
 
 def poseidon(inputs: Sequence[int]) -> int:
@@ -25,15 +27,15 @@ def poseidon(inputs: Sequence[int]) -> int:
     if not all(is_field_element(value) for value in inputs):
         raise ValueError("an input of Poseidon is not a field element")
     rounds = compute_sparse_rounds(len(inputs) + 1)
-    state = _run_full((0, *inputs), rounds.first, rounds.matrix)
+    state = _run_full((ZERO, *map(mpz, inputs)), rounds.first, rounds.matrix)
     first, others = state[0], list(multiply(rounds.block, state[1:]))
     for constant, row, column in rounds.partial:
         power = pow(first + constant, 5, R)
-        first = (row[0] * power + sum(map(mul, row[1:], others))) % R
+        first = (row[0] * power + sum(map(mul, row[1:], others), ZERO)) % R
         others = [
             (value + factor * power) % R for value, factor in zip(others, column, strict=True)
         ]
-    return _run_full((first, *others), rounds.last, rounds.matrix)[0]
+    return int(_run_full((first, *others), rounds.last, rounds.matrix)[0])
 
 
 def _run_full(state: Vector, rounds: Matrix, matrix: Matrix) -> Vector:

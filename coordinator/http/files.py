@@ -160,11 +160,11 @@ async def list_files(call: Call) -> Answer:
 
     def read(connection: Connection) -> tuple[list[FileRow], int]:
         count = sa.select(sa.func.count()).select_from(FILES).where(*own)
-        statement = sa.select(FileRow).where(*own).order_by(FILES.c.row_id.desc())
+        statement = FILES.select().where(*own).order_by(FILES.c.row_id.desc())
         if query.cursor is not None:
             statement = statement.where(FILES.c.row_id < int(query.cursor))
         page = statement.limit(query.limit + 1).offset(query.offset)
-        return tables.load(connection, page), connection.execute(count).scalar_one()
+        return tables.load(connection, FileRow, page), connection.execute(count).scalar_one()
 
     rows, total = await call.coordinator.storage.read(read)
     shown = rows[: query.limit]

@@ -3,6 +3,7 @@
 import base64
 from typing import Any, Final
 
+from msgspec import UNSET
 from pydantic import TypeAdapter, ValidationError
 
 from coordinator import (
@@ -41,6 +42,7 @@ from coordinator.http.routing import MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JobRecord
 from coordinator.leasing import Lease
 from coordinator.ports import Unreachable
+from coordinator.receipt_documents import Ran
 from coordinator.receipt_rows import UNNAMED_ENGINE, BadCompletion, Completion
 from coordinator.relay import HomeRefused
 from coordinator.tables import WorkerRow, get_table
@@ -260,7 +262,12 @@ async def complete(call: Call) -> Answer:
         units=body.units,
         started_ms=body.started_ms,
         completed_ms=completed_ms,
-        engine=body.engine or UNNAMED_ENGINE,
+        ran=Ran(
+            body.engine or UNNAMED_ENGINE,
+            body.device or "",
+            body.pins,
+            UNSET if body.energy_joules is None else body.energy_joules,
+        ),
         receipt=body.receipt,
         receipt_opening=body.receipt_opening,
         price_opening=body.price_opening,

@@ -1,6 +1,6 @@
 """The bodies and answers of the routes that miners use."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, RootModel
 
@@ -18,10 +18,21 @@ from coordinator.http.receipt_models import Receipt
 from coordinator.matching import MAX_ANNOUNCED, parse_memory
 from coordinator.phases import REPORTABLE, Phase
 from coordinator.services.definition import PLAIN_PATTERN
+from ledger.receipts import MAX_PIN_CHARACTERS, MAX_PINS
 from ledger.types import MAX_AMOUNT, MAX_TIME, MAX_UNITS
 
 MinerName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 SignedHex = Annotated[str, Field(max_length=16_384)]
+PinName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+PinText = Annotated[str, Field(max_length=MAX_PIN_CHARACTERS, pattern=r"^[ -~]*$")]
+Pins = Annotated[
+    dict[PinName, PinText],
+    Field(
+        max_length=MAX_PINS,
+        description="What must be the same for a run to be comparable: build, seed, threads, …",
+    ),
+]
+MAX_ENERGY_JOULES: Final = 2**53 - 1
 TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME)]
 
 
@@ -161,6 +172,9 @@ class JobResult(Strict):
     completed_ms: TimeMs | None = None
     completed_at: Annotated[str, Field(max_length=40)] | None = None
     engine: Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN_PATTERN)] | None = None
+    device: Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN_PATTERN)] | None = None
+    pins: Pins = {}
+    energy_joules: Annotated[int, Field(ge=0, le=MAX_ENERGY_JOULES)] | None = None
     receipt: JsonObject | None = None
     receipt_opening: JsonObject | None = None
     price_opening: JsonObject | None = None

@@ -48,7 +48,7 @@ from coordinator.http.problems import Problem, invalid, not_found
 from coordinator.http.routing import ANY_ROLE, MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JOBS, RECEIPTS, JobRecord
 from coordinator.matching import read_announcement
-from coordinator.receipt_rows import UNNAMED_ENGINE, Completion
+from coordinator.receipt_rows import UNNAMED_RUN, Completion
 from coordinator.statistics import compute_figures
 from coordinator.tables import JobRow, WorkerRow
 from ledger.crypto import format_address
@@ -233,7 +233,7 @@ async def take_result(call: Call) -> Answer:
         units=units if type(units) is int and units > 0 else None,
         started_ms=None,
         completed_ms=None,
-        engine=UNNAMED_ENGINE,
+        ran=UNNAMED_RUN,
     )
     return await hand_in(call, record, name, given)
 
@@ -255,11 +255,11 @@ async def list_earnings(call: Call) -> Answer:
 
     def read(connection: sa.Connection) -> tuple[list[JobRecord], int]:
         count = sa.select(sa.func.count()).select_from(joined).where(*conditions)
-        statement = sa.select(JobRow).select_from(joined).where(*conditions)
+        statement = JOBS.select().select_from(joined).where(*conditions)
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         statement = statement.order_by(JOBS.c.row_id.desc())
-        jobs = tables.load(connection, statement.limit(query.limit + 1).offset(query.offset))
+        jobs = tables.load(connection, JobRow, statement.limit(query.limit + 1).offset(query.offset))
         records = job_rows.join_all(connection, jobs, has_contents=False)
         return records, connection.execute(count).scalar_one()
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from coordinator.http.job_models import (
     JsonObject,
@@ -12,6 +13,7 @@ from coordinator.http.job_models import (
     Shown,
     Strict,
 )
+from coordinator.services.definition import Verification
 
 
 class Signature(Shown):
@@ -39,6 +41,9 @@ class SignedReceipt(Shown):
     amount: int
     model: str
     engine: str
+    device: str
+    verification: Verification
+    pins: dict[str, str]
     input_hash: str
     result_hash: str
     started_at: int
@@ -46,6 +51,11 @@ class SignedReceipt(Shown):
     started_ms: int
     completed_ms: int
     receipt_commit: str
+    energy_joules: int | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Absent where the device has no counter",
+        json_schema_extra=lambda schema: schema.pop("default", None),
+    )
     signature: Signature
     attestations: list[JsonObject]
 

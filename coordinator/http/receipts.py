@@ -86,11 +86,11 @@ async def list_receipts(call: Call) -> Answer:
         total = connection.execute(
             sa.select(sa.func.count()).select_from(joined).where(*conditions)
         ).scalar_one()
-        statement = sa.select(JobRow).select_from(joined).where(*conditions)
+        statement = JOBS.select().select_from(joined).where(*conditions)
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         newest = statement.order_by(JOBS.c.row_id.desc())
-        jobs = tables.load(connection, newest.limit(query.limit + 1).offset(query.offset))
+        jobs = tables.load(connection, JobRow, newest.limit(query.limit + 1).offset(query.offset))
         return job_rows.join_all(connection, jobs, has_contents=False), total
 
     records, total = await call.coordinator.storage.read(read)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from coordinator import tables, updates
@@ -258,7 +257,8 @@ async def test_what_was_told_last_is_how_every_job_stands(world: World) -> None:
 
 
 async def compare(world: World, count: int) -> None:
-    rows = await world.database.read(lambda c: tables.load(c, sa.select(JobRow)))
+    jobs = tables.get_table(JobRow).select()
+    rows = await world.database.read(lambda c: tables.load(c, JobRow, jobs))
     told = {
         row.job: json.loads(row.data) for row in await read_all(world) if row.type == "job_update"
     }
