@@ -1,19 +1,19 @@
 """The signed receipt: the JSON document that a miner's registered key signs (rule R1).
 
-Integers and strings only, no nulls, so that RFC 8785, "sorted keys without spaces", and every
-verifier that drops `signature` and `attestations` hash the same bytes. The one signed message
-without a domain tag; no tag begins with `{`.
+Integers and strings only, and one flat object of strings, no nulls, so that RFC 8785, "sorted keys
+without spaces", and every verifier that drops `signature` and `attestations` hash the same bytes.
+The one signed message without a domain tag; no tag begins with `{`.
 """
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import rfc8785
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ledger import crypto
 from ledger.rejection import Rejected, Rejection
@@ -26,6 +26,17 @@ WholeNumber = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 PlainText = Annotated[str, Meta(pattern=r"^[ -~]*\Z")]
 """Printable ASCII: what every writer of JSON writes alike, those that escape all else too."""
+
+MAX_PINS: Final = 16
+MAX_PIN_CHARACTERS: Final = 200
+
+PinName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
+PinText = Annotated[str, Meta(pattern=r"^[ -~]*\Z", max_length=MAX_PIN_CHARACTERS)]
+Pins = Annotated[dict[PinName, PinText], Meta(max_length=MAX_PINS)]
+"""What has to be the same for a run to be comparable with another: build, seed, threads, …"""
+
+VerificationClass = Literal["exact", "tolerance", "logit_gap", "none"]
+"""How a result can be checked later by running the job again (docs/services.md)."""
 
 
 class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,7 +60,12 @@ class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Base units: units times price."""
     model: PlainText
     engine: PlainText
-    """Engine, build and device that ran the job."""
+    """Engine and build that ran the job."""
+    device: PlainText
+    """What it ran on; empty where the miner did not say."""
+    verification: VerificationClass
+    """The class of the job's service."""
+    pins: Pins
     input_hash: PlainText
     result_hash: PlainText
     started_at: WholeNumber
@@ -58,6 +74,8 @@ class ReceiptCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     started_ms: WholeNumber
     completed_ms: WholeNumber
     receipt_commit: PlainText
+    energy_joules: WholeNumber | UnsetType = UNSET
+    """What the device's own counter counted while the job ran; absent where there is none."""
 
 
 def encode_core(core: ReceiptCore) -> bytes:
@@ -124,6 +142,9 @@ def read_receipt(document: Mapping[str, Any]) -> tuple[ReceiptCore, bytes]:
             type(document[name]) is not type(value) or document[name] != value
         ):
             raise Rejected(Rejection.BAD_SIGNATURE, f"{name} is not what was signed")
+    for name in ReceiptCore.__struct_fields__:
+        if name in document and name not in signed:
+            raise Rejected(Rejection.BAD_SIGNATURE, f"{name} was not signed")
     return core, public_key
 
 

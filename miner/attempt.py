@@ -143,7 +143,9 @@ class Attempt:
             result_hash=compute_content_hash(answer),
             salt=derive_receipt_salt(self._identity.wallet, self._work.job),
         )
-        outcome = Outcome(answer, receipt, result.engine)
+        outcome = Outcome(
+            answer, receipt, result.engine, result.device, dict(result.pins), result.energy_joules
+        )
         return msgspec.structs.replace(self._work, stage=Stage.FINISHED, outcome=outcome)
 
     def _note_progress(self, progress: int, text: str) -> None:

@@ -6,9 +6,11 @@ settlement is built again.
 
 from typing import Any, Final, NamedTuple
 
+from msgspec import UNSET
+
 from aitbc.wallet import SignedTransaction, Wallet
 from ledger import crypto, terms
-from ledger.receipts import ReceiptCore, sign_receipt
+from ledger.receipts import ReceiptCore, VerificationClass, sign_receipt
 from ledger.settlement import SETTLE_KIND
 from ledger.terms import PriceTerms
 from ledger.transactions import JobSettle
@@ -21,6 +23,20 @@ UNIT_TYPES: Final = {
     "text_embedding": "token",
     "whisper_transcription": "audio_second",
     "stable_diffusion": "image",
+    "video_transcoding": "video_second",
+    "blender_rendering": "frame",
+    "onnx_inference": "second",
+    "custom_code": "second",
+}
+VERIFICATION: Final[dict[str, VerificationClass]] = {
+    "llm_inference": "logit_gap",
+    "text_embedding": "tolerance",
+    "whisper_transcription": "tolerance",
+    "stable_diffusion": "tolerance",
+    "video_transcoding": "exact",
+    "blender_rendering": "exact",
+    "onnx_inference": "tolerance",
+    "custom_code": "none",
 }
 
 
@@ -141,6 +157,9 @@ def build_core(identity: Identity, work: Work) -> ReceiptCore:
         amount=compute_amount(work),
         model=work.content["model"],
         engine=outcome.engine,
+        device=outcome.device,
+        verification=VERIFICATION[work.service],
+        pins=outcome.pins,
         input_hash=work.terms.input_hash.hex(),
         result_hash=receipt.result_hash.hex(),
         started_at=receipt.started // 1000,
@@ -148,6 +167,7 @@ def build_core(identity: Identity, work: Work) -> ReceiptCore:
         started_ms=receipt.started,
         completed_ms=receipt.completed,
         receipt_commit=_commit_receipt(identity, work).hex(),
+        energy_joules=UNSET if outcome.energy_joules is None else outcome.energy_joules,
     )
 
 

@@ -46,6 +46,9 @@ class Outcome(msgspec.Struct, frozen=True):
     result: dict[str, Any]
     receipt: ReceiptTerms
     engine: str
+    device: str = ""
+    pins: dict[str, str] = {}
+    energy_joules: int | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """The bodies and answers of the routes that miners use."""
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, RootModel
@@ -23,15 +24,8 @@ from ledger.types import MAX_AMOUNT, MAX_TIME, MAX_UNITS
 
 MinerName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 SignedHex = Annotated[str, Field(max_length=16_384)]
-PinName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 PinText = Annotated[str, Field(max_length=MAX_PIN_CHARACTERS, pattern=r"^[ -~]*$")]
-Pins = Annotated[
-    dict[PinName, PinText],
-    Field(
-        max_length=MAX_PINS,
-        description="What must be the same for a run to be comparable: build, seed, threads, …",
-    ),
-]
+PIN_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 MAX_ENERGY_JOULES: Final = 2**53 - 1
 TimeMs = Annotated[int, Field(ge=0, le=MAX_TIME)]
 
@@ -45,6 +39,23 @@ def _check_phase(text: str) -> str:
     if text not in {phase.value for phase in REPORTABLE}:
         raise ValueError("a miner reports preparing, running or uploading")
     return text
+
+
+def _check_pin_names(pins: dict[str, str]) -> dict[str, str]:
+    if not all(PIN_NAME.fullmatch(name) for name in pins):
+        raise ValueError("a pin's name is of small letters, digits and _")
+    return pins
+
+
+Pins = Annotated[
+    dict[str, PinText],
+    AfterValidator(_check_pin_names),
+    Field(
+        max_length=MAX_PINS,
+        description="What must be the same for a run to be comparable: build, seed, threads, …",
+        json_schema_extra={"propertyNames": {"pattern": f"^{PIN_NAME.pattern}$"}},
+    ),
+]
 
 
 class GpuInfo(Strict):

@@ -16,6 +16,10 @@ from coordinator.http.job_models import (
 from coordinator.services.definition import Verification
 
 
+def _drop_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 class Signature(Shown):
     alg: str
     key_id: str
@@ -54,7 +58,7 @@ class SignedReceipt(Shown):
     energy_joules: int | SkipJsonSchema[None] = Field(
         default=None,
         description="Absent where the device has no counter",
-        json_schema_extra=lambda schema: schema.pop("default", None),
+        json_schema_extra=_drop_default,
     )
     signature: Signature
     attestations: list[JsonObject]

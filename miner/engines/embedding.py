@@ -45,7 +45,7 @@ class EmbeddingTask:
     ) -> EngineResult:
         """Return their vectors, or the first of them."""
         reply = await self._model.run({"texts": self._texts}, on_progress, stop)
-        return EngineResult(reply.answer or {}, reply.units, reply.engine, reply.is_cut)
+        return reply.build_result()
 
 
 class EmbeddingEngine:

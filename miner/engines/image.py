@@ -52,7 +52,7 @@ class ImageTask:
     ) -> EngineResult:
         """Return the pictures, or the first of them."""
         reply = await self._model.run(self._request, on_progress, stop)
-        return EngineResult(reply.answer or {}, reply.units, reply.engine, reply.is_cut)
+        return reply.build_result(seed=str(self._request["seed"]))
 
 
 class ImageEngine:

@@ -7,6 +7,7 @@ no other engine, device or model ever stands in.
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -43,11 +44,21 @@ class Description(msgspec.Struct, frozen=True):
     model: str
     """The model's identity, `name@sha256` of the weights that were loaded."""
 
+    pins: Mapping[str, str] = MappingProxyType({})
+    """What has to be the same for another run to be comparable, as far as it is the engine's."""
+
     @property
     def text(self) -> str:
-        """As a receipt's `engine` has it; its `model` is beside it."""
-        parts = (self.engine, self.options, self.device)
+        """As a receipt's `engine` has it; its `model` and `device` are beside it."""
+        parts = (self.engine, self.options)
         return "; ".join(part for part in parts if part)[:MAX_DESCRIPTION]
+
+
+def build_pins(model: str, build: str, **others: int | str) -> dict[str, str]:
+    """Return the pins of an engine with a model: build, hash of the weights, what else counts."""
+    pins = {"build": build, **{name: str(value) for name, value in others.items()}}
+    _, _, digest = model.partition("@")
+    return {**pins, "model_sha256": digest} if digest else pins
 
 
 class EngineResult(msgspec.Struct, frozen=True):
@@ -60,6 +71,11 @@ class EngineResult(msgspec.Struct, frozen=True):
     engine: str
     is_cut: bool = False
     """The run was stopped before its end."""
+    device: str = ""
+    pins: Mapping[str, str] = MappingProxyType({})
+    """What has to be the same for another run to be comparable: build, seed, threads, …"""
+    energy_joules: int | None = None
+    """What the device's own counter counted meanwhile; None where it has none."""
 
 
 class Task(Protocol):

@@ -9,7 +9,14 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from miner.engines.interface import Description, EngineFailedError, InputInvalidError, OnProgress
+from miner.engines.interface import (
+    Description,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+    OnProgress,
+    build_pins,
+)
 from miner.engines.process import ChildProcess
 
 MODULE: Final = "miner.engines.local_server"
@@ -23,7 +30,22 @@ class LocalReply(NamedTuple):
     answer: dict[str, Any] | None
     units: int
     is_cut: bool
-    engine: str
+    description: Description | None
+    """None where the run had not begun."""
+
+    def build_result(self, **pins: str) -> EngineResult:
+        """Return it as a run's result; `pins` are the request's own, beside the engine's."""
+        about = self.description
+        if about is None:
+            return EngineResult(self.answer or {}, self.units, "", self.is_cut)
+        return EngineResult(
+            self.answer or {},
+            self.units,
+            about.text,
+            self.is_cut,
+            about.device,
+            {**about.pins, **pins},
+        )
 
 
 class LocalModel:
@@ -36,6 +58,7 @@ class LocalModel:
         self, name: str, runner: str, model: str, settings: Mapping[str, Any], threads: int = 1
     ) -> None:
         self._model = model
+        self._threads = threads
         self._settings = {"runner": runner, "options": {**settings, "threads": threads}}
         self._child = ChildProcess(name, MODULE, threads)
         self._turn = asyncio.Lock()
@@ -63,10 +86,10 @@ class LocalModel:
         """
         async with _turn_or_stop(self._turn, stop) as has_turn:
             if not has_turn:
-                return LocalReply(None, 0, True, "")
+                return LocalReply(None, 0, True, None)
             description = await self._ensure()
             try:
-                return await self._ask(request, on_progress, stop, description.text)
+                return await self._ask(request, on_progress, stop, description)
             except (OSError, ValueError) as error:
                 last = await self._child.stop()
                 raise EngineFailedError(f"the engine ended: {last or error}") from None
@@ -93,6 +116,7 @@ class LocalModel:
                 options=str(greeting["options"]),
                 device=str(greeting["device"]),
                 model=self._model,
+                pins=build_pins(self._model, str(greeting["engine"]), threads=self._threads),
             )
         return self._description
 
@@ -101,7 +125,7 @@ class LocalModel:
         request: Mapping[str, Any],
         on_progress: OnProgress,
         stop: asyncio.Event,
-        engine: str,
+        description: Description,
     ) -> LocalReply:
         await self._child.write({"run": dict(request)})
         answering = asyncio.create_task(self._read_answer(on_progress))
@@ -113,13 +137,13 @@ class LocalModel:
                 await asyncio.wait({answering}, timeout=STOP_GRACE)
             if not answering.done():
                 await self._child.kill()
-                return LocalReply(None, 0, True, engine)
+                return LocalReply(None, 0, True, description)
             message = await answering
         finally:
             for task in (answering, stopping):
                 task.cancel()
             await asyncio.gather(answering, stopping, return_exceptions=True)
-        return _read_reply(message, engine)
+        return _read_reply(message, description)
 
     async def _read_answer(self, on_progress: OnProgress) -> dict[str, Any]:
         while True:
@@ -129,7 +153,7 @@ class LocalModel:
             on_progress(max(0, min(99, int(message["progress"]))), "")
 
 
-def _read_reply(message: dict[str, Any], engine: str) -> LocalReply:
+def _read_reply(message: dict[str, Any], description: Description) -> LocalReply:
     if "invalid" in message:
         raise InputInvalidError(str(message["invalid"]))
     if "failed" in message:
@@ -137,7 +161,7 @@ def _read_reply(message: dict[str, Any], engine: str) -> LocalReply:
     answer, units = message.get("answer"), message.get("units")
     if not isinstance(answer, dict | None) or type(units) is not int or units < 0:
         raise EngineFailedError("the engine's answer is none")
-    return LocalReply(answer, units, bool(message.get("is_cut")), engine)
+    return LocalReply(answer, units, bool(message.get("is_cut")), description)
 
 
 @contextlib.asynccontextmanager

@@ -48,7 +48,7 @@ class SpeechTask:
             "task": self._parameters.task,
         }
         reply = await self._model.run(request, on_progress, stop)
-        return EngineResult(reply.answer or {}, reply.units, reply.engine, reply.is_cut)
+        return reply.build_result()
 
 
 class SpeechEngine:

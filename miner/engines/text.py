@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import httpx2
@@ -20,6 +21,7 @@ from miner.engines.interface import (
     EngineResult,
     InputInvalidError,
     OnProgress,
+    build_pins,
 )
 from miner.engines.text_request import TextRequest, read_text_request
 
@@ -42,6 +44,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Name and build, as it says them."""
     options: str
     device: str
+    pins: Mapping[str, str] = MappingProxyType({})
 
 
 class TextBackend(Protocol):
@@ -92,7 +95,7 @@ class _Collected:
         progress = min(99, 100 * self.completion_tokens // self._most)
         self._on_progress(progress, new)
 
-    def build_result(self, engine: str, is_cut: bool) -> EngineResult:
+    def build_result(self, about: Description, seed: int, is_cut: bool) -> EngineResult:
         """Return the answer so far; without one token of it nothing is billed."""
         total = self.prompt_tokens + self.completion_tokens
         answer = {
@@ -105,7 +108,8 @@ class _Collected:
             },
         }
         units = 0 if is_cut and not self.completion_tokens else total
-        return EngineResult(answer, units, engine, is_cut)
+        pins = {**about.pins, "seed": str(seed)}
+        return EngineResult(answer, units, about.text, is_cut, about.device, pins)
 
     def _count(self, event: dict[str, Any]) -> None:
         usage, timings = event.get("usage"), event.get("timings")
@@ -157,7 +161,8 @@ class TextEngine:
         return self._describe(await self._backend.ensure())
 
     def _describe(self, endpoint: Endpoint) -> Description:
-        return Description(endpoint.engine, endpoint.options, endpoint.device, self.model)
+        pins = build_pins(self.model, endpoint.engine, **endpoint.pins)
+        return Description(endpoint.engine, endpoint.options, endpoint.device, self.model, pins)
 
     async def run(
         self, request: TextRequest, on_progress: OnProgress, stop: asyncio.Event
@@ -185,7 +190,7 @@ class TextEngine:
             for task in (reading, stopping):
                 task.cancel()
             await asyncio.gather(reading, stopping, return_exceptions=True)
-        return collected.build_result(self._describe(endpoint).text, is_cut)
+        return collected.build_result(self._describe(endpoint), request.seed, is_cut)
 
     async def _read(self, endpoint: Endpoint, request: TextRequest, collected: _Collected) -> None:
         async with self._client.stream(

@@ -75,6 +75,10 @@ class LlamaProcess:
             engine=greeting["build"],
             options=f"threads {self._settings['threads']}, context {self._settings['context']}",
             device=greeting["device"],
+            pins={
+                "threads": str(self._settings["threads"]),
+                "context": str(self._settings["context"]),
+            },
         )
 
 

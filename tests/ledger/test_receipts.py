@@ -27,7 +27,10 @@ CORE = ReceiptCore(
     price=100,
     amount=12_000,
     model="smollm2-135m@" + "00" * 32,
-    engine="engine 1.0 (build 7), cpu",
+    engine="engine 1.0 (build 7)",
+    device="CPU of a test",
+    verification="logit_gap",
+    pins={"build": "engine 1.0 (build 7)", "seed": "7", "threads": "1"},
     input_hash="11" * 32,
     result_hash="22" * 32,
     started_at=1_800_000_001,
@@ -35,6 +38,7 @@ CORE = ReceiptCore(
     started_ms=1_800_000_001_250,
     completed_ms=1_800_000_003_500,
     receipt_commit="33" * 32,
+    energy_joules=41,
 )
 DOCUMENT = sign_receipt(MINER.seed, CORE)
 
@@ -67,11 +71,32 @@ def test_attestations_are_outside_the_signature() -> None:
 @pytest.mark.parametrize("field", ReceiptCore.__struct_fields__)
 def test_each_member_is_signed(field: str) -> None:
     value = DOCUMENT[field]
-    changed = value + 1 if isinstance(value, int) else value + "0"
+    changed = {**value, "seed": "8"} if isinstance(value, dict) else value + type(value)("1")
     assert refuse({**DOCUMENT, field: changed}) in {Rejection.BAD_SIGNATURE, Rejection.MALFORMED}
     missing = {key: other for key, other in DOCUMENT.items() if key != field}
-    if field != "version":
+    if field == "energy_joules":
+        assert refuse(missing) is Rejection.BAD_SIGNATURE
+    elif field != "version":
         assert refuse(missing) is Rejection.MALFORMED
+
+
+def test_a_member_that_is_absent_is_absent_from_what_is_signed() -> None:
+    core = msgspec.structs.replace(CORE, energy_joules=msgspec.UNSET)
+    document = sign_receipt(MINER.seed, core)
+    assert "energy_joules" not in document and b"energy" not in encode_core(core)
+    assert parse_receipt(document) == (core, MINER.public)
+    longer = {**document, "signed_payload": encode_core(core).decode()}
+    assert receipts.read_receipt(longer) == (core, MINER.public)
+    with pytest.raises(Rejected, match="energy_joules was not signed"):
+        receipts.read_receipt({**longer, "energy_joules": 41})
+
+
+def test_pins_are_signed_in_the_order_of_their_names() -> None:
+    pins = {"threads": "1", "seed": "7", "build": "engine 1.0 (build 7)"}
+    assert encode_core(msgspec.structs.replace(CORE, pins=pins)) == encode_core(CORE)
+    full = {f"p{number}": "x" * 200 for number in range(16)}
+    document = sign_receipt(MINER.seed, msgspec.structs.replace(CORE, pins=full))
+    assert parse_receipt(document)[0].pins == full
 
 
 @pytest.mark.parametrize(
@@ -89,6 +114,23 @@ def test_each_member_is_signed(field: str) -> None:
         {"model": "modèle"},
         {"model": "model\n"},
         {"engine": "engine \u00ae 1.0"},
+        {"verification": "certain"},
+        {"verification": None},
+        {"energy_joules": None},
+        {"energy_joules": -1},
+        {"pins": None},
+        {"pins": []},
+        {"pins": {"seed": 7}},
+        {"pins": {"seed": None}},
+        {"pins": {"seed": {"of": "7"}}},
+        {"pins": {"seed": "sieben\n"}},
+        {"pins": {"seed": "é"}},
+        {"pins": {"Seed": "7"}},
+        {"pins": {"seed\n": "7"}},
+        {"pins": {"": "7"}},
+        {"pins": {"s" * 33: "7"}},
+        {"pins": {"seed": "7" * 201}},
+        {"pins": {f"p{number}": "" for number in range(17)}},
         {"extra": 1},
         {5: 1},
         {"signature": None},

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from coordinator.services.registry import SERVICES
 from ledger import terms
 from ledger.entries import Job, Lease
 from ledger.receipts import parse_receipt
@@ -21,6 +22,22 @@ SIGNED = MINER.sign(
     fee_rate=1,
     valid_until=9,
 )
+
+
+def test_units_and_classes_are_those_of_the_registry() -> None:
+    assert {name: service.unit_type for name, service in SERVICES.items()} == settlement.UNIT_TYPES
+    classes = {name: service.verification.value for name, service in SERVICES.items()}
+    assert classes == settlement.VERIFICATION
+
+
+def test_what_the_engine_said_is_in_the_receipt() -> None:
+    assert FINISHED.outcome is not None
+    outcome = msgspec.structs.replace(
+        FINISHED.outcome, device="CPU", pins={"seed": "7"}, energy_joules=41
+    )
+    core = settlement.build_core(IDENTITY, msgspec.structs.replace(FINISHED, outcome=outcome))
+    assert (core.device, core.pins, core.energy_joules) == ("CPU", {"seed": "7"}, 41)
+    assert settlement.build_core(IDENTITY, FINISHED).energy_joules is msgspec.UNSET
 
 
 def test_the_statement_holds() -> None:

@@ -18,6 +18,7 @@ const TEXTS = [
   'unit_type',
   'model',
   'engine',
+  'device',
   'input_hash',
   'result_hash',
   'receipt_commit',
@@ -32,10 +33,23 @@ const NUMBERS = [
   'started_ms',
   'completed_ms',
 ] as const;
+const OPTIONAL_NUMBERS = ['energy_joules'] as const;
+const CLASSES = ['exact', 'tolerance', 'logit_gap', 'none'] as const;
+const MAX_PINS = 16;
+const MAX_PIN_CHARACTERS = 200;
 const UNSIGNED = ['signature', 'attestations'];
 const VERSION = 1;
 
-type Core = { [K in (typeof TEXTS)[number]]: string } & { [K in (typeof NUMBERS)[number]]: number };
+/** How a result can be checked later by running the job again. */
+export type Verification = (typeof CLASSES)[number];
+
+type Pins = { [name: string]: string };
+type Core = { [K in (typeof TEXTS)[number]]: string } & {
+  [K in (typeof NUMBERS)[number]]: number;
+} & { [K in (typeof OPTIONAL_NUMBERS)[number]]?: number } & {
+  verification: Verification;
+  pins: Pins;
+};
 
 /** What the miner signed. Money in base units; hashes, ids and commitments in lower-case hex. */
 export interface ReceiptCore {
@@ -55,8 +69,14 @@ export interface ReceiptCore {
   price: number;
   amount: number;
   model: string;
-  /** Engine, build and device that ran the job. */
+  /** Engine and build that ran the job. */
   engine: string;
+  /** What it ran on; empty where the miner did not say. */
+  device: string;
+  /** The class of the job's service. */
+  verification: Verification;
+  /** What has to be the same for another run to be comparable; the names as they were signed. */
+  pins: { [name: string]: string };
   inputHash: string;
   resultHash: string;
   /** Seconds since the Unix epoch, rounded down. */
@@ -65,6 +85,8 @@ export interface ReceiptCore {
   startedMs: number;
   completedMs: number;
   receiptCommit: string;
+  /** What the device's own counter counted; absent where there is none. */
+  energyJoules?: number;
 }
 
 /** A receipt whose signature holds. */
@@ -107,14 +129,19 @@ export function verifySigned(document: JsonObject): VerifiedJobReceipt {
 
 /** The exact bytes that are signed: canonical JSON (RFC 8785), keys in order and no spaces. */
 function encodeCore(core: Core): Uint8Array {
-  const members: JsonObject = { version: VERSION, ...core };
-  const names = Object.keys(members).sort();
-  const parts = names.map((name) => `${JSON.stringify(name)}:${JSON.stringify(members[name])}`);
-  return encodeUtf8(`{${parts.join(',')}}`);
+  return encodeUtf8(encodeCanonical({ version: VERSION, ...core }));
+}
+
+function encodeCanonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
+  const parts = members.map(([name, held]) => `${JSON.stringify(name)}:${encodeCanonical(held)}`);
+  return `{${parts.join(',')}}`;
 }
 
 function readCore(document: JsonObject): Core {
-  checkMembers(document, [...TEXTS, ...NUMBERS], ['version', ...UNSIGNED]);
+  const needed = [...TEXTS, ...NUMBERS, 'verification', 'pins'];
+  checkMembers(document, needed, ['version', ...OPTIONAL_NUMBERS, ...UNSIGNED]);
   const { version } = document;
   if (version !== undefined && version !== VERSION) {
     throw new Rejected('MALFORMED', 'another version of receipts');
@@ -122,7 +149,30 @@ function readCore(document: JsonObject): Core {
   return Object.fromEntries([
     ...TEXTS.map((name) => [name, asPlainText(document[name])]),
     ...NUMBERS.map((name) => [name, asWhole(document[name])]),
+    ...OPTIONAL_NUMBERS.filter((name) => Object.hasOwn(document, name)).map((name) => [
+      name,
+      asWhole(document[name]),
+    ]),
+    ['verification', asClass(document['verification'])],
+    ['pins', readPins(document['pins'])],
   ]) as Core;
+}
+
+function asClass(value: unknown): Verification {
+  const found = CLASSES.find((name) => name === value);
+  if (found === undefined) throw new Rejected('MALFORMED', 'no class of verification');
+  return found;
+}
+
+function readPins(value: unknown): Pins {
+  const members = Object.entries(asObject(value));
+  if (members.length > MAX_PINS) throw new Rejected('MALFORMED', 'too many pins');
+  for (const [name, text] of members) {
+    if (!/^[a-z][a-z0-9_]{0,31}$/.test(name) || asPlainText(text).length > MAX_PIN_CHARACTERS) {
+      throw new Rejected('MALFORMED', 'a pin has a name and a text of printable ASCII');
+    }
+  }
+  return Object.fromEntries(members) as Pins;
 }
 
 /** Printable ASCII: what every writer of JSON writes alike, those that escape all else too. */

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import codec
 from ledger.entries import Job
-from ledger.receipts import ReceiptCore, sign_receipt
+from ledger.receipts import ReceiptCore, read_receipt, sign_receipt
 from ledger.state_tree import StateProof, is_in_state
 from ledger.terms import compute_content_hash
 from tests.support.shapes import find_missing, load_answer
@@ -61,6 +61,23 @@ async def test_nothing_is_opened_before_the_settlement(world: World) -> None:
     assert (await world.call("POST", path, "miner", body)).status == 200
     early = await world.call("GET", opening, "client")
     assert (early.status, early.json["error_code"]) == (409, "JOB_NOT_COMPLETED")
+
+
+async def test_a_receipt_says_how_its_result_can_be_checked(world: World) -> None:
+    await world.register()
+    job_id = (await world.submit())["job_id"]
+    assert (await world.claim(job_id)).status == 200
+    path = f"/v1/jobs/{job_id}/complete"
+    body = {"miner_id": "miner_miner", "result": "Hello.", "units": 12, "engine": "test 1"}
+    for spoilt in ({"Seed": "7"}, {"seed": 7}, {"seed": "sieben\n"}, {"s" * 33: ""}):
+        refused = await world.call("POST", path, "miner", {**body, "pins": spoilt})
+        assert refused.status == 422, spoilt
+    told = {"device": "CPU of a test", "pins": {"seed": "7", "build": "test 1"}}
+    done = await world.call("POST", path, "miner", {**body, **told, "energy_joules": 41})
+    assert done.status == 200, done
+    core = read_receipt(done.json)[0]
+    assert (core.verification, core.device, core.pins) == ("logit_gap", *told.values())
+    assert (core.engine, core.energy_joules) == ("test 1", 41)
 
 
 @pytest.mark.slow

@@ -46,7 +46,8 @@ async def test_the_real_encoder_says_what_others_say_it_says(engine: EmbeddingEn
     assert result.answer["usage"] == {"prompt_tokens": 29, "total_tokens": 29}
     assert (result.units, result.is_cut) == (29, False)
     assert seen == sorted(seen) and len(seen) == 4
-    assert "numpy" in result.engine and "CPU" in result.engine
+    assert "numpy" in result.engine and "CPU" in result.device
+    assert set(result.pins) == {"build", "threads", "model_sha256"}
     description = await engine.prepare()
     assert description.model.startswith("all-minilm-l6-v2@53aa51172d14")
 
