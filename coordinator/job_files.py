@@ -160,7 +160,9 @@ async def _find(
             _USES.c.is_output.is_(is_output),
         )
     )
-    rows = await coordinator.storage.read(lambda connection: tables.load(connection, FileRow, statement))
+    rows = await coordinator.storage.read(
+        lambda connection: tables.load(connection, FileRow, statement)
+    )
     return rows[0] if rows else None
 
 

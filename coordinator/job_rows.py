@@ -134,6 +134,7 @@ def store_stage(connection: Connection, job: JobRow, now_ms: int, **values: Any)
     """
     reported = values.pop("progress", 0)
     before = _get_told(job)
+    values = {name: value for name, value in values.items() if getattr(job, name) != value}
     for name, value in values.items():
         setattr(job, name, value)
     stage = compute_stage(

@@ -75,13 +75,15 @@ async def create_job(
     job_id = terms.compute_job_id(principal.address, tag)
     request_hash = _hash_draft(draft)
     async with coordinator.job_locks.get(job_id):
-        known = await find_own_job(coordinator, principal, job_id)
-        if known is not None:
-            if known.job.request_hash != request_hash:
+        # Without a key the tag is random, and names no job before.
+        if idempotency_key is not None or signed is not None:
+            known = await find_own_job(coordinator, principal, job_id)
+            if known is not None:
+                if known.job.request_hash != request_hash:
+                    raise Rejected(Rejection.JOB_EXISTS)
+                return known
+            if get_job(coordinator.chain.get_view(), job_id) is not None:
                 raise Rejected(Rejection.JOB_EXISTS)
-            return known
-        if get_job(coordinator.chain.get_view(), job_id) is not None:
-            raise Rejected(Rejection.JOB_EXISTS)
         seed = None
         salt = opening.salt if opening is not None else bytes(32)
         if principal.is_custodial:

@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 Record = Callable[[Connection, bytes], None]
 """Writes what belongs to a transaction, given its id, in the same commit."""
 
+CACHED_SEEDS: Final = 4_096
 RESUBMIT_BATCH: Final = 256
 """Transactions that are sent again at a time; the next time goes on behind them."""
 
@@ -106,16 +107,23 @@ class Wallets:
         self._sealing_key = sealing_key
         self._signals = signals
         self._locks = KeyedLocks()
+        self._sealed: dict[bytes, bytes] = {}
         self._resubmitted = 0
         """The row that the last resubmission ended with; 0 when it came to the end."""
 
     async def open_seed(self, address: bytes) -> bytes:
-        """Return a custodial account's seed. It is not kept in memory."""
-        row = await self._storage.read(
-            lambda connection: tables.find(connection, AccountRow, address=address)
-        )
-        assert row is not None and row.sealed_seed is not None
-        return open_seed(row.sealed_seed, self._sealing_key)
+        """Return a custodial account's seed. Only as it is sealed it stays in memory."""
+        sealed = self._sealed.get(address)
+        if sealed is None:
+            row = await self._storage.read(
+                lambda connection: tables.find(connection, AccountRow, address=address)
+            )
+            assert row is not None and row.sealed_seed is not None
+            if len(self._sealed) >= CACHED_SEEDS:
+                self._sealed.clear()
+            # An account's seed never changes.
+            sealed = self._sealed[address] = row.sealed_seed
+        return open_seed(sealed, self._sealing_key)
 
     def compute_fee(self, payload: Payload) -> int:
         """Return the fee of a transaction that is signed here."""

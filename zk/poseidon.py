@@ -32,14 +32,14 @@ def poseidon(inputs: Sequence[int]) -> int:
     for constant, row, column in rounds.partial:
         power = pow(first + constant, 5, R)
         first = (row[0] * power + sum(map(mul, row[1:], others), ZERO)) % R
-        others = [
-            (value + factor * power) % R for value, factor in zip(others, column, strict=True)
-        ]
-    return int(_run_full((first, *others), rounds.last, rounds.matrix)[0])
+        # Not reduced: some sixty products more are six bits more, and cheaper than their remainders.
+        others = [value + factor * power for value, factor in zip(others, column, strict=True)]
+    state = _run_full((first, *others), rounds.last[:-1], rounds.matrix)
+    return int(_run_full(state, rounds.last[-1:], rounds.matrix[:1])[0])
 
 
 def _run_full(state: Vector, rounds: Matrix, matrix: Matrix) -> Vector:
-    """Run the full rounds of one half; `rounds` are their constants."""
+    """Run full rounds; `rounds` are their constants, `matrix` as many rows as are wanted."""
     for constants in rounds:
         state = multiply(matrix, [pow(a + b, 5, R) for a, b in zip(state, constants, strict=True)])
     return state

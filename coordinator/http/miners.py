@@ -259,7 +259,9 @@ async def list_earnings(call: Call) -> Answer:
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         statement = statement.order_by(JOBS.c.row_id.desc())
-        jobs = tables.load(connection, JobRow, statement.limit(query.limit + 1).offset(query.offset))
+        jobs = tables.load(
+            connection, JobRow, statement.limit(query.limit + 1).offset(query.offset)
+        )
         records = job_rows.join_all(connection, jobs, has_contents=False)
         return records, connection.execute(count).scalar_one()
 
