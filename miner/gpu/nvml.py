@@ -1,0 +1,149 @@
+"""Decides what GPUs this machine has and what they do, as NVIDIA's own driver library says.
+
+No driver means no GPU. A driver that does not answer is a problem with a sentence: it stops only
+what wants a GPU. The library stays open for the life of the process, since opening it may take a
+second.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+import pynvml
+
+VISIBLE_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
+MAX_NAME: Final = 64
+"""Characters of a GPU's name that are believed."""
+
+T = TypeVar("T")
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """One GPU. Memory in bytes, 0 where the driver does not say."""
+
+    uuid: str
+    name: str
+    memory: int
+    capability: str
+    """Compute capability, such as `9.0`; empty where the driver does not say."""
+    driver: str
+    has_energy_counter: bool
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """What a GPU does just now; None where the driver does not say."""
+
+    utilisation: int | None
+    """Percent of the last fraction of a second in which it computed."""
+    memory_used: int | None
+    """Bytes, by every process of the machine."""
+    power: int | None
+    """Milliwatts."""
+    temperature: int | None
+    """Degrees Celsius."""
+
+
+class Discovery(NamedTuple):
+    """The GPUs that this process may use, and why there are no more of them."""
+
+    gpus: tuple[Gpu, ...]
+    problem: str = ""
+
+
+def find_gpus() -> Discovery:
+    """Return the GPUs in the order of their PCI addresses; those that CUDA_VISIBLE_DEVICES names.
+
+    Blocking: the first call may take a second.
+    """
+    try:
+        pynvml.nvmlInit()
+        driver = _make_plain(pynvml.nvmlSystemGetDriverVersion())
+        count = pynvml.nvmlDeviceGetCount()
+    except pynvml.NVMLError as error:
+        if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+            return Discovery(())
+        return Discovery((), f"NVIDIA's driver does not answer: {error}")
+    found: list[Gpu] = []
+    problem = ""
+    for index in range(count):
+        try:
+            found.append(_read_gpu(pynvml.nvmlDeviceGetHandleByIndex(index), driver))
+        except pynvml.NVMLError as error:
+            problem = f"GPU {index} of the driver does not answer: {error}"
+    return Discovery(select_visible(found, os.environ.get(VISIBLE_VARIABLE)), problem)
+
+
+def select_visible(gpus: Sequence[Gpu], variable: str | None) -> tuple[Gpu, ...]:
+    """Return the GPUs that CUDA would find under a value of CUDA_VISIBLE_DEVICES, in its order.
+
+    Indices or beginnings of UUIDs; the list ends at the first entry that is none, as with CUDA. A
+    part of a GPU (`MIG-…`) is none of ours.
+    """
+    if variable is None:
+        return tuple(gpus)
+    chosen: list[Gpu] = []
+    for entry in (part.strip() for part in variable.split(",")):
+        if entry.isascii() and entry.isdigit():
+            matches = [gpu for index, gpu in enumerate(gpus) if index == int(entry[:4])]
+        else:
+            matches = [gpu for gpu in gpus if entry and gpu.uuid.startswith(entry)]
+        if len(matches) != 1 or matches[0] in chosen:
+            break
+        chosen += matches
+    return tuple(chosen)
+
+
+def read_telemetry(uuid: str) -> Telemetry:
+    """Return what a GPU that was found does now. Blocking."""
+
+    def get_utilisation() -> int:
+        return int(pynvml.nvmlDeviceGetUtilizationRates(_open(uuid)).gpu)
+
+    def get_memory() -> int:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(_open(uuid)).used)
+
+    def get_power() -> int:
+        return int(pynvml.nvmlDeviceGetPowerUsage(_open(uuid)))
+
+    def get_temperature() -> int:
+        return int(pynvml.nvmlDeviceGetTemperature(_open(uuid), pynvml.NVML_TEMPERATURE_GPU))
+
+    return Telemetry(
+        _ask(get_utilisation), _ask(get_memory), _ask(get_power), _ask(get_temperature)
+    )
+
+
+def read_energy(uuid: str) -> int | None:
+    """Return the millijoules since the driver was loaded; None without such a counter. Blocking."""
+    return _ask(lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(_open(uuid))))
+
+
+def _read_gpu(handle: object, driver: str) -> Gpu:
+    capability = _ask(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+    return Gpu(
+        uuid=_make_plain(pynvml.nvmlDeviceGetUUID(handle)),
+        name=_make_plain(pynvml.nvmlDeviceGetName(handle)),
+        memory=_ask(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)) or 0,
+        capability="{}.{}".format(*capability) if capability else "",
+        driver=driver,
+        has_energy_counter=_ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        is not None,
+    )
+
+
+def _open(uuid: str) -> object:
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
+def _ask(question: Callable[[], T]) -> T | None:
+    """Return the answer, or None where this GPU or driver has none."""
+    try:
+        return question()
+    except pynvml.NVMLError:
+        return None
+
+
+def _make_plain(text: str) -> str:
+    """A receipt's texts are printable ASCII."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:MAX_NAME]
