@@ -32,7 +32,7 @@ def poseidon(inputs: Sequence[int]) -> int:
     for constant, row, column in rounds.partial:
         power = pow(first + constant, 5, R)
         first = (row[0] * power + sum(map(mul, row[1:], others), ZERO)) % R
-        # Not reduced: some sixty products more are six bits more, and cheaper than their remainders.
+        # Not reduced: some sixty products more are six bits more, cheaper than their remainders.
         others = [value + factor * power for value, factor in zip(others, column, strict=True)]
     state = _run_full((first, *others), rounds.last[:-1], rounds.matrix)
     return int(_run_full(state, rounds.last[-1:], rounds.matrix[:1])[0])
