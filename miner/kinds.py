@@ -16,6 +16,9 @@ import structlog
 from miner.engines import embedding, image, speech, text
 from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
+from miner.gpu.announcement import check_claim
+from miner.gpu.device import Device, DeviceMissingError, find_device
+from miner.gpu.energy import EnergyMeter, MeteredEngine
 from miner.models import ModelMissingError, ModelStore, PinnedModel, load_packaged_lock
 from miner.settings import MinerSettings
 
@@ -78,15 +81,23 @@ async def open_engines(settings: MinerSettings) -> dict[str, Engine]:
     kinds = await asyncio.to_thread(choose_kinds, settings, store)
     engines: dict[str, Engine] = {}
     try:
+        device = await asyncio.to_thread(find_device, settings.device)
+        meter = None if device.gpu is None else EnergyMeter(device.gpu.uuid)
         for name in kinds:
-            engines[name] = await _open_engine(name, settings, store)
-        for name, engine in engines.items():
+            engines[name] = await _open_engine(name, settings, store, device)
+        for name, engine in list(engines.items()):
             if not (name == text.SERVICE and settings.text_endpoint):
                 description = await engine.prepare()
+                if description.has_gpu and meter is not None:
+                    engines[name] = MeteredEngine(engine, meter)
                 log.info(
-                    "engine ready", kind=name, engine=description.text, model=description.model
+                    "engine ready",
+                    kind=name,
+                    engine=description.text,
+                    device=description.device,
+                    model=description.model,
                 )
-    except (ModelMissingError, EngineFailedError) as error:
+    except (DeviceMissingError, ModelMissingError, EngineFailedError) as error:
         await close_engines(engines)
         raise KindUnavailableError(str(error)) from error
     except BaseException:
@@ -102,9 +113,11 @@ async def close_engines(engines: Mapping[str, Engine]) -> None:
             stack.push_async_callback(engine.close)
 
 
-async def _open_engine(name: str, settings: MinerSettings, store: ModelStore) -> Engine:
+async def _open_engine(
+    name: str, settings: MinerSettings, store: ModelStore, device: Device
+) -> Engine:
     if name == text.SERVICE and settings.text_endpoint is not None:
-        return _open_endpoint(settings, settings.text_endpoint, store)
+        return await asyncio.to_thread(_open_endpoint, settings, settings.text_endpoint, store)
     missing = find_missing_package(name)
     if missing is not None:
         raise KindUnavailableError(
@@ -115,10 +128,12 @@ async def _open_engine(name: str, settings: MinerSettings, store: ModelStore) ->
     if model is None or model.service != name:
         raise KindUnavailableError(f"{wanted!r} is no model of the lock for {name}")
     path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
-    return _build_engine(model, path, settings)
+    return _build_engine(model, path, settings, device)
 
 
-def _build_engine(model: PinnedModel, path: Path, settings: MinerSettings) -> Engine:
+def _build_engine(
+    model: PinnedModel, path: Path, settings: MinerSettings, device: Device
+) -> Engine:
     match model.service:
         case text.SERVICE:
             backend = LlamaProcess(
@@ -128,12 +143,13 @@ def _build_engine(model: PinnedModel, path: Path, settings: MinerSettings) -> En
                 context=settings.context_tokens,
                 slots=settings.concurrency,
                 gpu_layers=settings.gpu_layers,
+                device=device,
             )
             return text.TextEngine(model.identity, backend)
         case embedding.SERVICE:
             return embedding.EmbeddingEngine(model.identity, path, settings.threads)
         case speech.SERVICE:
-            return speech.SpeechEngine(model.identity, path, settings.threads)
+            return speech.SpeechEngine(model.identity, path, settings.threads, device)
         case image.SERVICE:
             return image.ImageEngine(model.identity, path, settings.threads)
         case _:
@@ -141,12 +157,17 @@ def _build_engine(model: PinnedModel, path: Path, settings: MinerSettings) -> En
 
 
 def _open_endpoint(settings: MinerSettings, url: str, store: ModelStore) -> Engine:
-    """Return the text engine of a server that the operator runs and answers for."""
+    """Return the text engine of a server that the operator runs and answers for.
+
+    Raises `DeviceMissingError`.
+    """
     served = settings.text_endpoint_model or settings.text_model
     key = settings.text_endpoint_key.get_secret_value()
     model = store.lock.find(settings.text_model)
     identity = settings.text_model if model is None else model.identity
-    return text.TextEngine(identity, RemoteEndpoint(url, served, key))
+    claim = check_claim(settings)
+    gpu = claim.get("name") or claim.get("memory", "")
+    return text.TextEngine(identity, RemoteEndpoint(url, served, key, gpu))
 
 
 def report_steps(name: str) -> Callable[[int, int], None]:

@@ -13,6 +13,9 @@ from aitbc.errors import AITBCError
 from aitbc.wallet import Wallet
 from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
 from miner.delivery import Channel
+from miner.engines.interface import EngineFailedError
+from miner.gpu.announcement import choose_announced
+from miner.gpu.device import DeviceMissingError
 from miner.inputs import Inputs
 from miner.kinds import KindUnavailableError, close_engines, open_engines
 from miner.records import Records
@@ -92,6 +95,10 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         if engines is None:
             return
         stack.push_async_callback(close_engines, engines)
+        try:
+            gpu_info = await choose_announced(settings, engines)
+        except (DeviceMissingError, EngineFailedError) as error:
+            raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
         sender = TransactionSender(client, wallet)
         facts = await _read_facts(sender, stop)
         if facts is None:
@@ -116,11 +123,7 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
             channel,
             capabilities=list(engines),
             models=list(models.values()),
-            gpu_info={
-                name: value
-                for name, value in (("name", settings.gpu_name), ("memory", settings.gpu_memory))
-                if value
-            },
+            gpu_info=gpu_info,
             prices=prices,
             bond=settings.bond_base,
         )

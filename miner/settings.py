@@ -55,9 +55,11 @@ class MinerSettings(BaseSettings):
     """Kinds of job to run, each of which must come up; without it what this machine has."""
     prices: dict[KindName, Price] = {}
     """Of the kinds that are not to have the usual price."""
-    gpu_name: str = ""
-    gpu_memory: str = ""
-    """Such as 24GB; empty without a GPU."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:(0|[1-9][0-9]?))$")] = "auto"
+    """What engines with a GPU path compute on: the first GPU or else the CPU, that, or one GPU."""
+    gpu_name: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
+    gpu_memory: Annotated[str, Field(max_length=24)] = ""
+    """Of a text endpoint's GPU, such as 24GB; GPUs of this machine are measured."""
 
     concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     """Jobs at a time."""
@@ -70,7 +72,8 @@ class MinerSettings(BaseSettings):
     text_model: str = "smollm2-135m"
     threads: Annotated[int, Field(ge=1, le=512)] = 1
     context_tokens: Annotated[int, Field(ge=256, le=1_048_576)] = 2_048
-    gpu_layers: Annotated[int, Field(ge=0)] = 0
+    gpu_layers: Annotated[int, Field(ge=0)] | None = None
+    """Of the built-in text engine; without it all of them where the device is a GPU."""
     text_endpoint: str | None = None
     """An OpenAI-compatible server that holds `text_model`, in place of our own process."""
     text_endpoint_model: str = ""

@@ -46,6 +46,8 @@ class Description(msgspec.Struct, frozen=True):
 
     pins: Mapping[str, str] = MappingProxyType({})
     """What has to be the same for another run to be comparable, as far as it is the engine's."""
+    has_gpu: bool = False
+    """On a GPU: the one that `device` names, of this machine or by the word of its operator."""
 
     @property
     def text(self) -> str:

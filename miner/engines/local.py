@@ -18,6 +18,7 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.process import ChildProcess
+from miner.gpu.device import CPU, CUDA, Device
 
 MODULE: Final = "miner.engines.local_server"
 STOP_GRACE: Final = 1.0
@@ -51,16 +52,25 @@ class LocalReply(NamedTuple):
 class LocalModel:
     """A model's process, started when first needed.
 
-    `runner` is a module of ours with a function `load`; `settings` are what that takes.
+    `runner` is a module of ours with a function `load`; `settings` are what that takes, beside
+    `threads` and the `device` that is wanted.
     """
 
     def __init__(
-        self, name: str, runner: str, model: str, settings: Mapping[str, Any], threads: int = 1
+        self,
+        name: str,
+        runner: str,
+        model: str,
+        settings: Mapping[str, Any],
+        threads: int = 1,
+        device: Device = CPU,
     ) -> None:
         self._model = model
         self._threads = threads
-        self._settings = {"runner": runner, "options": {**settings, "threads": threads}}
-        self._child = ChildProcess(name, MODULE, threads)
+        self._device = device
+        options = {**settings, "threads": threads, "device": device.wanted}
+        self._settings = {"runner": runner, "options": options}
+        self._child = ChildProcess(name, MODULE, threads, device.environment)
         self._turn = asyncio.Lock()
         self._description: Description | None = None
         self._is_closed = False
@@ -111,12 +121,14 @@ class LocalModel:
         if self._description is None or not self._child.is_running:
             await self._child.stop()
             greeting = await self._child.start(self._settings)
+            active = str(greeting["device"])
             self._description = Description(
                 engine=str(greeting["engine"]),
                 options=str(greeting["options"]),
-                device=str(greeting["device"]),
+                device=self._device.describe(active),
                 model=self._model,
                 pins=build_pins(self._model, str(greeting["engine"]), threads=self._threads),
+                has_gpu=active == CUDA,
             )
         return self._description
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from miner.child import die_with_parent
 from miner.engines.interface import InputInvalidError
+from miner.gpu.device import DeviceMissingError
 
 RUNNERS: Final = frozenset({
     "miner.engines.embedding_model",
@@ -41,7 +42,7 @@ class LoadedModel(Protocol):
     """A model in memory."""
 
     def describe(self) -> dict[str, str]:
-        """Return `engine`, `options` and `device`."""
+        """Return `engine`, `options` and `device`: `cuda`, or the processor's name."""
 
     def run(self, request: Mapping[str, Any], on_step: OnStep) -> Made:
         """Return what the model makes of a request. Raises `InputInvalidError`."""
@@ -67,7 +68,10 @@ def main() -> None:
     os.dup2(2, 1)
     runner = settings["runner"]
     assert runner in RUNNERS
-    model: LoadedModel = importlib.import_module(runner).load(settings["options"])
+    try:
+        model: LoadedModel = importlib.import_module(runner).load(settings["options"])
+    except DeviceMissingError as error:
+        sys.exit(str(error))
 
     def write(message: dict[str, Any]) -> None:
         messages.write(json.dumps(message) + "\n")

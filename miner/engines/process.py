@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 from miner.engines.interface import EngineFailedError
@@ -25,10 +26,12 @@ THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_T
 class ChildProcess:
     """One process that runs a module of ours. It is not restarted by itself."""
 
-    def __init__(self, name: str, module: str, threads: int) -> None:
+    def __init__(
+        self, name: str, module: str, threads: int, environment: Mapping[str, str]
+    ) -> None:
         self._name = name
         self._module = module
-        self._threads = threads
+        self._variables = {**dict.fromkeys(THREAD_VARIABLES, str(threads)), **environment}
         self._process: asyncio.subprocess.Process | None = None
         self._noise: deque[bytes] = deque(maxlen=STDERR_LINES)
         self._listener: asyncio.Task[None] | None = None
@@ -45,7 +48,6 @@ class ChildProcess:
 
     async def start(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return the greeting of a new process. Raises `EngineFailedError`."""
-        variables = dict.fromkeys(THREAD_VARIABLES, str(self._threads))
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -57,7 +59,7 @@ class ChildProcess:
             limit=MAX_LINE_BYTES,
             env={
                 **os.environ,
-                **variables,
+                **self._variables,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
             # A Ctrl-C at the terminal is the miner's to answer: it lets running jobs end.

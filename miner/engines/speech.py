@@ -11,6 +11,7 @@ from msgspec import Meta
 from miner.engines.content import IGNORED_PARAMETERS, check_source, read_content
 from miner.engines.interface import Description, EngineResult, OnProgress
 from miner.engines.local import LocalModel
+from miner.gpu.device import CPU, Device
 
 SERVICE: Final = "whisper_transcription"
 RUNNER: Final = "miner.engines.speech_model"
@@ -56,9 +57,9 @@ class SpeechEngine:
 
     service = SERVICE
 
-    def __init__(self, model: str, path: Path, threads: int) -> None:
+    def __init__(self, model: str, path: Path, threads: int, device: Device = CPU) -> None:
         self.model = model
-        self._local = LocalModel("speech", RUNNER, model, {"path": str(path)}, threads)
+        self._local = LocalModel("speech", RUNNER, model, {"path": str(path)}, threads, device)
 
     def read(self, content: Mapping[str, Any]) -> SpeechTask:
         """Return what a job's content asks for. Raises `InputInvalidError`."""

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from miner.engines.interface import InputInvalidError
 from miner.engines.local_server import Made, OnStep, describe_processor
+from miner.gpu.backends import choose_backend
+from miner.gpu.device import CUDA
 
 RATE: Final = 16_000
 """Samples a second, as the model takes them."""
 MAX_SECONDS: Final = 3_600
-COMPUTE_TYPE: Final = "int8"
+COMPUTE_TYPES: Final = {"cpu": "int8", "cuda": "float16"}
+"""How numbers are held on each device."""
 BEAM: Final = 5
 MAGIC_BYTES: Final = 12
 
@@ -31,19 +34,30 @@ Array = NDArray[np.float32]
 class SpeechModel:
     """Weights and settings of one model, from a folder in CTranslate2's layout."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, wanted: str) -> None:
+        """`wanted`: `cpu`, `cuda` or `auto`. Raises `DeviceMissingError`."""
         self._threads = threads
+        device = choose_backend(
+            wanted,
+            can_use_gpu=ctranslate2.get_cuda_device_count() > 0,
+            engine="ctranslate2",
+            remedy="its CUDA build finds no GPU that it can use; nvidia-smi shows the driver's",
+        )
         self._model = faster_whisper.WhisperModel(
-            str(folder), device="cpu", compute_type=COMPUTE_TYPE, cpu_threads=threads
+            str(folder),
+            device=device,
+            compute_type=COMPUTE_TYPES[device],
+            cpu_threads=threads,
         )
 
     def describe(self) -> dict[str, str]:
         """Return what listens."""
+        device = self._model.model.device
         return {
             "engine": f"faster-whisper {faster_whisper.__version__} "
             f"(ctranslate2 {ctranslate2.__version__})",
-            "options": f"{COMPUTE_TYPE}, beam {BEAM}, threads {self._threads}",
-            "device": describe_processor(),
+            "options": f"{COMPUTE_TYPES[device]}, beam {BEAM}, threads {self._threads}",
+            "device": CUDA if device == CUDA else describe_processor(),
         }
 
     def run(self, request: Mapping[str, Any], on_step: OnStep) -> Made:
@@ -131,4 +145,4 @@ def find_format(magic: bytes) -> str | None:
 
 def load(options: Mapping[str, Any]) -> SpeechModel:
     """Return the model whose files lie in the folder of `path`."""
-    return SpeechModel(Path(options["path"]).parent, options["threads"])
+    return SpeechModel(Path(options["path"]).parent, options["threads"], options["device"])

@@ -45,6 +45,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     options: str
     device: str
     pins: Mapping[str, str] = MappingProxyType({})
+    has_gpu: bool = False
 
 
 class TextBackend(Protocol):
@@ -162,7 +163,9 @@ class TextEngine:
 
     def _describe(self, endpoint: Endpoint) -> Description:
         pins = build_pins(self.model, endpoint.engine, **endpoint.pins)
-        return Description(endpoint.engine, endpoint.options, endpoint.device, self.model, pins)
+        return Description(
+            endpoint.engine, endpoint.options, endpoint.device, self.model, pins, endpoint.has_gpu
+        )
 
     async def run(
         self, request: TextRequest, on_progress: OnProgress, stop: asyncio.Event

@@ -10,6 +10,7 @@ import httpx2
 from miner.engines.interface import EngineFailedError
 from miner.engines.process import ChildProcess
 from miner.engines.text import Endpoint
+from miner.gpu.device import CPU, CUDA, Device
 
 MODULE: Final = "miner.engines.text_server"
 
@@ -17,7 +18,8 @@ MODULE: Final = "miner.engines.text_server"
 class LlamaProcess:
     """llama.cpp's server for one model, in a process that is started when first needed.
 
-    `context` in tokens, for each of `slots` jobs at a time.
+    `context` in tokens, for each of `slots` jobs at a time; `gpu_layers` None for all of them
+    where the device is a GPU.
     """
 
     def __init__(
@@ -28,7 +30,8 @@ class LlamaProcess:
         threads: int = 1,
         context: int = 2_048,
         slots: int = 1,
-        gpu_layers: int = 0,
+        gpu_layers: int | None = None,
+        device: Device = CPU,
     ) -> None:
         self._settings = {
             "model": str(model),
@@ -37,9 +40,11 @@ class LlamaProcess:
             "context": context,
             "slots": slots,
             "gpu_layers": gpu_layers,
+            "device": device.wanted,
         }
+        self._device = device
         self._turn = asyncio.Lock()
-        self._child = ChildProcess("text", MODULE, threads)
+        self._child = ChildProcess("text", MODULE, threads, device.environment)
         self._endpoint: Endpoint | None = None
 
     @property
@@ -74,25 +79,30 @@ class LlamaProcess:
             model=str(self._settings["alias"]),
             engine=greeting["build"],
             options=f"threads {self._settings['threads']}, context {self._settings['context']}",
-            device=greeting["device"],
+            device=self._device.describe(greeting["device"]),
             pins={
                 "threads": str(self._settings["threads"]),
                 "context": str(self._settings["context"]),
             },
+            has_gpu=greeting["device"] == CUDA,
         )
 
 
 class RemoteEndpoint:
-    """An OpenAI-compatible server that somebody else runs, and that holds the model."""
+    """An OpenAI-compatible server that somebody else runs, and that holds the model.
 
-    def __init__(self, url: str, model: str, key: str = "") -> None:
+    `gpu`: what the operator says that it computes on; empty where that is no GPU.
+    """
+
+    def __init__(self, url: str, model: str, key: str = "", gpu: str = "") -> None:
         self._endpoint = Endpoint(
             url=url.rstrip("/").removesuffix("/v1"),
             key=key,
             model=model,
             engine="openai-compatible endpoint",
             options=model,
-            device="",
+            device=f"GPU {gpu}, as the operator says" if gpu else "",
+            has_gpu=bool(gpu),
         )
         self._client = httpx2.AsyncClient(timeout=10.0)
         self._is_known_up = False

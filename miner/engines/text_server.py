@@ -8,14 +8,41 @@ every user of the machine, answers with one that holds its address, and ends whe
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 import xllamacpp
 
 from miner.child import die_with_parent
+from miner.gpu.backends import choose_backend
+from miner.gpu.device import CUDA, DeviceMissingError
+
+ALL_LAYERS: Final = 999
+"""More than any model has: none is left to the CPU, and a GPU that is too small is an error."""
 
 
-def build_parameters(settings: dict[str, Any]) -> Any:
+def choose_layers(wanted: str, asked: int | None) -> int:
+    """Return how many of a model's layers lie on the GPU; 0 means that the CPU computes.
+
+    `wanted`: `cpu`, `cuda` or `auto`; `asked`: the operator's number. Raises `DeviceMissingError`.
+    """
+    kinds = xllamacpp.ggml_backend_dev_type
+    gpus = (kinds.GGML_BACKEND_DEVICE_TYPE_GPU, kinds.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    backend = choose_backend(
+        # A number of layers is a GPU asked for.
+        CUDA if asked and wanted != "cpu" else wanted,
+        can_use_gpu=any(device["type"] in gpus for device in xllamacpp.get_device_info()),
+        engine="xllamacpp",
+        remedy="a CUDA build is at https://github.com/xorbitsai/xllamacpp, or name a server of "
+        "your own as text_endpoint",
+    )
+    if asked and backend != CUDA:
+        raise DeviceMissingError(f"gpu_layers is {asked}, and the device is the CPU")
+    if backend != CUDA:
+        return 0
+    return ALL_LAYERS if asked is None else asked
+
+
+def build_parameters(settings: dict[str, Any], gpu_layers: int) -> Any:
     """Return llama.cpp's parameters for a model path, threads, context (tokens) and slots."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = settings["model"]
@@ -24,7 +51,7 @@ def build_parameters(settings: dict[str, Any]) -> Any:
     parameters.n_parallel = settings["slots"]
     parameters.cpuparams.n_threads = settings["threads"]
     parameters.cpuparams_batch.n_threads = settings["threads"]
-    parameters.n_gpu_layers = settings["gpu_layers"]
+    parameters.n_gpu_layers = gpu_layers
     parameters.api_keys = [settings["key"]]
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
@@ -51,11 +78,15 @@ def main() -> None:
     """Serve until standard input ends."""
     settings = json.loads(sys.stdin.readline())
     die_with_parent(settings["parent"])
-    server = xllamacpp.Server(build_parameters(settings))
+    try:
+        gpu_layers = choose_layers(settings["device"], settings["gpu_layers"])
+    except DeviceMissingError as error:
+        sys.exit(str(error))
+    server = xllamacpp.Server(build_parameters(settings, gpu_layers))
     greeting = {
         "url": server.listening_address,
         "build": f"xllamacpp {xllamacpp.__version__}",
-        "device": describe_device(),
+        "device": CUDA if gpu_layers else describe_device(),
     }
     sys.stdout.write(json.dumps(greeting) + "\n")
     sys.stdout.flush()
