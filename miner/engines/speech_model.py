@@ -41,7 +41,7 @@ class SpeechModel:
             wanted,
             can_use_gpu=ctranslate2.get_cuda_device_count() > 0,
             engine="ctranslate2",
-            remedy="its CUDA build finds no GPU that it can use; nvidia-smi shows the driver's",
+            remedy="it needs the libraries of CUDA 12 and cuDNN 9, and a GPU that nvidia-smi shows",
         )
         self._model = faster_whisper.WhisperModel(
             str(folder),

@@ -93,3 +93,17 @@ def test_prices_are_the_usual_one_where_none_is_named(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, prices={"stable_diffusion": 7})
     assert settings.get_price("stable_diffusion") == 7
     assert settings.get_price("llm_inference") == 1_000
+
+
+async def test_a_gpu_that_is_asked_for_and_not_there_stops_the_miner(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, kinds=["stable_diffusion"], device="cuda:7")
+    with pytest.raises(KindUnavailableError, match="device is cuda:7"):
+        await open_engines(settings)
+
+
+async def test_layers_on_a_gpu_are_refused_by_a_build_without_one(tmp_path: Path) -> None:
+    settings = make_settings(
+        tmp_path, kinds=["llm_inference"], gpu_layers=20, models_folder=choose_folder()
+    )
+    with pytest.raises(KindUnavailableError, match="gpu_layers is 20, and the device is the CPU"):
+        await open_engines(settings)
