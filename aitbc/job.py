@@ -68,6 +68,7 @@ class JobMethods:
     wait = _gives_job(wait_for_job)
     cancel = _cancels(cancel)
     get_results = _gives(calls.get_results)
+    get_content = _gives(calls.get_content)
     get_receipt = _gives(calls.get_job_receipt)
     download = _gives(calls.download_result)
     download_to = _gives(calls.download_result_to)

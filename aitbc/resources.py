@@ -29,6 +29,7 @@ class Jobs(Resource[S]):
     history = page_of_jobs(job_calls.list_job_history)
     history_all = all_jobs(job_calls.list_job_history)
     get_results = answer(job_calls.get_results)
+    get_content = answer(job_calls.get_content)
     download = answer(job_calls.download_result)
     download_to = answer(job_calls.download_result_to)
     get_receipt = answer(job_calls.get_job_receipt)

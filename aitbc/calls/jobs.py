@@ -72,6 +72,11 @@ def get_results(job_id: str) -> Call[Any]:
     return get_value(f"/v1/jobs/{quote(job_id)}/results")
 
 
+def get_content(job_id: str) -> Call[dict[str, Any]]:
+    """Return what the job's miner was given: `service`, `model`, `input` and `params`."""
+    return get_value(f"/v1/jobs/{quote(job_id)}/content")
+
+
 def download_result(job_id: str) -> Call[bytes]:
     """Return a completed job's result as bytes."""
     return Call("GET", _get_download(job_id), as_is, is_repeatable=True, is_binary=True)

@@ -198,6 +198,15 @@ class JobResults(Shown):
     completed_at: str | None
 
 
+class JobContent(Shown):
+    """What the job's terms bind the hash of, and its miner was given."""
+
+    service: str
+    model: str
+    input: JsonObject
+    params: JsonObject
+
+
 class PageQuery(Parameters):
     """Where a page of a list begins, and its shape."""
 

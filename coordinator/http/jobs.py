@@ -14,6 +14,7 @@ from coordinator.http.files import send_file
 from coordinator.http.job_models import (
     HistoryQuery,
     Job,
+    JobContent,
     JobList,
     JobRequest,
     JobResults,
@@ -157,6 +158,13 @@ async def get_results(call: Call) -> Answer:
     )
 
 
+async def get_content(call: Call) -> Answer:
+    content = (await find_own(call)).load_content()
+    if content is None:
+        raise Problem(410, "the content was deleted after its retention time", "CONTENT_DELETED")
+    return Answer(content)
+
+
 async def download(call: Call) -> Answer | web.StreamResponse:
     record = await find_own(call)
     result = _require_result(record)
@@ -234,6 +242,10 @@ ROUTES = (
     Route(
         "GET", "/v1/jobs/{job_id}/result", get_results, "Get a job's result", "Jobs",
         roles=CLIENTS, answers={200: JobResults}, bucket=Bucket.POLLING,
+    ),
+    Route(
+        "GET", "/v1/jobs/{job_id}/content", get_content, "Get what a job's miner was given", "Jobs",
+        roles=CLIENTS, answers={200: JobContent}, bucket=Bucket.POLLING,
     ),
     Route(
         "GET", "/v1/jobs/{job_id}/download", download, "Download a job's result", "Jobs",

@@ -1,6 +1,7 @@
 import aiohttp
 
 from coordinator import retention
+from ledger import terms
 from tests.support.world import World
 
 
@@ -22,3 +23,16 @@ async def test_contents_and_files_go_and_the_job_stays(world: World) -> None:
     assert (await world.call("GET", f"/v1/files/{file}", "client")).status == 404
     other = (await world.call("GET", f"/v1/jobs/{live['job_id']}", "client")).json
     assert other["prompt"] == "Say hello."
+    gone = await world.call("GET", path + "/content", "client")
+    assert (gone.status, gone.json["error_code"]) == (410, "CONTENT_DELETED")
+
+
+async def test_a_client_reads_what_its_terms_bind(world: World) -> None:
+    await world.register()
+    job_id = (await world.submit())["job_id"]
+    content = (await world.call("GET", f"/v1/jobs/{job_id}/content", "client")).json
+    assert content["input"] == {"prompt": "Say hello."}
+    claimed = (await world.claim(job_id)).json
+    assert claimed["content"] == content
+    assert claimed["terms"]["input_hash"] == terms.compute_content_hash(content).hex()
+    assert (await world.call("GET", f"/v1/jobs/{job_id}/content", "miner")).status in (403, 404)

@@ -47,6 +47,7 @@ JOBS: Final = {
     "GET /v1/jobs/{job_id}": Case(ANY_KEY, "/v1/jobs/{settled}", parties=BOTH),
     "GET /v1/jobs/{job_id}/results": Case(CLIENTS, "/v1/jobs/{settled}/results", parties=CLIENT),
     "GET /v1/jobs/{job_id}/result": Case(CLIENTS, "/v1/jobs/{settled}/result", parties=CLIENT),
+    "GET /v1/jobs/{job_id}/content": Case(CLIENTS, "/v1/jobs/{settled}/content", parties=CLIENT),
     "GET /v1/jobs/{job_id}/download": Case(CLIENTS, "/v1/jobs/{settled}/download", parties=CLIENT),
     "GET /v1/jobs/{job_id}/receipt": Case(CLIENTS, "/v1/jobs/{settled}/receipt", parties=CLIENT),
     "GET /v1/jobs/{job_id}/receipts": Case(CLIENTS, "/v1/jobs/{settled}/receipts", parties=CLIENT),
