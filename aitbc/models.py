@@ -104,6 +104,8 @@ class ClaimedJob(Model):
     terms_sealed: str | None = None
     """Base64 of a sealed box for the miner's encryption key: the opening of the job's terms."""
     terms: dict[str, Any] | None = None
+    requirements: dict[str, Any] = {}
+    """What the job asks of hardware: `gpu_type`, `gpu_count`, and `gpu_memory` in bytes."""
 
 
 class Heartbeat(Model):

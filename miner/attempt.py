@@ -109,7 +109,12 @@ class Attempt:
 
     async def _run_engine(self, engine: Engine) -> Work | None:
         task = engine.read(self._content)
-        await engine.prepare()
+        about = await engine.prepare()
+        if self._work.needs_gpu and not about.has_gpu:
+            device = about.device or "what its server has"
+            detail = f"the job asks for a GPU, and this engine computes on {device}"
+            log.warning("the job failed", job=self._work.job_id, error=detail)
+            return fail(self._work, Reason.RESOURCES_MISSING, detail)
         async with self._inputs.open_folder() as folder:
             fetching = self._inputs.fetch(self._work, task.sources, folder)
             files = await wait_for_stop(self._stop, fetching)

@@ -35,6 +35,7 @@ from miner.work import LeaseRecord, Stage, Work, fail
 
 RETRY_SECONDS: Final = 0.5
 BELIEVED_REFUSALS: Final = 3
+GPU_REQUIREMENTS: Final = ("gpu_type", "gpu_count", "gpu_memory")
 HOME_UNREACHABLE: Final = "COORDINATOR_UNREACHABLE"
 """The coordinator that holds the job does not answer our node, which says so with a 503."""
 
@@ -168,6 +169,7 @@ class Claim:
                 head=lease.head_ms or 0,
             ),
             content=claimed.content,
+            needs_gpu=any(claimed.requirements.get(name) for name in GPU_REQUIREMENTS),
         )
         try:
             work = self._open(work, claimed)

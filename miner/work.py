@@ -79,6 +79,8 @@ class Work(msgspec.Struct, frozen=True):
     """The settlement or the report, once signed: it is sent again as it is."""
     is_price_public: bool = False
     """The price is that of our accepted offer: its commitment opens for everybody."""
+    needs_gpu: bool = False
+    """The client asks for a GPU: a result that a CPU made is none."""
 
     @property
     def job_id(self) -> str:

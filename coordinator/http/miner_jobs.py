@@ -1,6 +1,7 @@
 """The miner's job routes: what is there, claim, heartbeat, complete, give back."""
 
 import base64
+import json
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -201,6 +202,7 @@ def view_lease(call: Call, lease: Lease) -> dict[str, Any]:
             heartbeat_seconds=call.coordinator.settings.heartbeat_seconds,
             head_ms=call.coordinator.chain.get_head().time,
         ),
+        requirements=json.loads(job.requirements),
     )
     members: dict[str, Any] = shown.model_dump(mode="json")
     if record.home is not None and not call.caller.is_custodial:

@@ -151,6 +151,11 @@ class Claimed(Shown):
         description="For another coordinator's job: boxes for the miner's key, in base64; opened "
         "and joined they are the JSON of `content` and `report_token`",
     )
+    requirements: JsonObject = Field(
+        default={},
+        description="What the job asks of a miner's hardware: `gpu_type`, `gpu_count`, and "
+        "`gpu_memory` in bytes",
+    )
 
 
 class JobHeartbeat(Strict):

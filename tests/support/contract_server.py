@@ -84,6 +84,8 @@ class ContractServer:
         """What the node says of the chain in place of the truth."""
         self.content: dict[bytes, dict[str, Any]] = {}
         self.terms: dict[bytes, Terms] = {}
+        self.requirements: dict[str, Any] = {}
+        """What every job asks of hardware."""
         self.completed: dict[bytes, dict[str, Any]] = {}
         self.heartbeats: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
@@ -316,6 +318,7 @@ class ContractServer:
                     "heartbeat_seconds": 1,
                 },
                 "terms_sealed": base64.b64encode(box.encrypt(json.dumps(opened).encode())).decode(),
+                "requirements": self.requirements,
             }
         )
 
