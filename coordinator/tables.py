@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import configure_mappers, registry
 from sqlmodel import Field, SQLModel
 
 _T = TypeVar("_T", bound=SQLModel)
@@ -384,6 +384,8 @@ class FollowedRow(CoordinatorTable, table=True):
 
 
 METADATA = CoordinatorTable.metadata
+# Otherwise done when the first row is constructed; a restarted node loads some before.
+configure_mappers()
 
 
 def get_table(model: type[SQLModel]) -> Table:

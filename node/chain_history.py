@@ -12,12 +12,12 @@ import msgspec
 from sqlalchemy import Connection
 
 from coordinator.ports import FinalBlock, Located
-from ledger.entries import AttemptOutcome
-from ledger.outcomes import JobSettled, LeaseEnded, LeaseGranted, Outcome, iterate_job_events
+from ledger.outcomes import JobSettled, Outcome, iterate_job_events
 from ledger.state import StateView, get_miner
 from node import block_rows
+from node.claim_history import Claim, read_claims
 from node.database import Database
-from node.history_index import HistoryIndex, find_all
+from node.history_index import HistoryIndex
 from node.history_terms import SETTLEMENTS, Kind, compute_claim_term
 from node.sorted_tail import compute_term
 from node.sqlcipher import RawConnection, get_raw
@@ -55,20 +55,6 @@ class JobStep(msgspec.Struct, frozen=True):
     height: int
     time: int
     outcome: Outcome
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """One numbered claim of a miner: where it began and the one way that it ended, if it has."""
-
-    number: int
-    job: bytes
-    granted_height: int
-    claimed_at: int
-    ended_height: int | None = None
-    outcome: AttemptOutcome | None = None
-    reason_code: int = 0
-    penalty: int = 0
-    settlement: JobSettled | None = None
 
 
 class ChainHistory:
@@ -176,14 +162,10 @@ class ChainHistory:
         newest = entry.claims if entry else 0
         first = newest if before is None else min(newest, before - 1)
         numbers = range(first, max(0, first - min(limit, MAX_LISTED)), -1)
-        lookups = [self._index.look_up(compute_claim_term(miner, number)) for number in numbers]
-        return await self._read(
-            lambda raw: [
-                claim
-                for number, positions in zip(numbers, find_all(raw, lookups), strict=True)
-                if (claim := _read_claim(raw, positions, miner, number)) is not None
-            ]
-        )
+        lookups = {
+            number: self._index.look_up(compute_claim_term(miner, number)) for number in numbers
+        }
+        return await self._read(lambda raw: read_claims(raw, miner, lookups))
 
     async def _read(self, work: Callable[[RawConnection], T]) -> T:
         def read(connection: Connection) -> T:
@@ -224,35 +206,3 @@ def _iterate_steps(raw: RawConnection, positions: Iterable[int]) -> Iterator[Job
 
 def _touches(outcome: Outcome, job: bytes) -> bool:
     return any(event.job == job for event in iterate_job_events(outcome))
-
-
-def _read_claim(raw: RawConnection, positions: list[int], miner: str, number: int) -> Claim | None:
-    """Return a claim from the outcomes that granted and ended it, whose positions these are.
-
-    None also for one that was granted below the store's base: its beginning is not here.
-    """
-    claim: Claim | None = None
-    for step in _iterate_steps(raw, reversed(positions)):
-        for event in step.outcome.events:
-            match event:
-                case LeaseGranted(miner=name, number=count) if (name, count) == (miner, number):
-                    claim = Claim(number, event.job, step.height, event.claimed_at)
-                case LeaseEnded(miner=name, number=count) if claim is not None and (
-                    name,
-                    count,
-                ) == (miner, number):
-                    claim = msgspec.structs.replace(
-                        claim,
-                        ended_height=step.height,
-                        outcome=event.outcome,
-                        reason_code=event.reason_code,
-                        penalty=event.penalty,
-                    )
-                case JobSettled(miner=name, number=count) if claim is not None and (
-                    name,
-                    count,
-                ) == (miner, number):
-                    claim = msgspec.structs.replace(claim, settlement=event)
-                case _:
-                    pass
-    return claim

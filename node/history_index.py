@@ -4,8 +4,7 @@ A segment is written once, in the order of its key, so writing costs the same at
 chain; a look-up asks each segment, newest first.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,36 +29,24 @@ class Lookup:
 
     def iterate(self, raw: RawConnection, before: int | None = None) -> Iterator[int]:
         """Yield the term's positions below `before`, from the newest to the oldest."""
+        for segment in range(self.segments, -1, -1):
+            yield from self.find_in(raw, segment, before)
+
+    def find_in(self, raw: RawConnection, segment: int, before: int | None = None) -> Iterator[int]:
+        """Yield what `iterate` does of one segment alone; the last, `segments`, is in memory.
+
+        A segment's positions are all above those of the segment below it.
+        """
         end = 2**63 - 1 if before is None else before
-        for position in reversed(self.recent):
-            if position < end:
-                yield position
-        for segment in range(self.segments - 1, -1, -1):
-            for (position,) in raw.execute(
-                "select position from history_index"
-                " where segment = ? and term = ? and position < ? order by position desc",
-                (segment, self.term, end),
-            ):
-                yield position
-
-
-def find_all(raw: RawConnection, lookups: Sequence[Lookup]) -> list[list[int]]:
-    """Return the positions of each of many terms, from the newest to the oldest.
-
-    `lookups` are of one moment. One question a segment for all of them; each term still costs a
-    seek in each segment, about 9 us where its page has to be read and decrypted.
-    """
-    found = {lookup.term: lookup.recent[::-1] for lookup in lookups}
-    terms = json.dumps(list(found))
-    for segment in range(lookups[0].segments - 1 if lookups else -1, -1, -1):
-        for term, position in raw.execute(
-            "select term, position from history_index"
-            " where segment = ? and term in (select value from json_each(?))"
-            " order by position desc",
-            (segment, terms),
+        if segment == self.segments:
+            yield from (position for position in reversed(self.recent) if position < end)
+            return
+        for (position,) in raw.execute(
+            "select position from history_index"
+            " where segment = ? and term = ? and position < ? order by position desc",
+            (segment, self.term, end),
         ):
-            found[term].append(position)
-    return [found[lookup.term] for lookup in lookups]
+            yield position
 
 
 class HistoryIndex:

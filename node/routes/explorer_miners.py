@@ -8,7 +8,7 @@ from coordinator.http.problems import not_found
 from coordinator.http.routing import Answer, Call, Route
 from ledger.entries import miner_key
 from ledger.state import StateView, get_miner
-from node.chain_history import Claim
+from node.claim_history import Claim
 from node.routes import models, records
 from node.routes.answers import build_item_routes, build_list_routes
 from node.routes.models import PageQuery

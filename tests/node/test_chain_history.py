@@ -1,11 +1,7 @@
-import random
 from collections.abc import AsyncIterator
-from functools import partial
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection
 
 from ledger import crypto
 from ledger.blocks import Header, compute_header_hash, decode_block
@@ -13,9 +9,6 @@ from ledger.entries import AttemptOutcome, Job
 from ledger.outcomes import JobSettled, Outcome
 from ledger.transactions import JobClaim, JobFail, Transfer
 from node.chain_history import ChainHistory
-from node.history_index import HistoryIndex, find_all
-from node.sorted_tail import Batch
-from node.sqlcipher import get_raw
 from node.tables import SLOT_BITS
 from tests.ledger.world import (
     CLIENT,
@@ -29,9 +22,12 @@ from tests.ledger.world import (
     start_job,
     start_miner,
 )
-from tests.node.stores import Follower, create_database
+from tests.node.stores import Follower
 
 JOBS = 40
+FILLING = 60
+INNER, OUTER = 2_000, 2_001
+"""Amounts of two leases, the one within the other."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,7 +50,20 @@ def world() -> World:
             assert world.run(key, world.settle_payload(job, 1_000 + number)).code == 0
         world.run(STRANGER, Transfer(make_key(number + 50).address, 10**18))
         world.run(CLIENT, Transfer(STRANGER.address, 10))
+    # A lease that outlives the one after it, with many segments between its two ends.
+    outer, inner = (start_job(world, tag=JOBS + number) for number in (1, 2))
+    for job in (outer, inner):
+        assert world.run(MINER, JobClaim(job, "alpha", COMMIT)).code == 0
+        pay_around(world)
+    for job, amount in ((inner, INNER), (outer, OUTER)):
+        assert world.run(MINER, world.settle_payload(job, amount)).code == 0
+        pay_around(world)
     return world
+
+
+def pay_around(world: World) -> None:
+    payments = (Transfer(make_key(number + 100).address, 10**18) for number in range(FILLING))
+    world.produce(*(world.sign(CLIENT, payment) for payment in payments))
 
 
 @pytest_asyncio.fixture(
@@ -152,6 +161,7 @@ async def test_settlements_are_listed_with_their_amounts(
         listed += page
         before = page[-1].position
     amounts = [1_000 + number for number in range(JOBS) if number % 4 > 1]
+    amounts += [INNER, OUTER]
     assert [item.event.amount for item in listed] == amounts[::-1]
     assert all(item.time > 0 and item.transaction_id for item in listed)
 
@@ -189,33 +199,3 @@ async def test_a_miners_claims_are_numbered_without_gaps_and_all_have_ended(
             assert claim.ended_height is not None
             assert claim.ended_height > claim.granted_height
     assert await history.list_claims("nobody", None, 10) == []
-
-
-async def test_many_terms_are_found_at_once_as_each_is_alone(tmp_path: Path) -> None:
-    picked = random.Random(4)
-    database = create_database(tmp_path)
-    index = await database.read(lambda connection: HistoryIndex(get_raw(connection), 64))
-    terms = [picked.randrange(-(2**63), 2**63) for _ in range(9)]
-
-    def write(batch: Batch, connection: Connection) -> None:
-        index.write(get_raw(connection), batch)
-
-    for height in range(100):
-        pairs = [(picked.choice(terms[:-1]), (height << SLOT_BITS) + slot) for slot in range(5)]
-        index.add(pairs, height)
-        batch = index.plan(len(pairs))
-        if batch is not None:
-            await database.write(partial(write, batch))
-            index.on_written(batch)
-    assert index.segments > 3
-    lookups = [index.look_up(term) for term in terms]
-    together, alone = await database.read(
-        lambda connection: (
-            find_all(get_raw(connection), lookups),
-            [list(lookup.iterate(get_raw(connection))) for lookup in lookups],
-        )
-    )
-    assert together == alone
-    assert together[0] and not together[-1]
-    assert await database.read(lambda connection: find_all(get_raw(connection), [])) == []
-    await database.close()
