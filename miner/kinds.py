@@ -17,7 +17,7 @@ from miner.engines import embedding, image, speech, text
 from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
 from miner.gpu.announcement import check_claim
-from miner.gpu.device import Device, DeviceMissingError, find_device
+from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.gpu.energy import EnergyMeter, MeteredEngine
 from miner.models import ModelMissingError, ModelStore, PinnedModel, load_packaged_lock
 from miner.settings import MinerSettings
@@ -123,12 +123,26 @@ async def _open_engine(
         raise KindUnavailableError(
             f"{name} needs the package {missing}: pip install 'aitbc[{KINDS[name].extra}]'"
         )
+    model = _find_model(name, settings, store)
+    path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
+    return _build_engine(model, path, settings, device)
+
+
+def build_reader(name: str, settings: MinerSettings) -> Engine:
+    """Return a kind's engine that only reads contents: it runs elsewhere, with its model there.
+
+    Raises `KindUnavailableError`.
+    """
+    store = ModelStore(settings.models_folder, load_packaged_lock())
+    return _build_engine(_find_model(name, settings, store), Path(), settings, CPU)
+
+
+def _find_model(name: str, settings: MinerSettings, store: ModelStore) -> PinnedModel:
     wanted = settings.text_model if name == text.SERVICE else KINDS[name].model
     model = store.lock.find(wanted)
     if model is None or model.service != name:
         raise KindUnavailableError(f"{wanted!r} is no model of the lock for {name}")
-    path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
-    return _build_engine(model, path, settings, device)
+    return model
 
 
 def _build_engine(

@@ -7,7 +7,7 @@ seconds, prices in base units per unit.
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +23,19 @@ KindName = Literal["llm_inference", "text_embedding", "whisper_transcription", "
 USUAL_PRICE: Final = 1_000
 """Base units per unit, which is what a coordinator's price list has too."""
 Seconds = Annotated[float, Field(gt=0)]
+
+
+class PoolShare(BaseModel):
+    """What a kind gets of a pool's cluster."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engines: Annotated[int, Field(ge=1, le=64)] | None = None
+    """How many; without it as many as fit beside those of the other kinds."""
+    cpus: Annotated[float, Field(gt=0, le=512)] | None = None
+    """Of each engine; without it one for each of its threads."""
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    """Of each engine: whole, since a counter of energy says nothing of a shared one."""
 
 
 class MinerSettings(BaseSettings):
@@ -79,6 +92,12 @@ class MinerSettings(BaseSettings):
     text_endpoint_model: str = ""
     """What that server calls the model."""
     text_endpoint_key: SecretStr = SecretStr("")
+    pool: Annotated[str, Field(pattern=r"^ray://[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$")] | None = (
+        None
+    )
+    """A Ray cluster of the operator's own that runs the engines: ray://HOST:PORT of its client."""
+    pool_shares: dict[KindName, PoolShare] = {}
+    """Of the kinds that are not to have the usual share."""
     log_json: bool = False
 
     def get_price(self, kind: str) -> int:
