@@ -85,9 +85,10 @@ def open_network(settings: NodeSettings, chain_id: bytes, seed: bytes) -> Networ
     )
     # Imported on demand: libp2p takes half a second and 21 MB, which a node without peers spares.
     if settings.p2p_transport == "process":
-        from p2p.process import ProcessNetwork  # noqa: PLC0415
+        from p2p.process import ProcessEngine, ProcessNetwork  # noqa: PLC0415
 
-        return ProcessNetwork(identity, choices)
+        logs = ("-m", "node.network_process", settings.log_level, settings.log_format)
+        return ProcessNetwork(identity, choices, ProcessEngine(identity, choices, logs))
     from p2p.thread import ThreadNetwork  # noqa: PLC0415
 
     return ThreadNetwork(identity, choices)

@@ -80,8 +80,13 @@ async def main(descriptor: int) -> None:
     await Child(trio.SocketStream(end)).run()
 
 
-if __name__ == "__main__":
+def run(descriptor: int) -> None:
+    """Be that process until the parent is gone."""
     # A signal to the whole group is the node's to answer; this process ends when the node does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    trio.run(main, int(sys.argv[1]))
+    trio.run(main, descriptor)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]))

@@ -7,6 +7,7 @@ The same records as between threads, over a socket pair. If the process dies, th
 import asyncio
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -24,10 +25,20 @@ LOT_BYTES: Final = 1024 * 1024
 
 
 class ProcessEngine:
-    """Runs a transport in a child process."""
+    """Runs a transport in a child process.
 
-    def __init__(self, identity: NetworkIdentity, settings: NetworkSettings) -> None:
+    `arguments`: the interpreter's, for a module that ends in `p2p.child.run`; the descriptor is put
+    behind them.
+    """
+
+    def __init__(
+        self,
+        identity: NetworkIdentity,
+        settings: NetworkSettings,
+        arguments: Sequence[str] = ("-m", "p2p.child"),
+    ) -> None:
         self._setup = pipe.Setup(identity, settings)
+        self._arguments = arguments
         self._orders: list[Order] = []
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -45,8 +56,7 @@ class ProcessEngine:
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "p2p.child",
+                *self._arguments,
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
