@@ -6,6 +6,7 @@ prompt and completion, read from every chunk, so that they are exact for a job t
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -24,11 +25,14 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.text_request import TextRequest, read_text_request
+from miner.engines.text_tokens import TokenTrail, build_headers
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_STREAM_BYTES: Final = 256 * 1024 * 1024
 MAX_EVENT_BYTES: Final = 1024 * 1024
 SERVICE: Final = "llm_inference"
+RESOLVE_SECONDS: Final = 0.5
+"""How long an answer that was cut short waits to be told its tokens."""
 SILENCE_SECONDS: Final = 300.0
 """A prompt near the context's end takes minutes on one core before the first token."""
 
@@ -45,6 +49,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     options: str
     device: str
     pins: Mapping[str, str] = MappingProxyType({})
+    is_llama: bool = False
+    """It is llama.cpp's own server, of our making: it names tokens by `logprobs`."""
     has_gpu: bool = False
 
 
@@ -72,6 +78,9 @@ class _Collected:
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.finish_reason = ""
+        self.trail = TokenTrail()
+        self.tokens: list[int] | None = None
+        """The answer's tokens, once all has arrived; None where they are not known."""
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in one chunk. Raises `EngineFailedError` for what is none."""
@@ -91,6 +100,9 @@ class _Collected:
             if self.size > MAX_ANSWER_BYTES:
                 raise EngineFailedError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
             self.parts.append(piece)
+            timings = event.get("timings")
+            made = timings.get("predicted_n") if isinstance(timings, dict) else None
+            self.trail.add(choice, piece, made if type(made) is int else None)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             new += piece
         progress = min(99, 100 * self.completion_tokens // self._most)
@@ -108,6 +120,8 @@ class _Collected:
                 "total_tokens": total,
             },
         }
+        if self.tokens is not None:
+            answer["verification"] = {"token_ids": self.tokens}
         units = 0 if is_cut and not self.completion_tokens else total
         pins = {**about.pins, "seed": str(seed)}
         return EngineResult(answer, units, about.text, is_cut, about.device, pins)
@@ -193,14 +207,18 @@ class TextEngine:
             for task in (reading, stopping):
                 task.cancel()
             await asyncio.gather(reading, stopping, return_exceptions=True)
+        if is_cut:
+            with contextlib.suppress(httpx2.HTTPError, EngineFailedError, TimeoutError):
+                async with asyncio.timeout(RESOLVE_SECONDS):
+                    collected.tokens = await collected.trail.resolve(self._client, endpoint)
         return collected.build_result(self._describe(endpoint), request.seed, is_cut)
 
     async def _read(self, endpoint: Endpoint, request: TextRequest, collected: _Collected) -> None:
         async with self._client.stream(
             "POST",
             endpoint.url + request.path,
-            json=request.build_body(endpoint.model),
-            headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
+            json=request.build_body(endpoint.model, is_llama=endpoint.is_llama),
+            headers=build_headers(endpoint),
         ) as response:
             if response.status_code in (400, 413, 422):
                 raise InputInvalidError(await _read_refusal(response))
@@ -212,6 +230,7 @@ class TextEngine:
                 collected.add(event)
         if not collected.finish_reason or not collected.prompt_tokens:
             raise EngineFailedError("the stream ended before the answer did")
+        collected.tokens = await collected.trail.resolve(self._client, endpoint)
 
     async def close(self) -> None:
         """End the backend and the connections."""

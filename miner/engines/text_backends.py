@@ -84,6 +84,7 @@ class LlamaProcess:
                 "threads": str(self._settings["threads"]),
                 "context": str(self._settings["context"]),
             },
+            is_llama=True,
             has_gpu=greeting["device"] == CUDA,
         )
 

@@ -64,8 +64,8 @@ class TextRequest(msgspec.Struct, frozen=True):
         """The endpoint's path."""
         return "/v1/chat/completions" if self.messages else "/v1/completions"
 
-    def build_body(self, model: str) -> dict[str, Any]:
-        """Return the body of a streaming request that counts its tokens as it goes."""
+    def build_body(self, model: str, *, is_llama: bool = False) -> dict[str, Any]:
+        """Return the body of a streaming request that counts and names its tokens as it goes."""
         chosen = msgspec.to_builtins(self.parameters)
         body: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
         body.update(
@@ -75,6 +75,12 @@ class TextRequest(msgspec.Struct, frozen=True):
             stream_options={"include_usage": True, "continuous_usage_stats": True},
             timings_per_token=True,
         )
+        if not is_llama:
+            body["return_token_ids"] = True  # vLLM's way; others leave it out of account
+        elif self.messages:
+            body.update(logprobs=True, top_logprobs=1, post_sampling_probs=True)
+        else:
+            body.update(logprobs=1, post_sampling_probs=True)
         if self.messages:
             body["messages"] = [msgspec.to_builtins(message) for message in self.messages]
         else:

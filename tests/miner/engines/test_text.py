@@ -57,6 +57,11 @@ async def test_the_real_model_answers_counts_and_repeats_itself(llama: LlamaProc
     assert [progress for progress, _ in seen] == sorted(progress for progress, _ in seen)
     assert "".join(piece for _, piece in seen) == first.answer["text"]
     assert "xllamacpp" in first.engine
+    assert set(first.pins) == {"build", "context", "model_sha256", "seed", "threads"}
+    tokens = first.answer["verification"]["token_ids"]
+    # The end of a sequence is a token too, and no piece of text.
+    has_ending = first.answer["finish_reason"] == "stop"
+    assert len(tokens) == usage["completion_tokens"] - has_ending
     raw = make_request(4, prompt="Once upon a time", raw=True)
     continued = await engine.run(raw, ignore, asyncio.Event())
     assert continued.answer["usage"]["completion_tokens"] == 4
@@ -70,6 +75,11 @@ async def test_the_real_model_answers_counts_and_repeats_itself(llama: LlamaProc
     cut = await engine.run(make_request(400), lambda *_: stop.set(), stop)
     assert (cut.is_cut, cut.answer["finish_reason"]) == (True, "cancelled")
     assert cut.units == cut.answer["usage"]["total_tokens"] > 0
+    assert len(cut.answer["verification"]["token_ids"]) == cut.answer["usage"]["completion_tokens"]
+    emoji = await engine.run(
+        make_request(24, prompt="Repeat: 🍜🍜🍜🍜🍜🍜🍜🍜", raw=True), ignore, asyncio.Event()
+    )
+    assert len(emoji.answer["verification"]["token_ids"]) > 3 * emoji.answer["text"].count("🍜")
 
     before = llama.process_id
     assert before is not None
