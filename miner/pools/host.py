@@ -1,0 +1,180 @@
+"""Decides how an engine on a node serves the miner: files in, a run, its text, its end.
+
+It knows no Ray: an object whose coroutines are called from afar, all on one event loop. Whoever
+calls asks how far a run is and waits a while for news (`follow`), so that a text flows without a
+connection of its own, and nothing is lost or told twice.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
+from miner.gpu.announcement import choose_announced
+from miner.gpu.device import DeviceMissingError
+from miner.kinds import KindUnavailableError, open_engines
+from miner.pools.messages import Greeting, Report, encode, get_release
+from miner.settings import MinerSettings
+
+FOLLOW_SECONDS: Final = 2.0
+"""How long a question waits for news."""
+PROGRESS_SECONDS: Final = 0.25
+"""How often a number alone is news; text and ends are at once."""
+MEMBER: Final = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
+MAX_PROBLEM_CHARACTERS: Final = 500
+
+
+class _Run:
+    """One job on its way. Its folder is removed with it."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="aitbc-job-"))
+        self.files: dict[str, Path] = {}
+        self.stop = asyncio.Event()
+        self.changed = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self.text = ""
+        self.progress = 0
+        self.result: EngineResult | None = None
+        self.problem = ""
+        self.is_invalid = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.result is not None or bool(self.problem)
+
+    def note(self, progress: int, piece: str) -> None:
+        self.progress = max(self.progress, progress)
+        self.text += piece
+        if piece:
+            self.changed.set()
+
+    async def wait_for_news(self, length: int) -> None:
+        """Return when there is more text than `length`, or the end, or after a while."""
+        before, seconds = self.progress, FOLLOW_SECONDS
+        while len(self.text) <= length and not self.is_over and seconds > 0:
+            self.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROGRESS_SECONDS):
+                    await self.changed.wait()
+            seconds -= PROGRESS_SECONDS
+            if self.progress != before:
+                return
+
+
+class EngineHost:
+    """One engine of one kind, on the machine where this object lives.
+
+    `settings` are what the miner's operator set, with this kind alone; the node's own environment
+    (`AITBC_MINER_…`) counts where they say nothing.
+    """
+
+    def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._settings = dict(settings)
+        self._engine: Engine | None = None
+        self._runs: dict[str, _Run] = {}
+
+    async def prepare(self) -> bytes:
+        """Bring the engine up, its model fetched by hash, and return a `Greeting`."""
+        release, access = get_release(), os.environ.get("RAY_AUTH_MODE", "")
+        try:
+            settings = MinerSettings(**self._settings)
+            engines = await open_engines(settings)
+            self._engine = engines[self._kind]
+            description = await self._engine.prepare()
+            gpu = await choose_announced(settings, engines)
+        except (KindUnavailableError, DeviceMissingError, EngineFailedError, ValueError) as error:
+            problem = str(error)[:MAX_PROBLEM_CHARACTERS] or type(error).__name__
+            return encode(Greeting(release, access, problem=problem))
+        return encode(Greeting(release, access, description, gpu))
+
+    async def ping(self) -> int:
+        """Return the number of runs: the event loop turns."""
+        return len(self._runs)
+
+    async def receive(self, run_id: str, member: str, chunk: bytes) -> None:
+        """Add to a file of a run that is to come."""
+        if MEMBER.fullmatch(member) is None:
+            raise ValueError(f"not the name of an input: {member!r}")
+        run = (
+            self._runs.setdefault(run_id, _Run())
+            if run_id not in self._runs
+            else self._runs[run_id]
+        )
+        run.files[member] = run.folder / member
+        await asyncio.to_thread(_append, run.files[member], chunk)
+
+    async def run(self, run_id: str, content: bytes) -> bytes:
+        """Begin a run and return its first `Report`."""
+        run = self._get(run_id)
+        assert run.task is None
+        run.task = asyncio.create_task(self._run(run, json.loads(content)))
+        return await self.follow(run_id, 0)
+
+    async def follow(self, run_id: str, length: int) -> bytes:
+        """Return a `Report` as soon as a run has news beyond `length` characters of its text.
+
+        A run whose end was told is forgotten.
+        """
+        run = self._runs[run_id]
+        await run.wait_for_news(length)
+        report = Report(
+            run.progress, run.text[length:], run.result, run.problem, is_invalid=run.is_invalid
+        )
+        if report.is_end:
+            await self.end(run_id)
+        return encode(report)
+
+    async def stop(self, run_id: str) -> None:
+        """Have a run end soon, with what there is by then; it may not have begun yet."""
+        self._get(run_id).stop.set()
+
+    async def end(self, run_id: str) -> None:
+        """Forget a run, whatever it does, and remove its files."""
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return
+        if run.task is not None:
+            run.task.cancel()
+            await asyncio.gather(run.task, return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
+
+    async def close(self) -> None:
+        """End every run and the engine."""
+        for run_id in list(self._runs):
+            await self.end(run_id)
+        if self._engine is not None:
+            await self._engine.close()
+
+    def _get(self, run_id: str) -> _Run:
+        if run_id not in self._runs:
+            self._runs[run_id] = _Run()
+        return self._runs[run_id]
+
+    async def _run(self, run: _Run, content: dict[str, Any]) -> None:
+        assert self._engine is not None
+        try:
+            task = self._engine.read(content)
+            run.result = await task.run(run.files, run.note, run.stop)
+        except InputInvalidError as error:
+            run.problem, run.is_invalid = str(error) or "the input is invalid", True
+        except EngineFailedError as error:
+            run.problem = str(error) or "the engine failed"
+        except Exception as error:  # noqa: BLE001 - whatever fails here costs one job
+            run.problem = f"{type(error).__name__}: {error}"
+        finally:
+            run.problem = run.problem[:MAX_PROBLEM_CHARACTERS]
+            run.changed.set()
+
+
+def _append(path: Path, chunk: bytes) -> None:
+    with path.open("ab") as sink:
+        sink.write(chunk)
