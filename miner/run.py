@@ -13,6 +13,7 @@ from aitbc.errors import AITBCError
 from aitbc.wallet import Wallet
 from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
 from miner.delivery import Channel
+from miner.draining import DRAIN_SIGNAL
 from miner.engines.interface import EngineFailedError
 from miner.gpu.announcement import choose_announced
 from miner.gpu.device import DeviceMissingError
@@ -23,7 +24,7 @@ from miner.registration import Registration
 from miner.sender import ChainFacts, TransactionSender
 from miner.settings import MinerSettings
 from miner.settlement import Identity
-from miner.spool import PURPOSE, Spool, SpoolBusyError
+from miner.spool import PURPOSE, SPOOL, Spool, SpoolBusyError
 from miner.stopping import wait_for_stop
 from miner.wire import Wire
 from miner.worker import Worker, WorkerLimits
@@ -57,14 +58,17 @@ class MinerStopped(Exception):
 
 
 async def run_miner(settings: MinerSettings, stop: asyncio.Event | None = None) -> int:
-    """Mine until SIGTERM, SIGINT or `stop`, and return the exit code."""
+    """Mine until SIGTERM, SIGINT or `stop`, or until idle after SIGUSR1; return the exit code."""
     stopped = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = () if stop is not None else (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stopped.set)
+    drain = asyncio.Event()
+    signals = {signal.SIGTERM: stopped, signal.SIGINT: stopped, DRAIN_SIGNAL: drain}
+    if stop is not None:
+        signals.clear()
+    for number, event in signals.items():
+        loop.add_signal_handler(number, event.set)
     try:
-        await _mine(settings, stopped)
+        await _mine(settings, stopped, drain)
     except MinerStopped as error:
         log.error("the miner cannot run", reason=str(error), exit_code=int(error.code))
         return int(error.code)
@@ -74,11 +78,11 @@ async def run_miner(settings: MinerSettings, stop: asyncio.Event | None = None) 
     return int(ExitCode.OK)
 
 
-async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
+async def _mine(settings: MinerSettings, stop: asyncio.Event, drain: asyncio.Event) -> None:
     wallet = Wallet(load_seed(settings))
     zkey, key_id = load_proving_key(settings)
     try:
-        spool = Spool(settings.data_folder / "spool", wallet.derive_secret(PURPOSE))
+        spool = Spool(settings.data_folder / SPOOL, wallet.derive_secret(PURPOSE))
     except SpoolBusyError as error:
         raise MinerStopped(ExitCode.DATA_FOLDER_LOCKED, str(error)) from error
     async with contextlib.AsyncExitStack() as stack:
@@ -135,7 +139,7 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event) -> None:
         )
         worker = Worker(channel, engines, registration, prices, limits)
         log.info("mining", miner=settings.miner_id, address=wallet.text_address, models=models)
-        await worker.run(stop)
+        await worker.run(stop, drain)
 
 
 def load_seed(settings: MinerSettings) -> bytes:

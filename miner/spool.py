@@ -7,6 +7,7 @@ to another key, and deleting it would be the loss that the spool is there to pre
 
 import fcntl
 import os
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,11 @@ from miner.work import Work
 PURPOSE: Final = b"aitbc/miner-spool/1\x00"
 SUFFIX: Final = ".work"
 ASIDE: Final = ".unreadable"
+SPOOL: Final = "spool"
+"""Of the data folder."""
+LOCK: Final = "lock"
+FLOCK: Final = struct.Struct("hhqqi4x")
+"""The kernel's `struct flock` on a machine of 64 bits: type, whence, start, length, process id."""
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
@@ -41,9 +47,10 @@ class Spool:
         self._box = SecretBox(key)
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Work)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others who we are
         except OSError:
             os.close(self._lock)
             raise SpoolBusyError(f"another miner uses {folder}") from None
@@ -88,3 +95,28 @@ class Spool:
 
     def _get_path(self, job: bytes) -> Path:
         return self._folder / f"{job.hex()}{SUFFIX}"
+
+
+def find_owner(folder: Path) -> int | None:
+    """Return the process id of the miner that uses a spool's folder, as the kernel says it.
+
+    None where no process does; 0 where it is one that this process cannot see, as from outside of a
+    container. Raises `OSError`, among it for a folder that is no spool.
+    """
+    with (folder / LOCK).open("rb+") as file:
+        asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, process = FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else max(0, process)
+
+
+def list_claims(folder: Path) -> list[str]:
+    """Return the ids of the jobs that a spool's folder holds, running or owed, oldest first."""
+    found = [(_read_time(path), f"job_{path.stem}") for path in folder.glob(f"*{SUFFIX}")]
+    return [job_id for _, job_id in sorted(found)]
+
+
+def _read_time(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # settled just now
+        return 0

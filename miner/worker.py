@@ -5,6 +5,7 @@ there is time, gives the other leases back, and leaves whatever is still owed in
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final, NamedTuple
@@ -63,8 +64,11 @@ class Worker:
         self._is_time_up = False
         """Of a shutdown: engines are stopped, those that start only now as well."""
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set and the shutdown is done. Raises what no retry can mend."""
+    async def run(self, stop: asyncio.Event, drain: asyncio.Event) -> None:
+        """Work until `stop` is set and the shutdown is done, or `drain` and no work is left.
+
+        Raises what no retry can mend.
+        """
         async with asyncio.TaskGroup() as group:
             for work in await self._channel.records.load():
                 log.info("resumed", job=work.job_id, stage=work.stage.name)
@@ -72,7 +76,10 @@ class Worker:
                     self._start(group, self._resume(group, work), is_busy=True)
                 else:
                     self._start(group, self._deliver(work))
-            await wait_for_stop(stop, self._take_jobs(group))
+            await wait_for_stop(stop, wait_for_stop(drain, self._take_jobs(group)))
+            if not stop.is_set():
+                log.info("draining", running=len(self._attempts), owed=len(self._tasks))
+                await wait_for_stop(stop, _wait_idle(self._tasks, None))
             await self._drain()
 
     async def _take_jobs(self, group: asyncio.TaskGroup) -> None:
@@ -180,12 +187,13 @@ class Worker:
             task.add_done_callback(kept.discard)
 
 
-async def _wait_idle(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait until the set is empty; tasks that end may put others into it."""
+async def _wait_idle(tasks: set[asyncio.Task[None]], seconds: float | None) -> None:
+    """Wait until the set is empty; tasks that end may put others into it. None: however long."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    end = math.inf if seconds is None else loop.time() + seconds
     while tasks and loop.time() < end:
-        await asyncio.wait(set(tasks), timeout=end - loop.time())
+        rest = None if seconds is None else end - loop.time()
+        await asyncio.wait(set(tasks), timeout=rest)
 
 
 def _compute_pause(failures: int) -> float:

@@ -1,12 +1,9 @@
 """`aitbc miner` as a process: settings, signals, exit codes, and that nothing outlives it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +12,8 @@ from miner.kinds import KINDS
 from miner.models import choose_folder, load_packaged_lock
 from tests.support.contract_server import MINER, ContractServer
 from tests.support.miner_bench import until
+from tests.support.miner_process import COMMAND, make_environment, running
 from tests.support.text_endpoint import TextEndpoint
-
-COMMAND = [sys.executable, "-m", "aitbc.cli.main", "miner"]
-
-
-def make_environment(folder: Path, **settings: Any) -> dict[str, str]:
-    key_file = folder / "miner.seed"
-    key_file.write_text(MINER.seed.hex())
-    key_file.chmod(0o600)
-    given = {
-        "miner_id": "miner_a",
-        "api_key": "aitbc_secret",
-        "key_file": key_file,
-        "data_folder": folder / "data",
-        "log_json": "true",
-        **settings,
-    }
-    names = {f"AITBC_MINER_{name.upper()}": str(value) for name, value in given.items()}
-    return {**os.environ, **names}
-
-
-@contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
-    log = folder / "log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [*COMMAND, "run"], env=make_environment(folder, **settings), stderr=sink
-        )
-    try:
-        yield process, log
-    finally:
-        process.kill()
-        process.wait()
 
 
 def find_children(pid: int) -> set[int]:
