@@ -80,6 +80,8 @@ class Coordinator:
         """Jobs that an accepted offer was to keep for a miner, and that miner."""
         self.seen: dict[str, int] = {}
         """When a miner's row last said that it was there, in milliseconds."""
+        self.open_sockets = 0
+        """Of live updates; set by their hub."""
         self.followed = -1
         """The last final block whose events the rows hold."""
         self._clock = clock

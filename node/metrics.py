@@ -67,6 +67,9 @@ class Metrics:
             "aitbc_vote_journal_seconds", "Time to make one's own vote durable.",
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
+        self.sockets = Gauge(
+            "aitbc_live_sockets", "Sockets that hear live updates.", registry=self.registry
+        )
         self.peers = Gauge("aitbc_peers", "Peers with a session.", registry=self.registry)
         self.peer_drops = Counter(
             "aitbc_peer_drops", "What peers sent and was not taken, by reason.", ["reason"],

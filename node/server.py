@@ -56,6 +56,7 @@ async def serve(services: Services) -> None:
     async with ProverProcess(read_proving_key(services)) as prover:
         coordinator = build_coordinator(services, prover)
         services.questions.serve_relay(partial(answer_peer, coordinator))
+        services.metrics.sockets.set_function(lambda: coordinator.open_sockets)
         services.peers.watch(
             lambda session: coordinator.note_reachable(compute_address(session.key))
         )

@@ -72,8 +72,10 @@ async def _read_prompt(call: Call, request: JobRequest, asked: Asked) -> JobRequ
 def _read_signed(
     call: Call, options: JobOptions
 ) -> tuple[VerifiedTransaction | None, Terms | None]:
-    if call.caller.is_custodial or options.transaction is None:
+    if options.transaction is None:
         return None, None
+    if call.caller.is_custodial:
+        raise invalid("/transaction", "the node signs for this account: leave it out")
     if options.terms is None:
         raise invalid("/terms", "the opening of the transaction's job_commit is needed")
     try:

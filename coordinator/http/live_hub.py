@@ -58,14 +58,13 @@ class LiveHub:
         self._behind: set[LiveSocket] = set()
         """Those that are told from the log."""
         self._is_somebody_behind = asyncio.Event()
-        self._count = 0
 
     def is_full(self, is_keyless: bool) -> bool:
         """Tell whether another socket finds no place; those that show no key have few."""
         unknown = len(self._unknown)
         if is_keyless and unknown >= self._limits.unknown_sockets:
             return True
-        return self._count + unknown >= self._room
+        return self._coordinator.open_sockets + unknown >= self._room
 
     def has_room(self, key_id: int) -> bool:
         """Tell whether a key may have another socket."""
@@ -81,7 +80,7 @@ class LiveHub:
         self._unknown.discard(socket)
         self._accounts.setdefault(socket.principal.account_id, set()).add(socket)
         self._keys[socket.principal.key_id] += 1
-        self._count += 1
+        self._coordinator.open_sockets += 1
 
     def remove(self, socket: LiveSocket) -> None:
         """Forget a socket."""
@@ -99,10 +98,10 @@ class LiveHub:
         self._keys[key] -= 1
         if not self._keys[key]:
             del self._keys[key]
-        self._count -= 1
+        self._coordinator.open_sockets -= 1
 
     def _has_sockets(self) -> bool:
-        return self._count > 0
+        return self._coordinator.open_sockets > 0
 
     async def follow(self, socket: LiveSocket, since: int | None, *answers: msgspec.Struct) -> None:
         """Answer a subscription; what comes behind `since`, or from now on, follows.

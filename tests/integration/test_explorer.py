@@ -410,6 +410,7 @@ async def test_metrics_are_for_prometheus(story: Story) -> None:
     node, _ = story
     reply = await node.get("/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "aitbc_live_sockets 0.0" in reply.body
     assert "aitbc_chain_height" in reply.body and 'aitbc_jobs{state="settled"} 1.0' in reply.body
 
 

@@ -210,3 +210,9 @@ async def test_the_content_stays_out_of_the_chain(world: World) -> None:
     digest = hashlib.sha256(json.dumps(job["prompt"]).encode()).hexdigest()
     assert digest.encode() not in raw
     assert compute_address(bytes(32)) != world.people["client"].address
+
+
+async def test_a_transaction_of_ones_own_is_refused_where_the_node_signs(world: World) -> None:
+    reply = await world.call("POST", "/v1/jobs", "client", SMALL | {"transaction": "00"})
+    assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/transaction")
+    assert "the node signs" in reply.json["detail"]
