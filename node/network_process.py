@@ -1,4 +1,4 @@
-"""`python -m node.network_process LEVEL FORMAT DESCRIPTOR`: the network, logging as the node does."""
+"""`python -m node.network_process LEVEL FORMAT DESCRIPTOR`: the network, with the node's logs."""
 
 import sys
 from typing import Literal, cast
