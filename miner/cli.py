@@ -34,6 +34,7 @@ def run(
     kind: cli_options.Kinds = None,
     text_endpoint: cli_options.TextEndpoint = None,
     device: cli_options.Device = None,
+    pool: cli_options.Pool = None,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", help="Jobs at a time.")
     ] = None,
@@ -58,6 +59,7 @@ def run(
         kinds=kind or None,
         text_endpoint=text_endpoint,
         device=device,
+        pool=pool,
         concurrency=concurrency,
         log_json=log_json,
     )

@@ -32,6 +32,10 @@ Device = Annotated[
     str | None,
     typer.Option("--device", help="What engines compute on: auto, cpu, cuda:0, cuda:1, …"),
 ]
+Pool = Annotated[
+    str | None,
+    typer.Option("--pool", help="A Ray cluster of yours to run the engines on: ray://HOST:PORT."),
+]
 
 
 def read_settings(config: Path | None, **flags: Any) -> MinerSettings:

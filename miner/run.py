@@ -14,11 +14,9 @@ from aitbc.wallet import Wallet
 from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
 from miner.delivery import Channel
 from miner.draining import DRAIN_SIGNAL
-from miner.engines.interface import EngineFailedError
-from miner.gpu.announcement import choose_announced
-from miner.gpu.device import DeviceMissingError
+from miner.fleet import open_fleet
 from miner.inputs import Inputs
-from miner.kinds import KindUnavailableError, close_engines, open_engines
+from miner.kinds import KindUnavailableError
 from miner.records import Records
 from miner.registration import Registration
 from miner.sender import ChainFacts, TransactionSender
@@ -93,16 +91,12 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event, drain: asyncio.Eve
         wire = Wire(settings.api_urls, settings.api_key.get_secret_value())
         stack.push_async_callback(wire.close)
         try:
-            engines = await wait_for_stop(stop, open_engines(settings))
+            fleet = await wait_for_stop(stop, open_fleet(settings))
         except KindUnavailableError as error:
             raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
-        if engines is None:
+        if fleet is None:
             return
-        stack.push_async_callback(close_engines, engines)
-        try:
-            gpu_info = await choose_announced(settings, engines)
-        except (DeviceMissingError, EngineFailedError) as error:
-            raise MinerStopped(ExitCode.CONFIGURATION, str(error)) from error
+        stack.push_async_callback(fleet.close)
         sender = TransactionSender(client, wallet)
         facts = await _read_facts(sender, stop)
         if facts is None:
@@ -120,24 +114,24 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event, drain: asyncio.Eve
         inputs = await asyncio.to_thread(
             Inputs, settings.data_folder / "inputs", wire, settings.miner_id
         )
-        models = {service: engine.model for service, engine in engines.items()}
-        prices = {service: settings.get_price(service) for service in engines}
+        models = {service: engine.model for service, engine in fleet.engines.items()}
+        prices = {service: settings.get_price(service) for service in fleet.engines}
         channel = Channel(client, sender, prover, records, identity, models, wire, inputs)
         registration = Registration(
             channel,
-            capabilities=list(engines),
+            capabilities=list(fleet.engines),
             models=list(models.values()),
-            gpu_info=gpu_info,
+            gpu_info=fleet.gpu_info,
             prices=prices,
             bond=settings.bond_base,
         )
         limits = WorkerLimits(
-            concurrency=settings.concurrency,
+            concurrency=fleet.jobs,
             poll_seconds=settings.poll_seconds,
             drain_seconds=settings.drain_seconds,
             resend_seconds=settings.resend_seconds,
         )
-        worker = Worker(channel, engines, registration, prices, limits)
+        worker = Worker(channel, fleet.engines, registration, prices, limits)
         log.info("mining", miner=settings.miner_id, address=wallet.text_address, models=models)
         await worker.run(stop, drain)
 
