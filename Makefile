@@ -74,6 +74,14 @@ sdk-js-browser: $(READY) ## The same package in a headless Chromium (10 s; Debia
 sdk-js-contract: $(READY) ## Write sdk-js/openapi.json again, after a change of routes or models
 	$(BIN)/python -m tests.sdk_js.contract
 
+.PHONY: api-page
+api-page: $(READY) ## Write docs/api.md again, after a change of routes (5 s)
+	$(BIN)/python -m tests.properties.api_page
+
+.PHONY: proxies
+proxies: $(READY) ## nginx and Caddy with the example configurations before a node (20 s; both by apt)
+	$(BIN)/python -m tests.e2e.proxies
+
 .PHONY: bench
 bench: $(READY) ## Every benchmark, as ratios to something measured in the same run (about 15 minutes)
 	$(BIN)/python -m bench
