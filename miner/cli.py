@@ -21,6 +21,7 @@ app = typer.Typer(
 PERCENT_STEP: Final = 10
 
 app.command("drain")(cli_operations.drain_miner)
+app.command("earnings")(cli_operations.show_earnings)
 
 
 @app.command("run")

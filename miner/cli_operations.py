@@ -1,14 +1,57 @@
-"""What an operator asks of a miner beside `run`: drain."""
+"""What an operator asks of a miner beside `run`: its earnings, and to drain."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
-from aitbc.cli.output import note
+from aitbc.cli.output import AsJson, note, print_json, print_table
+from aitbc.client import AITBCClient
+from ledger.types import UNITS_PER_AIT
 from miner import cli_options
 from miner.draining import DrainFailedError, drain
+from miner.earnings import COLUMNS, read_earnings
 
-FAILED = 1
+FAILED: Final = 1
+NO_KEY: Final = Path("no-key-is-read")
+"""Of commands that only ask: the account's key stays where it is."""
+
+
+def show_earnings(
+    config: cli_options.Config = None,
+    miner_id: cli_options.MinerId = None,
+    api_url: cli_options.ApiUrls = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", help="Go on where the page before ended.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All that there are, without limit.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what the miner earned, newest first: receipt, transaction and block of each.
+
+    `aitbc receipt export RECEIPT` makes of one of them a file that anybody can check.
+    """
+    settings = cli_options.read_settings(
+        config, miner_id=miner_id, api_urls=api_url or None, key_file=NO_KEY
+    )
+    with AITBCClient(settings.api_urls, settings.api_key.get_secret_value()) as client:
+        page = read_earnings(
+            client, settings.miner_id, limit=None if every else limit, cursor=cursor
+        )
+    if as_json:
+        print_json(msgspec.to_builtins(page))
+        return
+    print_table("earnings", COLUMNS, page.earnings, as_json=False)
+    note(
+        f"{len(page.earnings)} of {page.total}: {format_ait(page.earned_base)} of "
+        f"{format_ait(page.total_earned_base)} AIT"
+    )
+    if page.next_cursor is not None:
+        note(f"next:  the same command with --cursor {page.next_cursor}")
 
 
 def drain_miner(
@@ -31,6 +74,12 @@ def drain_miner(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from None
     note("it has ended, and owes nothing")
+
+
+def format_ait(base: int) -> str:
+    """Return base units as decimal AIT, without trailing zeros."""
+    whole, part = divmod(base, UNITS_PER_AIT)
+    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
 
 
 def _say_what_is_left(waiting: list[str]) -> None:
