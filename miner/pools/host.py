@@ -34,8 +34,8 @@ MAX_PROBLEM_CHARACTERS: Final = 500
 class _Run:
     """One job on its way. Its folder is removed with it."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="aitbc-job-"))
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="aitbc-job-", dir=folder))
         self.files: dict[str, Path] = {}
         self.stop = asyncio.Event()
         self.changed = asyncio.Event()
@@ -73,11 +73,13 @@ class EngineHost:
     """One engine of one kind, on the machine where this object lives.
 
     `settings` are what the miner's operator set, with this kind alone; the node's own environment
-    (`AITBC_MINER_…`) counts where they say nothing.
+    (`AITBC_MINER_…`) counts where they say nothing. Jobs' files lie in `folder`, or where the
+    system has its temporary ones.
     """
 
-    def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, kind: str, settings: Mapping[str, Any], folder: Path | None = None) -> None:
         self._kind = kind
+        self._folder = folder
         self._settings = dict(settings)
         self._engine: Engine | None = None
         self._runs: dict[str, _Run] = {}
@@ -104,11 +106,7 @@ class EngineHost:
         """Add to a file of a run that is to come."""
         if MEMBER.fullmatch(member) is None:
             raise ValueError(f"not the name of an input: {member!r}")
-        run = (
-            self._runs.setdefault(run_id, _Run())
-            if run_id not in self._runs
-            else self._runs[run_id]
-        )
+        run = self._get(run_id)
         run.files[member] = run.folder / member
         await asyncio.to_thread(_append, run.files[member], chunk)
 
@@ -156,7 +154,7 @@ class EngineHost:
 
     def _get(self, run_id: str) -> _Run:
         if run_id not in self._runs:
-            self._runs[run_id] = _Run()
+            self._runs[run_id] = _Run(self._folder)
         return self._runs[run_id]
 
     async def _run(self, run: _Run, content: dict[str, Any]) -> None:
