@@ -1,21 +1,95 @@
-"""What an operator asks of a miner beside `run`: its earnings, and to drain."""
+"""What an operator asks of a miner beside `run`: whether it can, its earnings, and to drain."""
 
+import asyncio
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
+import pydantic
+import structlog
 import typer
 
 from aitbc.cli.output import AsJson, note, print_json, print_table
 from aitbc.client import AITBCClient
-from ledger.types import UNITS_PER_AIT
 from miner import cli_options
+from miner.doctor.examine import examine
+from miner.doctor.report import Report, State, describe_settings
 from miner.draining import DrainFailedError, drain
 from miner.earnings import COLUMNS, read_earnings
+from miner.money import format_ait
+from miner.run import ExitCode
+from miner.settings import load_settings
 
 FAILED: Final = 1
 NO_KEY: Final = Path("no-key-is-read")
 """Of commands that only ask: the account's key stays where it is."""
+
+
+def examine_machine(
+    config: cli_options.Config = None,
+    miner_id: cli_options.MinerId = None,
+    api_url: cli_options.ApiUrls = None,
+    key_file: cli_options.KeyFile = None,
+    key_password_file: cli_options.KeyPasswordFile = None,
+    data_folder: cli_options.DataFolder = None,
+    kind: cli_options.Kinds = None,
+    text_endpoint: cli_options.TextEndpoint = None,
+    device: cli_options.Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine lacks to run the named kinds of job, and how to get it.
+
+    Settings and flags are those of `run`. Nothing is fetched, written or sent to the chain. Exit
+    codes: 0 `run` would come up, 1 something is missing, 3 the settings do not read.
+    """
+    _quieten_logs()
+    try:
+        settings = load_settings(
+            config,
+            miner_id=miner_id,
+            api_urls=api_url or None,
+            key_file=key_file,
+            key_password_file=key_password_file,
+            data_folder=data_folder,
+            kinds=kind or None,
+            text_endpoint=text_endpoint,
+            device=device,
+        )
+    except pydantic.ValidationError as error:
+        _print_report(describe_settings(cli_options.describe_problems(error)), as_json=as_json)
+        raise typer.Exit(ExitCode.CONFIGURATION) from None
+    except (OSError, ValueError) as error:
+        _print_report(describe_settings([str(error)]), as_json=as_json)
+        raise typer.Exit(ExitCode.CONFIGURATION) from None
+    report = asyncio.run(examine(settings))
+    _print_report(report, as_json=as_json)
+    if not report.can_run:
+        raise typer.Exit(FAILED)
+
+
+def _quieten_logs() -> None:
+    """What engines log while they come up is not what was asked for; their warnings are."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _print_report(report: Report, *, as_json: bool) -> None:
+    rows = [msgspec.to_builtins(check) for check in report.checks]
+    if as_json:
+        print_json({"can_run": report.can_run, "checks": rows})
+        return
+    print_table("checks", ("state", "subject", "name", "found"), rows, as_json=False)
+    remedies = [
+        f"{check.subject}, {check.name}:  {check.remedy}"
+        for check in report.checks
+        if check.state is not State.OK and check.remedy
+    ]
+    for remedy in dict.fromkeys(remedies):
+        note(remedy)
 
 
 def show_earnings(
@@ -74,12 +148,6 @@ def drain_miner(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from None
     note("it has ended, and owes nothing")
-
-
-def format_ait(base: int) -> str:
-    """Return base units as decimal AIT, without trailing zeros."""
-    whole, part = divmod(base, UNITS_PER_AIT)
-    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
 
 
 def _say_what_is_left(waiting: list[str]) -> None:

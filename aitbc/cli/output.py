@@ -59,12 +59,14 @@ def print_table(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in found:
-        table.add_row(*(_format(row.get(column)) for column in columns))
+        # As text: brackets in it are no markup.
+        table.add_row(*(Text(_format(row.get(column))) for column in columns))
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
 
 

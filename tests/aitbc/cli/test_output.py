@@ -33,6 +33,11 @@ def test_a_table_never_breaks_a_hash_outside_a_terminal(
     assert json.loads(capsys.readouterr().out) == {"blocks": rows}
 
 
+def test_brackets_in_a_table_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("errors", ("a",), [{"a": "should match '^[a-z]$' [bold]x[/bold]"}], as_json=False)
+    assert "should match '^[a-z]$' [bold]x[/bold]" in capsys.readouterr().out
+
+
 def test_data_and_notes_go_different_ways(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"text": "höher"})
     note("by the way")
