@@ -72,7 +72,10 @@ class RayCluster:
         try:
             await self._connect()
         except HostLostError as error:
-            raise ClusterUnavailableError(str(error)) from None
+            raise ClusterUnavailableError(
+                f"no way into {self._address} ({error}): its head must serve Ray's client on that "
+                "port, run the same Ray and Python, and have the token of this machine"
+            ) from None
 
     async def list_nodes(self) -> list[Node]:
         """Return the nodes that are up. Raises `HostLostError`."""
@@ -116,7 +119,9 @@ class RayCluster:
         future = await self._guard(submit)
         try:
             # Shielded: Ray would answer a cancelled future, which is an error in its own thread.
-            return await asyncio.shield(asyncio.wrap_future(future))
+            answer = asyncio.wrap_future(future)
+            answer.add_done_callback(_note)
+            return await asyncio.shield(answer)
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             raise HostLostError(_describe(error)) from None
 
@@ -174,6 +179,12 @@ class RayHost:
     async def kill(self) -> None:
         """End its process at once."""
         await self._cluster.kill(self._actor)
+
+
+def _note(answer: asyncio.Future[Any]) -> None:
+    """Look at an answer that perhaps nobody waits for any more."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _describe(error: BaseException) -> str:
