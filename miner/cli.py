@@ -20,6 +20,7 @@ app = typer.Typer(
 
 PERCENT_STEP: Final = 10
 
+app.command("bench")(cli_operations.measure_machine)
 app.command("doctor")(cli_operations.examine_machine)
 app.command("drain")(cli_operations.drain_miner)
 app.command("earnings")(cli_operations.show_earnings)

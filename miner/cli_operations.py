@@ -1,10 +1,9 @@
-"""What an operator asks of a miner beside `run`: whether it can, its earnings, and to drain."""
+"""What an operator asks of a miner beside `run`: can it, how fast, for what, and to drain."""
 
 import asyncio
 import logging
 import sys
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import pydantic
@@ -14,17 +13,21 @@ import typer
 from aitbc.cli.output import AsJson, note, print_json, print_table
 from aitbc.client import AITBCClient
 from miner import cli_options
+from miner.bench import BenchFailedError, measure
 from miner.doctor.examine import examine
 from miner.doctor.report import Report, State, describe_settings
 from miner.draining import DrainFailedError, drain
 from miner.earnings import COLUMNS, read_earnings
+from miner.kinds import choose_kinds
+from miner.models import ModelStore, load_packaged_lock
 from miner.money import format_ait
 from miner.run import ExitCode
 from miner.settings import load_settings
 
 FAILED: Final = 1
-NO_KEY: Final = Path("no-key-is-read")
-"""Of commands that only ask: the account's key stays where it is."""
+FIGURES: Final = (
+    "kind", "device", "start", "first_answer", "job", "speed", "memory", "energy", "ait_per_hour"
+)  # fmt: skip
 
 
 def examine_machine(
@@ -92,6 +95,62 @@ def _print_report(report: Report, *, as_json: bool) -> None:
         note(remedy)
 
 
+def measure_machine(
+    config: cli_options.Config = None,
+    kind: cli_options.Kinds = None,
+    text_endpoint: cli_options.TextEndpoint = None,
+    device: cli_options.Device = None,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, max=100, help="How often each kind's job is run.")
+    ] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine: a small real job of each kind, with the engine that `run` would use.
+
+    Needs no account and no node; models that are missing are fetched. Exit codes: 0 every kind was
+    measured, 1 one could not be, 3 the settings do not read.
+    """
+    _quieten_logs()
+    settings = cli_options.read_settings(
+        config,
+        **cli_options.NO_ACCOUNT,
+        kinds=kind or None,
+        text_endpoint=text_endpoint,
+        device=device,
+    )
+    store = ModelStore(settings.models_folder, load_packaged_lock())
+    rows: list[dict[str, Any]] = []
+    failures: dict[str, str] = {}
+    for name in choose_kinds(settings, store):
+        note(f"measuring {name}")
+        try:
+            rows.append(msgspec.to_builtins(asyncio.run(measure(name, settings, runs))))
+        except BenchFailedError as error:
+            failures[name] = str(error)
+    if as_json:
+        print_json({"figures": rows, "failures": failures})
+    else:
+        print_table("figures", FIGURES, map(_shorten, rows), as_json=False)
+    for name, reason in failures.items():
+        typer.echo(f"error: {name}: {reason}", err=True)
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+def _shorten(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a kind's figures as people read them."""
+    memory, joules = row["memory"], row["energy_joules"]
+    return {
+        **row,
+        "start": f"{row['start']:.2f} s",
+        "first_answer": f"{row['first_answer']:.2f} s",
+        "job": f"{row['job']:.2f} s",
+        "speed": f"{row['units_per_second']} {row['unit']}/s",
+        "memory": None if memory is None else f"{memory / 10**6:.0f} MB",
+        "energy": None if joules is None else f"{joules / row['runs']:.0f} J a job",
+    }
+
+
 def show_earnings(
     config: cli_options.Config = None,
     miner_id: cli_options.MinerId = None,
@@ -110,7 +169,7 @@ def show_earnings(
     `aitbc receipt export RECEIPT` makes of one of them a file that anybody can check.
     """
     settings = cli_options.read_settings(
-        config, miner_id=miner_id, api_urls=api_url or None, key_file=NO_KEY
+        config, miner_id=miner_id, api_urls=api_url or None, key_file=cli_options.NO_KEY
     )
     with AITBCClient(settings.api_urls, settings.api_key.get_secret_value()) as client:
         page = read_earnings(

@@ -1,7 +1,8 @@
 """Decides what every command of a miner takes: the same settings, by the same flags."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import pydantic
 import typer
@@ -37,6 +38,10 @@ Pool = Annotated[
     typer.Option("--pool", help="A Ray cluster of yours to run the engines on: ray://HOST:PORT."),
 ]
 
+NO_KEY: Final = Path("no-key-is-read")
+NO_ACCOUNT: Final[Mapping[str, Any]] = {"miner_id": "nobody", "api_key": "-", "key_file": NO_KEY}
+"""For commands that need none of these, so that they ask for none."""
+
 
 def read_settings(config: Path | None, **flags: Any) -> MinerSettings:
     """Return the settings; what is wrong with them is said, and ends the command."""
@@ -63,4 +68,4 @@ def find_data_folder(config: Path | None, given: Path | None) -> Path:
     """Return the data folder that the flags, the environment or the file name, or the usual one."""
     if given is not None:
         return given
-    return read_settings(config).data_folder
+    return read_settings(config, **NO_ACCOUNT).data_folder
