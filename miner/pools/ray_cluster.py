@@ -67,8 +67,6 @@ class RayCluster:
         if importlib.util.find_spec("grpc") is None:
             raise ClusterUnavailableError(INSTALL)
         self._ray = await self.in_thread(importlib.import_module, "ray")
-        # What it warns of, a lost connection above all, is told here in the miner's own words.
-        logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             await self._connect()
         except HostLostError as error:
@@ -150,7 +148,8 @@ class RayCluster:
     async def _connect(self) -> None:
         def connect() -> None:
             self._ray.shutdown()
-            self._ray.init(self._address, log_to_driver=False)
+            # What it warns of, a lost connection above all, is told in the miner's own words.
+            self._ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
 
         await self._guard(connect)
 
