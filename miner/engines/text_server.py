@@ -32,8 +32,8 @@ def choose_layers(wanted: str, asked: int | None) -> int:
         CUDA if asked and wanted != "cpu" else wanted,
         can_use_gpu=any(device["type"] in gpus for device in xllamacpp.get_device_info()),
         engine="xllamacpp",
-        remedy="a CUDA build is at https://github.com/xorbitsai/xllamacpp, or name a server of "
-        "your own as text_endpoint",
+        remedy="pip install xllamacpp --force-reinstall --index-url "
+        "https://xorbitsai.github.io/xllamacpp/whl/cu128",
     )
     if asked and backend != CUDA:
         raise DeviceMissingError(f"gpu_layers is {asked}, and the device is the CPU")
