@@ -1,0 +1,96 @@
+"""What is run where foreign bytes are, with which bounds, and how it ended."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+MIB: Final = 1024 * 1024
+MAX_LINE_BYTES: Final = 64 * 1024
+"""Of a line of standard output; a longer one is cut."""
+MAX_OUTPUT_BYTES: Final = 64 * MIB
+"""Of standard output and error together; more ends the run."""
+MAX_FILES: Final = 64
+"""That a run may leave."""
+
+
+class SandboxMissingError(Exception):
+    """This machine cannot run foreign bytes safely; the text says what to install or to allow."""
+
+
+class SandboxFailedError(Exception):
+    """The sandbox itself did not come up, or what the run left is none of it."""
+
+
+class Limits(NamedTuple):
+    """The bounds of one run. `disk_bytes` and `processes` count all of it together."""
+
+    memory_bytes: int = 2_048 * MIB
+    cpu_seconds: int = 600
+    wall_seconds: float = 600.0
+    processes: int = 64
+    disk_bytes: int = 1_024 * MIB
+    open_files: int = 256
+
+
+class Mount(NamedTuple):
+    """A file or folder of the host's that the run may read, and where it finds it."""
+
+    source: Path
+    target: str
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A program and what it sees; it starts in `/work`, the one folder that it may write to."""
+
+    arguments: tuple[str, ...]
+    inputs: tuple[Mount, ...] = ()
+    environment: Mapping[str, str] = {}
+    stdin: bytes = b""
+    needs_gpu: bool = False
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended."""
+
+    exit_code: int
+    """128 and the signal's number where one ended it."""
+    limit: str | None
+    """Which bound ended it: memory, cpu time, wall time, output or disk."""
+    is_stopped: bool
+    """It was told to end before it had."""
+    last_words: str
+    """The end of standard error."""
+    cpu_seconds: float
+    peak_bytes: int
+    """0 where nothing counts it."""
+    bounds: str
+    """What kept them: `cgroup v2`, `cgroup v1` or `prlimit`."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the program ended by itself and without an error."""
+        return self.exit_code == 0 and self.limit is None and not self.is_stopped
+
+
+OnLine = Callable[[str], None]
+"""Called with each line of standard output."""
+
+
+class Sandbox(Protocol):
+    """Runs foreign bytes."""
+
+    @property
+    def name(self) -> str:
+        """What keeps them, as receipts name it; empty where that goes without saying."""
+
+    async def run(
+        self, command: Command, limits: Limits, output: Path, on_line: OnLine, stop: asyncio.Event
+    ) -> Ending:
+        """Run a command to its end, and put the files that it left in `/work` into `output`.
+
+        `output` is an empty folder, which stays empty for a run that was stopped or met a bound.
+        Raises `SandboxFailedError`.
+        """
