@@ -57,10 +57,13 @@ class Shown(BaseModel):
 class ModelSpec(Strict):
     """Shape A's model: a name, or code to run in a sandbox."""
 
-    type: Text | None = None
+    type: Text | None = Field(default=None, description="`python` or `wasm`: code is to be run")
     name: Text | None = None
     entrypoint: Text | None = None
     requirements: Annotated[list[Text], Field(max_length=64)] = []
+    source: str | None = Field(default=None, description="The code itself")
+    source_url: str | None = Field(default=None, description="Where it is: an address or a file")
+    fuel: int | None = Field(default=None, description="Of `wasm`: what it may use at most")
 
 
 class Pricing(Strict):

@@ -22,6 +22,7 @@ from coordinator.http.job_models import (
 )
 from coordinator.http.problems import Problem, invalid
 from coordinator.matching import Requirements, parse_memory
+from coordinator.services.custom_code import CODE_MEMBERS, RUNTIMES
 from coordinator.services.definition import PLAIN_PATTERN, Service, ServiceRequest
 from coordinator.services.models import MODELS, get_model_name, pin_model
 from coordinator.services.registry import CUSTOM_CODE, LLM_INFERENCE, find_service
@@ -60,7 +61,7 @@ class Asked(NamedTuple):
 def read_job(request: JobRequest, settings: CoordinatorSettings) -> Asked:
     """Return what a body of any shape asks. Raises `Problem` (400 `INVALID_JOB_TYPE`, 422)."""
     spec = request.model if isinstance(request.model, ModelSpec) else None
-    runs_code = spec is not None and spec.type == "python"
+    runs_code = spec is not None and spec.type in RUNTIMES
     name = spec.name if spec is not None else request.model
     assert name is None or isinstance(name, str)
     given = request.input if isinstance(request.input, dict) else {}
@@ -68,9 +69,7 @@ def read_job(request: JobRequest, settings: CoordinatorSettings) -> Asked:
     if service is None:
         raise Problem(400, f"no service does {request.type!r}", "INVALID_JOB_TYPE")
     if service.service_id == CUSTOM_CODE:
-        name = spec.entrypoint if spec is not None else name
-        if name is None:
-            raise invalid("/model/entrypoint", "code needs an entrypoint")
+        name = spec.type if spec is not None else name
     members, pointers = _merge(service, request, spec)
     _check_destination(request)
     given_members = request.model_dump(mode="json", exclude_unset=True)
@@ -148,10 +147,10 @@ def resolve_model(service: Service, name: str | None, settings: CoordinatorSetti
     """Return the pinned model of a name, or of none. Raises `Problem(422)`."""
     if name is not None and not PLAIN_NAME.fullmatch(name):
         raise invalid("/model", "a model's name is printable ASCII: the receipt holds it")
-    if service.service_id == CUSTOM_CODE and name is not None:
-        return name
     if name is None:
         name = service.default_model
+    if service.service_id == CUSTOM_CODE and name not in RUNTIMES:
+        raise invalid("/model", f"{CUSTOM_CODE} runs {' or '.join(sorted(RUNTIMES))}")
     if name is None and service.service_id == LLM_INFERENCE:
         name = settings.default_model
     if name is None:
@@ -224,8 +223,10 @@ def _merge(
     if request.params is not None:
         for name, value in request.params.model_dump(exclude_none=True).items():
             add(name, value, f"/params/{name}")
-    if spec is not None and spec.requirements and service.service_id == CUSTOM_CODE:
-        add("requirements", spec.requirements, "/model/requirements")
+    if spec is not None and service.service_id == CUSTOM_CODE:
+        for name in CODE_MEMBERS & spec.model_fields_set:
+            if (value := getattr(spec, name)) is not None:
+                add(name, value, f"/model/{name}")
     for name in service.request.model_fields:
         pointers.setdefault(name, f"/input/{name}")
     return members, pointers

@@ -15,6 +15,8 @@ from coordinator.services.definition import (
 from zk.statement import PER_UNIT
 
 SECONDS_PER_FRAME: Final = 300
+MAX_FRAMES: Final = 64
+"""Of a job: as many files as a result may have."""
 
 
 class RenderRequest(ServiceRequest):
@@ -26,7 +28,8 @@ class RenderRequest(ServiceRequest):
     resolution_y: Annotated[int, Field(ge=16, le=8_192)] = 1_080
     samples: Annotated[int, Field(ge=1, le=16_384)] = 128
     first_frame: Annotated[int, Field(ge=0, le=1_000_000)] = 1
-    frames: Annotated[int, Field(ge=1, le=1_000)] = 1
+    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] = 1
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
 
 def _count_most_units(content: Content, seconds: int) -> int:

@@ -39,7 +39,10 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     ],
     "text_embedding": [{"texts": ["a", "b"]}],
     "onnx_inference": [{"tensors": {"x": [[1.5, 2]]}}, {"model_url": FILE, "tensors": {"x": 1}}],
-    "custom_code": [{"requirements": ["numpy"], "anything": {"at": "all"}}, {}],
+    "custom_code": [
+        {"requirements": ["numpy"], "anything": {"at": "all"}}, {}, {"source": "print(1)"},
+        {"source_url": FILE, "entrypoint": "model.py", "fuel": 10**15},
+    ],
 }  # fmt: skip
 BAD: dict[str, list[dict[str, Any]]] = {
     "llm_inference": [
@@ -63,7 +66,8 @@ BAD: dict[str, list[dict[str, Any]]] = {
                           {"blend_file_url": FILE, "engine": "luxrender"}],
     "text_embedding": [{}, {"texts": []}, {"texts": [""]}, {"texts": "a"}, {"texts": ["a"] * 201}],
     "onnx_inference": [{}, {"tensors": {}}, {"tensors": []}],
-    "custom_code": [{"requirements": "numpy"}, {"requirements": [""]}],
+    "custom_code": [{"requirements": "numpy"}, {"requirements": [""]}, {"source": ""},
+                    {"source_url": "ftp://a.example"}, {"entrypoint": ""}, {"fuel": 0}],
 }  # fmt: skip
 
 
