@@ -16,7 +16,7 @@ from miner import cli_options
 from miner.bench import BenchFailedError, measure
 from miner.doctor.examine import examine
 from miner.doctor.report import Report, State, describe_settings
-from miner.draining import DrainFailedError, drain
+from miner.draining import DrainFailedError, StillRunningError, drain
 from miner.earnings import COLUMNS, read_earnings
 from miner.kinds import choose_kinds
 from miner.models import ModelStore, load_packaged_lock
@@ -24,7 +24,6 @@ from miner.money import format_ait
 from miner.run import ExitCode
 from miner.settings import load_settings
 
-FAILED: Final = 1
 FIGURES: Final = (
     "kind", "device", "start", "first_answer", "job", "speed", "memory", "energy", "ait_per_hour"
 )  # fmt: skip
@@ -45,7 +44,7 @@ def examine_machine(
     """Say what this machine lacks to run the named kinds of job, and how to get it.
 
     Settings and flags are those of `run`. Nothing is fetched, written or sent to the chain. Exit
-    codes: 0 `run` would come up, 1 something is missing, 3 the settings do not read.
+    codes: 0 `run` would come up, 3 something is missing or the settings do not read.
     """
     _quieten_logs()
     try:
@@ -69,7 +68,7 @@ def examine_machine(
     report = asyncio.run(examine(settings))
     _print_report(report, as_json=as_json)
     if not report.can_run:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.CONFIGURATION)
 
 
 def _quieten_logs() -> None:
@@ -108,7 +107,7 @@ def measure_machine(
     """Measure this machine: a small real job of each kind, with the engine that `run` would use.
 
     Needs no account and no node; models that are missing are fetched. Exit codes: 0 every kind was
-    measured, 1 one could not be, 3 the settings do not read.
+    measured, 3 one could not be, or the settings do not read.
     """
     _quieten_logs()
     settings = cli_options.read_settings(
@@ -134,7 +133,7 @@ def measure_machine(
     for name, reason in failures.items():
         typer.echo(f"error: {name}: {reason}", err=True)
     if failures:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.CONFIGURATION)
 
 
 def _shorten(row: dict[str, Any]) -> dict[str, Any]:
@@ -197,15 +196,16 @@ def drain_miner(
     """Have a running miner take no new jobs, and wait until it has ended.
 
     It is found by its data folder. It ends once every job is run and every result is settled; what
-    it waits for is said. Exit codes: 0 it has ended and owes nothing, 1 it could not be told, has
-    not ended in time, or ended and left work in its spool.
+    it waits for is said. Exit codes: 0 it has ended and owes nothing, 3 it could not be told, or
+    ended and left work in its spool, 34 it has not ended in time.
     """
     folder = cli_options.find_data_folder(config, data_folder)
     try:
         drain(folder, timeout, _say_what_is_left)
-    except DrainFailedError as error:
+    except (DrainFailedError, StillRunningError) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(FAILED) from None
+        is_late = isinstance(error, StillRunningError)
+        raise typer.Exit(ExitCode.TIMED_OUT if is_late else ExitCode.CONFIGURATION) from None
     note("it has ended, and owes nothing")
 
 

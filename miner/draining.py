@@ -19,14 +19,19 @@ POLL_SECONDS: Final = 0.2
 
 
 class DrainFailedError(Exception):
-    """The miner cannot be told, or has not ended as asked; the sentence says why."""
+    """The miner cannot be told, or ended and left work; the sentence says why."""
+
+
+class StillRunningError(Exception):
+    """The miner has not ended in the time given; it goes on with what it has."""
 
 
 def drain(data_folder: Path, seconds: float | None, report: Callable[[list[str]], None]) -> None:
     """Have the miner of a data folder end when it is idle, and wait for that. Blocking.
 
     `seconds`: how long to wait, None for as long as it takes. `report` is called with the ids of
-    the jobs that run or whose results are owed, whenever they change. Raises `DrainFailedError`.
+    the jobs that run or whose results are owed, whenever they change. Raises `DrainFailedError` and
+    `StillRunningError`.
     """
     spool = data_folder / SPOOL
     owner = _find_owner(spool)
@@ -40,7 +45,7 @@ def drain(data_folder: Path, seconds: float | None, report: Callable[[list[str]]
             told = waiting
             report(waiting)
         if end is not None and time.monotonic() >= end:
-            raise DrainFailedError(f"it still runs, and waits for {len(waiting)} jobs")
+            raise StillRunningError(f"it still runs, and waits for {len(waiting)} jobs")
         time.sleep(POLL_SECONDS)
     left = list_claims(spool)
     if left:

@@ -45,6 +45,7 @@ class ExitCode(IntEnum):
     KEY_FILE_PERMISSIONS = 12
     DATA_FOLDER_LOCKED = 16
     VERIFYING_KEY_REFUSED = 20
+    TIMED_OUT = 34
 
 
 class MinerStopped(Exception):

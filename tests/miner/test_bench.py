@@ -81,5 +81,5 @@ def test_the_command_needs_no_account_and_prints_one_document() -> None:
     (figures,) = json.loads(done.stdout)["figures"]
     assert figures["kind"] == "stable_diffusion"
     done = run("--kind", "stable_diffusion", "--device", "cuda:9")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "error: stable_diffusion: device is cuda:9" in done.stderr

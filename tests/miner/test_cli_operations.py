@@ -22,7 +22,7 @@ def run(folder: Path, *arguments: str, **settings: Any) -> "subprocess.Completed
 def test_what_is_missing_is_one_document_and_an_exit_code(tmp_path: Path) -> None:
     nowhere = json.dumps(["http://127.0.0.1:1"])
     done = run(tmp_path, "doctor", "--kind", "stable_diffusion", "--json", api_urls=nowhere)
-    assert done.returncode == 1
+    assert done.returncode == 3
     report = json.loads(done.stdout)
     assert report["can_run"] is False
     missing = [check for check in report["checks"] if check["state"] == "missing"]
@@ -33,7 +33,7 @@ def test_what_is_missing_is_one_document_and_an_exit_code(tmp_path: Path) -> Non
 def test_people_are_told_what_to_do(tmp_path: Path) -> None:
     nowhere = json.dumps(["http://127.0.0.1:1"])
     done = run(tmp_path, "doctor", "--kind", "stable_diffusion", api_urls=nowhere)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "aitbc-numpy-diffusion" in done.stdout
     assert "node, reachable:  correct api_urls" in done.stderr
     assert "Traceback" not in done.stderr and "aitbc_secret" not in done.stdout + done.stderr

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from miner.records import Records
-from miner.spool import Spool, SpoolBusyError
+from miner.spool import Spool, SpoolBusyError, find_owner, list_claims
 from miner.work import Stage, Work, fail
 from tests.miner.samples import CLAIMING, FINISHED, JOB, LEASED
 
@@ -135,6 +135,43 @@ def test_what_was_saved_survives_a_kill_at_any_moment(acknowledged: int, tmp_pat
     assert [work.job for work in found][: last + 1] == [make_work(n).job for n in range(last + 1)]
     assert all(work.stage is Stage.FINISHED for work in found[: last + 1])
     assert not list(folder.glob("*.unreadable"))
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from miner.spool import Spool
+Spool(Path(sys.argv[1]), bytes(32))
+print("held", flush=True)
+input()
+"""
+
+
+def test_the_kernel_says_whose_a_folder_is(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    with pytest.raises(FileNotFoundError):
+        find_owner(folder)
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        assert find_owner(folder) == holder.pid
+        with pytest.raises(SpoolBusyError):
+            Spool(folder, KEY)
+        assert find_owner(folder) == holder.pid  # whoever was refused took nothing away
+        holder.communicate("\n")
+    assert find_owner(folder) is None
+
+
+def test_what_a_folder_holds_is_known_without_its_key(spool: Spool, tmp_path: Path) -> None:
+    assert list_claims(tmp_path / "spool") == []
+    first, second = make_work(2), make_work(1)
+    spool.save(first)
+    spool.save(second)
+    for number, work in enumerate((first, second)):
+        os.utime(tmp_path / "spool" / f"{work.job.hex()}.work", ns=(number, number))
+    assert list_claims(tmp_path / "spool") == [first.job_id, second.job_id]
 
 
 async def test_the_event_loop_sees_the_same(spool: Spool) -> None:

@@ -42,6 +42,20 @@ async def test_of_fifty_claims_one_wins(world: World) -> None:
     assert won["terms"]["max_units"] == won["job"]["max_units"]
 
 
+async def test_a_lease_says_what_the_job_asks_of_hardware(world: World) -> None:
+    # As a miner announces what NVIDIA's driver says of a GPU that is sold with 80 GB.
+    await world.register(gpu_info={"name": "NVIDIA H100 80GB HBM3", "memory": "81559MiB"})
+    plain = (await world.claim((await world.submit())["job_id"])).json
+    assert plain["requirements"] == {"gpu_type": None, "gpu_count": 0, "gpu_memory": 0}
+    asked = {"gpu_type": "h100", "gpu_count": 1, "min_vram_gb": 80}
+    leased = (await world.claim((await world.submit(requirements=asked))["job_id"])).json
+    assert leased["requirements"] == {
+        "gpu_type": "h100",
+        "gpu_count": 1,
+        "gpu_memory": 80 * 10**9,
+    }
+
+
 async def test_only_the_leaseholder_of_a_live_lease_is_paid(world: World) -> None:
     await world.register()
     await world.register("rival")
