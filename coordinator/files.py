@@ -1,15 +1,23 @@
-"""Uploaded files, in pieces, inside the encrypted database."""
+"""Uploaded files, in pieces, inside the encrypted database.
+
+A file goes in two steps: one commit takes it from everybody's sight, and its pieces follow a few at
+a time, since the chain's blocks wait for the same writer.
+"""
 
 import secrets
 from collections.abc import AsyncIterator
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from coordinator import tables, wire
 from coordinator.coordinator import Coordinator
+from coordinator.job_rows import JOBS
+from coordinator.phases import Status
+from coordinator.ports import Storage
 from coordinator.principals import Principal
 from coordinator.tables import FilePartRow, FileRow, JobFileRow
 
@@ -18,6 +26,8 @@ FILE_OVERHEAD: Final = 4 * 1024
 """What a file counts beside its bytes, so that empty ones end as well."""
 MAX_TEXT_BYTES: Final = 2**20
 """The largest file that a job takes as its prompt."""
+ERASED_AT_ONCE: Final = 16
+"""Pieces that one commit erases: some tens of milliseconds of the database's one writer."""
 
 _FILES: Final = tables.get_table(FileRow)
 _PARTS: Final = tables.get_table(FilePartRow)
@@ -84,7 +94,7 @@ async def save_file(
             )
         )
     except BaseException:
-        await storage.write(lambda connection: delete_rows(connection, row))
+        await erase(storage, row)
         raise
     return row
 
@@ -117,14 +127,24 @@ async def find_file(coordinator: Coordinator, principal: Principal, file_id: str
     key = wire.parse_id(file_id, wire.FILE_PREFIX)
     if key is None:
         return None
-    return await coordinator.storage.read(
-        lambda connection: tables.find(
-            connection,
-            FileRow,
-            file_id=key,
-            account_id=principal.account_id,
-            is_complete=True,
-        )
+    statement = _FILES.select().where(_FILES.c.file_id == key, *match_own(principal.account_id))
+    rows = await coordinator.storage.read(
+        lambda connection: tables.load(connection, FileRow, statement)
+    )
+    return rows[0] if rows else None
+
+
+def match_own(account_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a file is an account's to read: whole, and paid where it is a
+    result."""
+    paid = sa.select(_USES.c.file_row_id).join(JOBS, JOBS.c.row_id == _USES.c.job_row_id)
+    paid = paid.where(
+        _USES.c.file_row_id == _FILES.c.row_id, JOBS.c.status == Status.COMPLETED.value
+    )
+    return (
+        _FILES.c.account_id == account_id,
+        _FILES.c.is_complete.is_(True),
+        sa.or_(_FILES.c.is_output.is_(False), paid.exists()),
     )
 
 
@@ -164,8 +184,35 @@ def describe_row(row: FileRow) -> JobFile:
     return JobFile(row.row_id, row.sha256.hex(), row.size, row.content_type)
 
 
-def delete_rows(connection: Connection, row: FileRow) -> None:
-    """Delete a file, its pieces and what was noted of its use."""
-    connection.execute(_USES.delete().where(_USES.c.file_row_id == row.row_id))
-    connection.execute(_PARTS.delete().where(_PARTS.c.file_row_id == row.row_id))
-    connection.execute(_FILES.delete().where(_FILES.c.row_id == row.row_id))
+def hide(connection: Connection, row_ids: list[int]) -> None:
+    """Take files from everybody's sight, and from the jobs that named them: they are to go."""
+    for some in tables.split(row_ids):
+        connection.execute(_USES.delete().where(_USES.c.file_row_id.in_(some)))
+        hidden = _FILES.update().where(_FILES.c.row_id.in_(some)).values(is_complete=False)
+        connection.execute(hidden)
+
+
+async def discard(storage: Storage, row: FileRow) -> None:
+    """Hide a file, and erase it."""
+    assert row.row_id is not None
+    await storage.write(partial(hide, row_ids=[row.row_id]))
+    await erase(storage, row)
+
+
+async def erase(storage: Storage, row: FileRow) -> None:
+    """Erase a file that is hidden, or never was whole. What a crash leaves, the sweep erases."""
+    assert row.row_id is not None
+    while await storage.write(partial(_erase_some, row_id=row.row_id)):
+        pass
+
+
+def _erase_some(connection: Connection, row_id: int) -> bool:
+    """Erase the next pieces, and the file behind the last one; return whether there are more."""
+    own = _PARTS.c.file_row_id == row_id
+    some = sa.select(_PARTS.c.part).where(own).order_by(_PARTS.c.part).limit(ERASED_AT_ONCE)
+    parts = list(connection.execute(some).scalars())
+    connection.execute(_PARTS.delete().where(own, _PARTS.c.part.in_(parts)))
+    has_more = len(parts) == ERASED_AT_ONCE
+    if not has_more:
+        connection.execute(_FILES.delete().where(_FILES.c.row_id == row_id))
+    return has_more

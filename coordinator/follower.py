@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import acceptances, foreign_rows, job_rows, tables, updates, wallets
+from coordinator import acceptances, foreign_rows, job_files, job_rows, tables, updates, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.phases import Phase, find_fault
 from coordinator.ports import FinalBlock
@@ -203,7 +203,7 @@ def _apply_event(
     match event:
         case JobQueued():
             if job.chain_status is not None:
-                job_rows.drop_attempt(connection, job)
+                _drop_work(connection, job)
             queued = int(JobStatus.QUEUED)
             job_rows.store_stage(connection, job, now, chain_status=queued, **_UNCLAIMED)
         case LeaseGranted():
@@ -245,7 +245,7 @@ def _apply_event(
         case JobSettled():
             _settle(connection, job, event, block, transaction, seed)
         case JobEnded():
-            job_rows.drop_attempt(connection, job)
+            _drop_work(connection, job)
             job_rows.store_stage(
                 connection,
                 job,
@@ -259,6 +259,13 @@ def _apply_event(
                 end_height=block.header.height,
                 end_block=block.hash,
             )
+
+
+def _drop_work(connection: Connection, job: JobRow) -> None:
+    """Forget all that a lease left behind that did not settle: nobody has paid for it."""
+    job_rows.drop_attempt(connection, job)
+    assert job.row_id is not None
+    job_files.hide_outputs(connection, [job.row_id])
 
 
 def _settle(
@@ -292,7 +299,7 @@ def _settle(
         return
     if json.loads(receipt.document)["receipt_commit"] != event.receipt_commit.hex():
         # The miner settled with another receipt than the one that it handed in here.
-        job_rows.drop_attempt(connection, job)
+        _drop_work(connection, job)
         return
     attestation = sign_attestation(
         seed,

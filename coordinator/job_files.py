@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from coordinator import files, tables, wire
 from coordinator.coordinator import Coordinator
@@ -51,12 +51,21 @@ def note_uses(connection: Connection, job_row_id: int, file_row_ids: tuple[int, 
         tables.insert(connection, JobFileRow(job_row_id=job_row_id, file_row_id=row_id))
 
 
-def is_in_use(connection: Connection, row: FileRow) -> bool:
-    """Tell whether a job that has not ended names a file."""
-    joined = _USES.join(JOBS, JOBS.c.row_id == _USES.c.job_row_id)
-    live = sa.select(JOBS.c.row_id).select_from(joined)
-    live = live.where(_USES.c.file_row_id == row.row_id, JOBS.c.status.not_in(_ENDED)).limit(1)
-    return connection.execute(live).first() is not None
+def match_in_use() -> ColumnElement[bool]:
+    """Return the condition that a job that has not ended names a file."""
+    live = sa.select(_USES.c.file_row_id).join(JOBS, JOBS.c.row_id == _USES.c.job_row_id)
+    live = live.where(_USES.c.file_row_id == _FILES.c.row_id, JOBS.c.status.not_in(_ENDED))
+    return live.exists()
+
+
+def hide_unused(connection: Connection, row: FileRow) -> bool:
+    """Hide a file, unless a job that has not ended names it; tell whether it went."""
+    statement = sa.select(_FILES.c.row_id).where(_FILES.c.row_id == row.row_id, match_in_use())
+    if connection.execute(statement).first() is not None:
+        return False
+    assert row.row_id is not None
+    files.hide(connection, [row.row_id])
+    return True
 
 
 def leave_out_users(connection: Connection, jobs: list[JobRow]) -> list[JobRow]:
@@ -93,7 +102,6 @@ async def save_output(
     def bind(connection: Connection) -> bool:
         count, size = _measure(connection, job_row_id)
         if count >= MAX_OUTPUTS or size + row.size > limit:
-            files.delete_rows(connection, row)
             return False
         assert row.row_id is not None
         use = JobFileRow(job_row_id=job_row_id, file_row_id=row.row_id, is_output=True)
@@ -101,6 +109,7 @@ async def save_output(
         return True
 
     if not await coordinator.storage.write(bind):
+        await files.erase(coordinator.storage, row)
         raise TooManyOutputs
     return row
 
@@ -135,12 +144,11 @@ def list_outputs(result: Any) -> list[Any]:
     return named if isinstance(named, list) else []
 
 
-def list_erasable(connection: Connection, job_row_ids: list[int]) -> list[FileRow]:
-    """Return the result files of jobs whose content is erased."""
-    joined = _FILES.join(_USES, _USES.c.file_row_id == _FILES.c.row_id)
-    statement = _FILES.select().select_from(joined)
+def hide_outputs(connection: Connection, job_row_ids: list[int]) -> None:
+    """Hide the result files of jobs: of a lease that was lost, or whose content is erased."""
     chosen = (_USES.c.is_output.is_(True), _USES.c.job_row_id.in_(job_row_ids))
-    return tables.load(connection, FileRow, statement.where(*chosen))
+    found = connection.execute(sa.select(_USES.c.file_row_id).where(*chosen))
+    files.hide(connection, list(found.scalars()))
 
 
 async def _find(

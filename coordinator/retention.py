@@ -1,5 +1,7 @@
 """Deletes inputs, results, files and stored answers when their time is over. Receipts stay."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -7,19 +9,15 @@ from coordinator import files, job_files, tables
 from coordinator.job_rows import CONTENTS, JOBS
 from coordinator.tables import FileRow, TransactionRow
 
-BATCH = 500
+BATCH = 100
+"""Jobs, or files, of one commit: the chain's blocks wait for the same writer."""
+_FILES = tables.get_table(FileRow)
 
 
 def erase_contents(connection: Connection, before_ms: int) -> int:
     """Erase what jobs that ended before a time were about; return how many were."""
-    ended = (
-        sa.select(JOBS.c.row_id)
-        .where(JOBS.c.ended_ms < before_ms, JOBS.c.is_content_erased.is_(False))
-        .limit(BATCH)
-    )
-    ids = list(connection.execute(ended).scalars())
-    for row in job_files.list_erasable(connection, ids):
-        files.delete_rows(connection, row)
+    ids = list(connection.execute(select_due(before_ms)).scalars())
+    job_files.hide_outputs(connection, ids)
     connection.execute(
         CONTENTS.update()
         .where(CONTENTS.c.job_row_id.in_(ids))
@@ -29,16 +27,30 @@ def erase_contents(connection: Connection, before_ms: int) -> int:
     return len(ids)
 
 
-def delete_old_files(connection: Connection, before_ms: int) -> int:
-    """Delete files uploaded before a time; return how many."""
-    table = tables.get_table(FileRow)
+def select_due(before_ms: int) -> sa.Select[Any]:
+    """Return the statement that finds jobs which ended before a time and still have content."""
+    due = (JOBS.c.ended_ms < before_ms, JOBS.c.is_content_erased.is_(False))
+    return sa.select(JOBS.c.row_id).where(*due).limit(BATCH)
+
+
+def hide_old_files(connection: Connection, before_ms: int) -> int:
+    """Hide files uploaded before a time; return how many."""
     # Results go with their jobs, and a job that still runs keeps its sources.
-    own = (table.c.created_ms < before_ms, table.c.is_output.is_(False))
-    rows = tables.load(connection, FileRow, table.select().where(*own).limit(BATCH))
-    rows = [row for row in rows if not job_files.is_in_use(connection, row)]
-    for row in rows:
-        files.delete_rows(connection, row)
-    return len(rows)
+    statement = sa.select(_FILES.c.row_id).where(
+        _FILES.c.created_ms < before_ms,
+        _FILES.c.is_complete.is_(True),
+        _FILES.c.is_output.is_(False),
+        sa.not_(job_files.match_in_use()),
+    )
+    ids = list(connection.execute(statement.limit(BATCH)).scalars())
+    files.hide(connection, ids)
+    return len(ids)
+
+
+def list_hidden(connection: Connection, before_ms: int) -> list[FileRow]:
+    """Return files that are hidden, or never came whole; later ones may be on their way here."""
+    hidden = (_FILES.c.created_ms < before_ms, _FILES.c.is_complete.is_(False))
+    return tables.load(connection, FileRow, _FILES.select().where(*hidden).limit(BATCH))
 
 
 def delete_settled_transactions(connection: Connection, below_height: int) -> None:

@@ -78,6 +78,14 @@ class JobRow(CoordinatorTable, table=True):
     """A job: its terms, and a cache of what final blocks said of it."""
 
     __tablename__ = "coordinator_jobs"
+    __table_args__ = (
+        # What retention looks for, and of a job that still runs nothing to write.
+        Index(
+            "jobs_to_erase",
+            "ended_ms",
+            sqlite_where=sa.text("ended_ms IS NOT NULL AND is_content_erased IS 0"),
+        ),
+    )
 
     row_id: int | None = Field(default=None, primary_key=True)
     job_id: bytes = Field(sa_type=LargeBinary, unique=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -143,20 +144,16 @@ async def delete(call: Call) -> Answer:
     if row is None:
         raise not_found("file")
 
-    def write(connection: Connection) -> bool:
-        is_free = not job_files.is_in_use(connection, row)
-        if is_free:
-            files.delete_rows(connection, row)
-        return is_free
-
-    if not await call.coordinator.storage.write(write):
+    storage = call.coordinator.storage
+    if not await storage.write(partial(job_files.hide_unused, row=row)):
         raise Problem(409, "a job that has not ended names this file", "FILE_IN_USE")
+    await files.erase(storage, row)
     return Answer(None, 204)
 
 
 async def list_files(call: Call) -> Answer:
     query = call.get_query(PageQuery)
-    own = (FILES.c.account_id == call.caller.account_id, FILES.c.is_complete.is_(True))
+    own = files.match_own(call.caller.account_id)
 
     def read(connection: Connection) -> tuple[list[FileRow], int]:
         count = sa.select(sa.func.count()).select_from(FILES).where(*own)

@@ -23,7 +23,7 @@ class JobFileQuery(Parameters):
 
 
 async def read_source(call: Call) -> web.StreamResponse:
-    record = await _find_leased(call)
+    record, _ = await _find_leased(call)
     row = await job_files.find_source(call.coordinator, record, call.path["file_id"])
     if row is None:
         raise not_found("file")
@@ -31,10 +31,11 @@ async def read_source(call: Call) -> web.StreamResponse:
 
 
 async def store_result(call: Call) -> Answer:
-    record = await _find_leased(call)
+    record, miner = await _find_leased(call)
 
     async def save(name: str, kind: str, chunks: AsyncIterator[bytes]) -> FileRow:
-        return await job_files.save_output(call.coordinator, record, name, kind, chunks)
+        pieces = _read_leased(call, record, miner, chunks)
+        return await job_files.save_output(call.coordinator, record, name, kind, pieces)
 
     try:
         row = await take_upload(call, save)
@@ -49,8 +50,17 @@ async def store_result(call: Call) -> Answer:
     return Answer(view_file(row), 201)
 
 
-async def _find_leased(call: Call) -> JobRecord:
-    """Return the job in the path, whose lease the miner holds now. Raises `Problem`."""
+async def _read_leased(
+    call: Call, record: JobRecord, miner: str, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield the pieces of a file for as long as the lease is held. Raises `Rejected`."""
+    async for chunk in chunks:
+        yield chunk
+        leasing.require_lease(call.coordinator, call.caller, record.job.job_id, miner)
+
+
+async def _find_leased(call: Call) -> tuple[JobRecord, str]:
+    """Return the job in the path, and the miner that holds its lease now. Raises `Problem`."""
     query = call.get_query(JobFileQuery)
     job_id = wire.parse_id(call.path["job_id"], wire.JOB_PREFIX)
     record = None if job_id is None else await call.coordinator.find_job(job_id)
@@ -58,7 +68,7 @@ async def _find_leased(call: Call) -> JobRecord:
         raise not_found()
     name = await resolve_miner(call, query.miner_id)
     leasing.require_lease(call.coordinator, call.caller, record.job.job_id, name)
-    return record
+    return record, name
 
 
 ROUTES = (

@@ -39,7 +39,7 @@ async def transcribe(call: Call) -> Answer | web.StreamResponse:
         result = await paid.wait()
     finally:
         # The sound was sent for this one call; its job is over, or never was.
-        await call.coordinator.storage.write(lambda connection: files.delete_rows(connection, row))
+        await files.discard(call.coordinator.storage, row)
     return _write(result, form, paid.headers)
 
 

@@ -1,5 +1,7 @@
 """A job's files: found at POST, read and stored under the lease, kept while they are in use."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
 
@@ -112,3 +114,49 @@ async def test_a_job_has_so_many_result_files(world: World) -> None:
         assert (await upload(world, path, "miner", b"x")).status == 201
     reply = await upload(world, path, "miner", b"x")
     assert (reply.status, reply.json["error_code"]) == (413, "RESULT_TOO_LARGE")
+
+
+async def test_what_a_lost_lease_stored_is_nobodys(world: World) -> None:
+    body = {"input_url": "https://example.com/v.mp4", "max_cost": "0.5"}
+    job = (await world.call("POST", "/v1/services/ffmpeg/transcode", "client", body)).json
+    path = f"/v1/jobs/{job['job_id']}"
+    await world.until(path, "client", lambda j: j["phase"] == "queued")
+    for who in ("miner", "rival"):
+        await world.register(who, capabilities=["video_transcoding"])
+    await world.claim(job["job_id"])
+    for _ in range(MAX_OUTPUTS):
+        stored = await upload(world, path + "/files", "miner", b"x")
+    own = f"/v1/files/{stored.json['file_id']}"
+    assert (await world.call("GET", own, "client")).status == 404, "it is not paid"
+    assert (await world.call("GET", "/v1/files", "client")).json["total"] == 0
+    failed = await world.call("POST", path + "/fail", "miner", {"miner_id": "miner_miner"})
+    assert failed.status == 200
+    await world.until(path, "client", lambda j: j["phase"] == "queued")
+    assert (await world.claim(job["job_id"], "rival")).status == 200
+    mine = await upload(world, path + "/files", "rival", SOUND)
+    assert mine.status == 201, "the first miner's files are not counted to the second"
+    result = {"files": [{"file_id": stored.json["file_id"], "sha256": stored.json["sha256"]}]}
+    done = {"miner_id": "miner_rival", "result": result, "units": 3}
+    assert (await world.call("POST", path + "/complete", "rival", done)).status == 422
+    result["files"] = [{"file_id": mine.json["file_id"], "sha256": mine.json["sha256"]}]
+    assert (await world.call("POST", path + "/complete", "rival", done)).status == 200
+    await world.until(path, "client", lambda j: j["status"] == "completed")
+    listed = (await world.call("GET", "/v1/files", "client")).json["files"]
+    assert [each["file_id"] for each in listed] == [mine.json["file_id"]]
+
+
+async def test_a_file_that_outlasts_its_lease_is_not_taken(world: World) -> None:
+    job = await world.submit()
+    await world.register()
+    await world.claim(job["job_id"])
+    path = f"/v1/jobs/{job['job_id']}"
+
+    async def send() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + bytes(100_000)
+        await asyncio.sleep(0.2)
+        world.pass_time(700)
+        yield bytes(100_000) + b"\r\n--x--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    reply = await world.call("POST", path + "/files", "miner", data=send(), headers=kind)
+    assert (reply.status, reply.json["error_code"]) == (409, "JOB_NOT_LEASED")
