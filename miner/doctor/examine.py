@@ -10,6 +10,7 @@ from miner.doctor.machine import (
     check_gpus,
     check_key,
     check_proving_key,
+    check_sandbox,
 )
 from miner.doctor.report import Report, build_report
 from miner.settings import MinerSettings
@@ -26,6 +27,7 @@ async def examine(settings: MinerSettings) -> Report:
     checks.append(await asyncio.to_thread(check_data_folder, settings))
     checks += await asyncio.to_thread(check_disk, settings)
     checks += await asyncio.to_thread(check_gpus, settings)
+    checks.append(await check_sandbox())
     checks += await check_nodes(settings, wallet, key_id)
     checks += await check_kinds(settings)
     return build_report(checks)

@@ -1,7 +1,9 @@
-"""Decides what a miner needs of its machine: key file, proving key, folder, disk, GPU."""
+"""Decides what a miner needs of its machine: key file, proving key, disk, GPU, sandbox."""
 
+import asyncio
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,8 @@ from miner.gpu.announcement import check_claim
 from miner.gpu.device import DeviceMissingError, choose_device
 from miner.gpu.nvml import Gpu, find_gpus, read_telemetry
 from miner.run import MinerStopped, load_proving_key, load_seed
+from miner.sandbox.interface import Command, Limits, SandboxFailedError, SandboxMissingError
+from miner.sandbox.open import find_sandbox
 from miner.settings import MinerSettings
 from miner.spool import SPOOL, find_owner, list_claims
 
@@ -109,6 +113,24 @@ def check_gpus(settings: MinerSettings) -> list[Check]:
         remedy = "device auto without gpu_name and gpu_memory, or a GPU and its driver"
         checks.append(Check(MACHINE, "device", State.MISSING, str(error), remedy))
     return checks
+
+
+async def check_sandbox() -> Check:
+    """Run a program that does nothing in the sandbox for foreign bytes; say what bounds it had.
+
+    Without one only the kinds that need it are missing, which they say themselves.
+    """
+    try:
+        sandbox = await find_sandbox(allow_unsandboxed=False)
+        with tempfile.TemporaryDirectory(prefix="aitbc-doctor-") as name:
+            command = Command(arguments=("true",))
+            ending = await sandbox.run(
+                command, Limits(), Path(name), lambda line: None, asyncio.Event()
+            )
+    except (SandboxMissingError, SandboxFailedError) as error:
+        remedy = "apt install bubblewrap, for kinds that run foreign bytes"
+        return Check(MACHINE, "sandbox", State.WARNING, str(error), remedy)
+    return Check(MACHINE, "sandbox", State.OK, f"bubblewrap, bounds by {ending.bounds}")
 
 
 def _describe_gpu(gpu: Gpu) -> str:

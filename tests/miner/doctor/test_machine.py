@@ -1,6 +1,7 @@
 """What a machine has and lacks: key file, proving key, data folder, disk, GPU."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from miner.doctor.machine import (
     check_gpus,
     check_key,
     check_proving_key,
+    check_sandbox,
 )
 from miner.doctor.report import State
 from miner.settings import MinerSettings
@@ -32,8 +34,19 @@ GPUS = """
 import json, msgspec
 from miner.doctor.machine import check_gpus
 from miner.settings import MinerSettings
-settings = MinerSettings(miner_id="m", api_key="k", key_file="k", **json.loads({given!r}))
-print(json.dumps([msgspec.to_builtins(check) for check in check_gpus(settings)]))
+print(json.dumps([
+    [
+        msgspec.to_builtins(check)
+        for check in check_gpus(MinerSettings(miner_id="m", api_key="k", key_file="k", **given))
+    ]
+    for given in json.loads({given!r})
+]))
+"""
+SANDBOX = """
+import asyncio, json
+from miner.doctor.machine import check_sandbox
+check = asyncio.run(check_sandbox())
+print(json.dumps([check.state, check.found]))
 """
 
 
@@ -114,26 +127,43 @@ def test_room_is_told_of_folders_that_do_not_exist_yet(tmp_path: Path) -> None:
 
 def test_no_gpu_is_nothing_missing_unless_one_is_asked_for_or_claimed(tmp_path: Path) -> None:
     (tmp_path / "libnvidia-ml.so.1").write_bytes(b"no library")
-    assert [check["state"] for check in examine(tmp_path, device="auto")] == ["ok", "ok"]
-    asked = examine(tmp_path, device="cuda:0")[-1]
-    assert asked["state"] == "missing" and "device is cuda:0" in asked["found"]
-    claimed = examine(tmp_path, gpu_name="H100")[-1]
-    assert claimed["state"] == "missing" and "claim a GPU" in claimed["found"]
-    there = examine(tmp_path, gpu_name="H100", text_endpoint="http://gpu.example.org")
-    assert all(check["state"] == "ok" for check in there)
+    left, asked, claimed, elsewhere = examine(
+        make_environment(tmp_path),
+        {"device": "auto"},
+        {"device": "cuda:0"},
+        {"gpu_name": "H100"},
+        {"gpu_name": "H100", "text_endpoint": "http://gpu.example.org"},
+    )
+    assert [check["state"] for check in left] == ["ok", "ok"]
+    assert asked[-1]["state"] == "missing" and "device is cuda:0" in asked[-1]["found"]
+    assert claimed[-1]["state"] == "missing" and "claim a GPU" in claimed[-1]["found"]
+    assert all(check["state"] == "ok" for check in elsewhere)
 
 
 def test_gpus_are_told_with_what_they_do(tmp_path: Path) -> None:
-    first, second, device = examine(build_driver(tmp_path), LARGE, SMALL, device="cuda:1")
+    environment = make_environment(build_driver(tmp_path), LARGE, SMALL)
+    ((first, second, device),) = examine(environment, {"device": "cuda:1"})
     assert first["found"].startswith("NVIDIA H100 80GB HBM3, GPU-aaaa-1, 85.5 GB, capability 9.0")
     assert "73 % busy, 21.4 GB used" in first["found"]
     assert "no energy counter" in second["found"]
     assert device["found"] == "cuda:1: Tesla T4"
 
 
-def examine(driver: Path, *gpus: str, **given: str) -> Any:
-    program = GPUS.format(given=json.dumps(given))
-    return json.loads(run_beside(make_environment(driver, *gpus), program))
+async def test_a_sandbox_is_tried_and_says_what_bounds_it_keeps() -> None:
+    check = await check_sandbox()
+    assert check.state is State.OK
+    assert check.found.partition("bounds by ")[2] in ("cgroup v2", "cgroup v1", "prlimit")
+
+
+def test_without_bubblewrap_the_sandbox_is_a_warning(tmp_path: Path) -> None:
+    state, found = json.loads(run_beside({**os.environ, "PATH": str(tmp_path)}, SANDBOX))
+    assert state == "warning"
+    assert "bubblewrap is not installed" in found
+
+
+def examine(environment: dict[str, str], *given: dict[str, str]) -> Any:
+    """Return the checks of a machine's GPUs for each of some settings."""
+    return json.loads(run_beside(environment, GPUS.format(given=json.dumps(given))))
 
 
 def test_here_as_anywhere_something_is_said_of_gpus(tmp_path: Path) -> None:
