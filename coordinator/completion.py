@@ -62,6 +62,8 @@ async def complete_job(
             if receipt.is_final or _is_sent(current.job, completion):
                 return current
         entry = leasing.require_lease(coordinator, principal, job_id, name)
+        if principal.is_custodial:
+            await leasing.require_kept(coordinator, principal.address, job_id)
         if receipt is None:
             build = build_custodial if principal.is_custodial else _check_signed
             receipt = await build(coordinator, principal, current, entry, completion, hashes)

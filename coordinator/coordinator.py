@@ -72,7 +72,7 @@ class Coordinator:
         self.market = Market(chain)
         self.passing = Passing()
         self.streams = Streams(self.signals)
-        self.claims: dict[bytes, bytes | None] = {}
+        self.claims: dict[bytes, tuple[str, bytes | None]] = {}
         """Jobs with a claim from here on its way, and the claim's id where its miner signed it."""
         self.due_webhooks: set[int] = set()
         """Rows of webhooks with a delivery that was asked for by hand."""

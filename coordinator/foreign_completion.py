@@ -201,6 +201,7 @@ async def _complete_custodial(
         row = await _read_own(coordinator, principal, job_id, name)
         if row.request_hash not in (None, hashes.request):
             raise Rejected(Rejection.JOB_TERMINAL, "the job has another result already")
+        await leasing.require_kept(coordinator, principal.address, job_id)
         if row.document is None:
             entry = leasing.require_lease(coordinator, principal, job_id, name)
             seconds = coordinator.settings.claim_wait

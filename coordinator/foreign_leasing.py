@@ -90,10 +90,12 @@ async def claim_job(
     record: JobRecord,
     name: str,
     signed: VerifiedTransaction | None,
+    *,
+    is_new: bool = False,
 ) -> Lease:
     """Claim a foreign job and return the lease with its content, or without where none came.
 
-    Raises `Rejected`, `ClaimPending`, `ContentPending`.
+    `is_new` as of `leasing.claim_job`. Raises `Rejected`, `ClaimPending`, `ContentPending`.
     """
     job_id = record.job.job_id
     miner = leasing.require_miner(coordinator, principal, name)
@@ -101,10 +103,10 @@ async def claim_job(
     claim = None if principal.is_custodial else leasing.read_claim(signed, job_id, name)
     lease = None if entry is None or entry.status not in LEASE_STATES else entry.lease
     if lease is not None and lease.miner == name and lease.payee == miner.owner:
-        if claim is not None and lease.price_commit == claim.price_commit:
+        if claim is None:
+            return await _deliver_opened(coordinator, principal, job_id, name, is_new)
+        if lease.price_commit == claim.price_commit:
             return await _deliver_sealed(coordinator, job_id, name)
-        if claim is None and await _is_undelivered(coordinator, job_id, name):
-            return await _deliver_opened(coordinator, principal, job_id, name)
     leasing.require_queued(coordinator, record.job, entry)
     if claim is not None:
         await leasing.send_claim(
@@ -116,7 +118,7 @@ async def claim_job(
             Rejection.MALFORMED, "boxes for the miner's own encryption key cannot be opened here"
         )
     await _claim_custodial(coordinator, principal, record, name)
-    return await _deliver_opened(coordinator, principal, job_id, name)
+    return await _deliver_opened(coordinator, principal, job_id, name, is_new)
 
 
 async def _claim_custodial(
@@ -127,15 +129,8 @@ async def _claim_custodial(
     Raises `Rejected`, `ClaimPending`.
     """
     job_id, now = record.job.job_id, coordinator.get_now()
-    row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
-    sent = None
-    if row is not None and row.miner == name:
-        sent = await coordinator.wallets.find(row.claim_tx)
-    if sent is not None and sent.state == "pending":
-        # A second claim would fail behind the first, and take back what the row says of that one.
-        with leasing.hold_claim(coordinator, job_id, None):
-            await leasing.wait_claimed(coordinator, sent.transaction_id)
-        return
+    # A row then says of a claim that it is on its way or has its lease, and no other may have it.
+    await coordinator.wait_followed()
 
     def note(connection: Connection, transaction_id: bytes) -> None:
         row = ForeignLeaseRow(
@@ -156,11 +151,6 @@ async def has_derived_key(coordinator: Coordinator, principal: Principal, miner:
     return miner.encryption_key == registration.derive_encryption_key(seed)
 
 
-async def _is_undelivered(coordinator: Coordinator, job_id: bytes, name: str) -> bool:
-    row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
-    return row is not None and row.miner == name and not row.is_delivered
-
-
 async def _deliver_sealed(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
     """Return the lease of a miner that opens boxes by itself; without content it gives it back."""
     await coordinator.wait_followed()
@@ -173,17 +163,19 @@ async def _deliver_sealed(coordinator: Coordinator, job_id: bytes, name: str) ->
 
 
 async def _deliver_opened(
-    coordinator: Coordinator, principal: Principal, job_id: bytes, name: str
+    coordinator: Coordinator, principal: Principal, job_id: bytes, name: str, is_new: bool
 ) -> Lease:
     await coordinator.wait_followed()
     seconds = coordinator.settings.claim_wait
     async with coordinator.job_locks.get(job_id):
         row = await fetch_custodial(coordinator, principal.address, job_id, name, seconds)
+        if is_new and row.is_delivered:
+            raise Rejected(Rejection.JOB_NOT_QUEUED, "the miner holds the lease already")
 
-    def write(connection: Connection) -> None:
-        tables.update(connection, row, is_delivered=True)
+        def write(connection: Connection) -> None:
+            tables.update(connection, row, is_delivered=True)
 
-    await coordinator.storage.write(write)
+        await coordinator.storage.write(write)
     return _build_lease(coordinator, job_id, name, None, row)
 
 
@@ -198,7 +190,8 @@ async def fetch_custodial(
     """
     row = await coordinator.storage.read(lambda connection: foreign_rows.find(connection, job_id))
     if row is None or row.miner != name:
-        raise Rejected(Rejection.JOB_NOT_LEASED, "the lease has ended already")
+        sentence = "the lease has ended already, or was not claimed here"
+        raise Rejected(Rejection.JOB_NOT_LEASED, sentence)
     if row.content is not None:
         return row
     try:
@@ -250,9 +243,7 @@ async def give_back(
     log.warning("lease given back", job_id=format_job_id(job_id), reason=reason.name, detail=detail)
 
     def note(connection: Connection, transaction_id: bytes) -> None:
-        row = foreign_rows.find(connection, job_id)
-        if row is not None:
-            tables.update(connection, row, end_tx=transaction_id)
+        foreign_rows.note_end(connection, job_id, transaction_id)
 
     await coordinator.wallets.send(address, JobFail(job_id, int(reason)), note, job_id)
 

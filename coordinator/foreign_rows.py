@@ -15,6 +15,7 @@ from coordinator.update_data import describe_receipt
 from coordinator.updates import UpdateType
 from ledger.entries import AttemptOutcome
 from ledger.outcomes import JobEvent, JobSettled, LeaseEnded
+from ledger.rejection import Rejected, Rejection
 
 ROWS = tables.get_table(ForeignLeaseRow)
 BATCH = 500
@@ -26,9 +27,20 @@ def find(connection: Connection, job_id: bytes) -> ForeignLeaseRow | None:
 
 
 def add(connection: Connection, row: ForeignLeaseRow) -> None:
-    """Write a claim down, in place of what an earlier one left."""
-    connection.execute(ROWS.delete().where(ROWS.c.job_id == row.job_id))
+    """Write a claim down. Raises `Rejected` where another one of the job is on its way, or won.
+
+    A claim in that one's place would fail, and what the leaseholder is owed would go with it.
+    """
+    if find(connection, row.job_id) is not None:
+        raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim was here before")
     tables.insert(connection, row)
+
+
+def note_end(connection: Connection, job_id: bytes, transaction: bytes) -> None:
+    """Note what is to end the lease on a job, where it is a foreign one."""
+    row = find(connection, job_id)
+    if row is not None:
+        tables.update(connection, row, end_tx=transaction)
 
 
 def list_open(connection: Connection) -> list[ForeignLeaseRow]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import acceptances, job_rows, job_terms, matching, tables
+from coordinator import acceptances, foreign_rows, job_rows, job_terms, matching, tables
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.phases import Phase, Status
@@ -25,7 +25,7 @@ from ledger.faults import is_reportable
 from ledger.rejection import REJECTIONS, Rejected, Rejection
 from ledger.state import get_job, get_miner, get_totals
 from ledger.terms import PriceTerms
-from ledger.transactions import JobClaim, JobFail, VerifiedTransaction
+from ledger.transactions import JobClaim, JobFail, JobSettle, VerifiedTransaction
 
 SEEN_MS = 10_000
 
@@ -70,10 +70,13 @@ async def claim_job(
     record: JobRecord,
     name: str,
     signed: VerifiedTransaction | None,
+    *,
+    is_new: bool = False,
 ) -> Lease:
     """Claim a job for a miner and wait until the claim is final. Raises `Rejected`, `ClaimPending`.
 
-    The holder gets its lease again by the same signed claim, or when no answer ever reached it.
+    The holder gets its lease again by the same claim. With `is_new` it does not: whoever asks for
+    work of any kind, and not for this job, is not to do what another process of the miner's does.
     """
     job_id = record.job.job_id
     require_miner(coordinator, principal, name)
@@ -81,11 +84,10 @@ async def claim_job(
     if not principal.is_custodial:
         payload = read_claim(signed, job_id, name)
     entry = get_job(coordinator.chain.get_view(), job_id)
-    if entry is not None and _is_own_lease(record.job, entry, name, payload):
-        return await _deliver(coordinator, job_id, name)
-    require_queued(coordinator, record.job, entry)
-    await send_claim(coordinator, principal, record.job, name, signed, record_nothing)
-    return await _deliver(coordinator, job_id, name)
+    if entry is None or not _is_own_lease(entry, name, payload):
+        require_queued(coordinator, record.job, entry)
+        await send_claim(coordinator, principal, record.job, name, signed, record_nothing)
+    return await _deliver(coordinator, job_id, name, is_new)
 
 
 async def send_claim(
@@ -101,26 +103,34 @@ async def send_claim(
     Raises `Rejected`, `ClaimPending`.
     """
     job_id = job.job_id
-    with hold_claim(coordinator, job_id, None if signed is None else signed.id):
-        if signed is None:
-            priced = await _price_claim(coordinator, principal, job, name)
-            transaction = await coordinator.wallets.send(principal.address, priced, note, job_id)
-        else:
+    with _hold_claim(coordinator, job_id, name, None if signed is None else signed.id):
+        if signed is not None:
             transaction = await coordinator.wallets.send_signed(
                 principal.address, signed, note, job_id
             )
-        await wait_claimed(coordinator, transaction)
+        else:
+            sent = await _find_claim(coordinator, principal, job_id, name)
+            if sent is None:
+                priced = await _price_claim(coordinator, principal, job, name)
+                sent = await coordinator.wallets.send(principal.address, priced, note, job_id)
+            transaction = sent
+        await _wait_claimed(coordinator, transaction)
 
 
 @contextmanager
-def hold_claim(coordinator: Coordinator, job_id: bytes, claim: bytes | None) -> Iterator[None]:
+def _hold_claim(
+    coordinator: Coordinator, job_id: bytes, name: str, signed: bytes | None
+) -> Iterator[None]:
     """Refuse all other claims of a job from here meanwhile; the same signed one is let in.
 
-    Raises `Rejected`.
+    Raises `Rejected`, and `ClaimPending` for a claim that is to be signed here and is already.
     """
-    if job_id in coordinator.claims and (claim is None or coordinator.claims[job_id] != claim):
-        raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
-    coordinator.claims[job_id] = claim
+    held, wanted = coordinator.claims.get(job_id), (name, signed)
+    if held is not None and held != wanted:
+        raise _another_claim()
+    if held is not None and signed is None:
+        raise ClaimPending
+    coordinator.claims[job_id] = wanted
     try:
         yield
     finally:
@@ -128,8 +138,26 @@ def hold_claim(coordinator: Coordinator, job_id: bytes, claim: bytes | None) -> 
         coordinator.signals.announce(QUEUE)
 
 
-async def wait_claimed(coordinator: Coordinator, transaction: bytes) -> None:
-    """Return once a claim is final and applied. Raises `Rejected`, `ClaimPending`."""
+def _another_claim() -> Rejected:
+    return Rejected(Rejection.JOB_NOT_QUEUED, "another claim is on its way to the chain")
+
+
+async def _find_claim(
+    coordinator: Coordinator, principal: Principal, job_id: bytes, name: str
+) -> bytes | None:
+    """Return a custodial miner's claim that is on its way: a second one would fail behind it.
+
+    Raises `Rejected` for another miner's of the same account.
+    """
+    for transaction, payload in await coordinator.wallets.list_pending(principal.address, job_id):
+        if isinstance(payload, JobClaim):
+            if payload.miner != name:
+                raise _another_claim()
+            return transaction
+    return None
+
+
+async def _wait_claimed(coordinator: Coordinator, transaction: bytes) -> None:
     verdict = await coordinator.wallets.wait_final(transaction, coordinator.settings.claim_wait)
     if verdict is None:
         raise ClaimPending
@@ -200,7 +228,10 @@ async def fail_job(
     reason_code: int,
     signed: VerifiedTransaction | None,
 ) -> bytes:
-    """Give a lease back with a reason; return the transaction's id. Raises `Rejected`."""
+    """Give a lease back with a reason; return the transaction's id. Raises `Rejected`.
+
+    The same reason again is the same transaction.
+    """
     job_id = record.job.job_id
     require_miner(coordinator, principal, name)
     require_lease(coordinator, principal, job_id, name)
@@ -218,9 +249,34 @@ async def fail_job(
             Rejection.BAD_SIGNATURE,
             "the account signs by itself: send `transaction`, a signed job_fail",
         )
-    return await coordinator.wallets.send(
-        principal.address, JobFail(job_id, reason_code), record_nothing, job_id
-    )
+    report = JobFail(job_id, reason_code)
+
+    def note(connection: Connection, transaction: bytes) -> None:
+        foreign_rows.note_end(connection, job_id, transaction)
+
+    async with coordinator.job_locks.get(job_id):
+        require_lease(coordinator, principal, job_id, name)
+        pending = await coordinator.wallets.list_pending(principal.address, job_id)
+        for transaction, ending in pending:
+            if ending == report:
+                return transaction
+            # What comes behind the end of a lease fails, and pays its fee for it.
+            if isinstance(ending, JobSettle):
+                raise Rejected(Rejection.JOB_TERMINAL, "its settlement is on its way to the chain")
+            if isinstance(ending, JobFail):
+                raise _given_back()
+        return await coordinator.wallets.send(principal.address, report, note, job_id)
+
+
+def _given_back() -> Rejected:
+    return Rejected(Rejection.JOB_NOT_LEASED, "the lease is being given back already")
+
+
+async def require_kept(coordinator: Coordinator, address: bytes, job_id: bytes) -> None:
+    """Check that an account is not giving its lease on a job back just now. Raises `Rejected`."""
+    for _, payload in await coordinator.wallets.list_pending(address, job_id):
+        if isinstance(payload, JobFail):
+            raise _given_back()
 
 
 def require_lease(coordinator: Coordinator, principal: Principal, job_id: bytes, name: str) -> Job:
@@ -282,13 +338,11 @@ async def note_seen(coordinator: Coordinator, principal: Principal, name: str) -
     await coordinator.storage.write(write)
 
 
-def _is_own_lease(job: JobRow, entry: Job, name: str, claim: JobClaim | None) -> bool:
+def _is_own_lease(entry: Job, name: str, claim: JobClaim | None) -> bool:
     lease = entry.lease
     if entry.status not in LEASE_STATES or lease is None or lease.miner != name:
         return False
-    if claim is not None:
-        return lease.price_commit == claim.price_commit
-    return job.miner == name and not job.is_lease_delivered
+    return claim is None or lease.price_commit == claim.price_commit
 
 
 def require_queued(coordinator: Coordinator, job: JobRow, entry: Job | None) -> None:
@@ -329,7 +383,7 @@ def derive_price_opening(
     return PriceTerms(job_terms.choose_price(announced, job.max_price), salt)
 
 
-async def _deliver(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
+async def _deliver(coordinator: Coordinator, job_id: bytes, name: str, is_new: bool) -> Lease:
     await coordinator.wait_followed()
 
     def write(connection: Connection) -> JobRecord:
@@ -337,6 +391,8 @@ async def _deliver(coordinator: Coordinator, job_id: bytes, name: str) -> Lease:
         assert record is not None
         if record.job.miner != name:
             raise Rejected(Rejection.JOB_NOT_LEASED, "the lease has ended already")
+        if is_new and record.job.is_lease_delivered:
+            raise Rejected(Rejection.JOB_NOT_QUEUED, "the miner holds the lease already")
         tables.update(connection, record.job, is_lease_delivered=True)
         return record
 

@@ -184,6 +184,13 @@ class Wallets:
             )
         )
 
+    async def list_pending(self, address: bytes, job: bytes) -> list[tuple[bytes, Payload]]:
+        """Return what an account has on its way about a job, each by its id, in their order."""
+        rows = await self._storage.read(lambda connection: _read_about(connection, address, job))
+        return [
+            (row.transaction_id, transactions.decode_transaction(row.raw).payload) for row in rows
+        ]
+
     async def wait_final(self, transaction_id: bytes, seconds: float) -> Verdict | None:
         """Return what a transaction came to, or None when it is not final within `seconds`."""
         loop = asyncio.get_running_loop()
@@ -317,6 +324,19 @@ def _read_pending(connection: Connection, after: int) -> list[TransactionRow]:
         .where(TRANSACTIONS.c.state == "pending", TRANSACTIONS.c.row_id > after)
         .order_by(TRANSACTIONS.c.row_id)
         .limit(RESUBMIT_BATCH)
+    )
+    return tables.load(connection, TransactionRow, statement)
+
+
+def _read_about(connection: Connection, address: bytes, job: bytes) -> list[TransactionRow]:
+    statement = (
+        TRANSACTIONS.select()
+        .where(
+            TRANSACTIONS.c.sender == address,
+            TRANSACTIONS.c.state == "pending",
+            TRANSACTIONS.c.job_id == job,
+        )
+        .order_by(TRANSACTIONS.c.nonce)
     )
     return tables.load(connection, TransactionRow, statement)
 

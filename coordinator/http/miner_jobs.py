@@ -135,9 +135,17 @@ async def claim(call: Call) -> Answer:
 
 
 async def claim_lease(
-    call: Call, record: JobRecord, name: str, signed: VerifiedTransaction | None
+    call: Call,
+    record: JobRecord,
+    name: str,
+    signed: VerifiedTransaction | None,
+    *,
+    is_new: bool = False,
 ) -> Lease:
-    """Claim a job; what is not decided in time is a 503 that says when to ask again."""
+    """Claim a job; what is not decided in time is a 503 that says when to ask again.
+
+    `is_new`: a lease that the miner holds already is refused.
+    """
     claim = leasing.claim_job
     try:
         if record.home is not None:
@@ -145,7 +153,7 @@ async def claim_lease(
             record = await foreign_leasing.describe_record(call.coordinator, record)
         if not _may_know(call, record, name):
             raise not_found()
-        return await claim(call.coordinator, call.caller, record, name, signed)
+        return await claim(call.coordinator, call.caller, record, name, signed, is_new=is_new)
     except leasing.ClaimPending:
         raise later("the claim is not final yet; repeat it", "CLAIM_PENDING") from None
     except ContentPending:

@@ -199,7 +199,7 @@ async def poll(call: Call) -> Answer:
         if record is None:
             break
         try:
-            lease = await claim_lease(call, record, name, None)
+            lease = await claim_lease(call, record, name, None, is_new=True)
         except (Rejected, Problem):
             # Somebody else was first; there may be another job, or one may come.
             continue
