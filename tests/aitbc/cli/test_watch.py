@@ -44,7 +44,7 @@ async def test_blocks_and_all_jobs_are_watched_until_one_looks_away(tmp_path: Pa
         assert json.loads(waiting.result())["type"] == "block_created"
         for process in (blocks, jobs):
             process.send_signal(signal.SIGINT)
-            _, complaint = await process.communicate()
+            _, complaint = await asyncio.wait_for(process.communicate(), 30)
             assert b"Traceback" not in complaint
             assert process.returncode in (1, 130)
 
