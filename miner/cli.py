@@ -20,11 +20,6 @@ app = typer.Typer(
 
 PERCENT_STEP: Final = 10
 
-app.command("bench")(cli_operations.measure_machine)
-app.command("doctor")(cli_operations.examine_machine)
-app.command("drain")(cli_operations.drain_miner)
-app.command("earnings")(cli_operations.show_earnings)
-
 
 @app.command("run")
 def run(
@@ -107,3 +102,9 @@ def _report_progress(model: str) -> Callable[[int, int], None]:
             typer.echo(f"{model}: {step * PERCENT_STEP} %", err=True)
 
     return report
+
+
+app.command("doctor")(cli_operations.examine_machine)
+app.command("bench")(cli_operations.measure_machine)
+app.command("drain")(cli_operations.drain_miner)
+app.command("earnings")(cli_operations.show_earnings)

@@ -73,17 +73,18 @@ class LlamaProcess:
     async def _start(self) -> Endpoint:
         key = secrets.token_hex(32)
         greeting = await self._child.start({**self._settings, "key": key})
+        pins = {name: str(self._settings[name]) for name in ("threads", "context")}
+        if greeting["gpu_layers"]:
+            asked = self._settings["gpu_layers"]
+            pins["gpu_layers"] = "all" if asked is None else str(asked)
         return Endpoint(
             url=greeting["url"],
             key=key,
             model=str(self._settings["alias"]),
             engine=greeting["build"],
-            options=f"threads {self._settings['threads']}, context {self._settings['context']}",
+            options=", ".join(f"{name.replace('_', ' ')} {pins[name]}" for name in pins),
             device=self._device.describe(greeting["device"]),
-            pins={
-                "threads": str(self._settings["threads"]),
-                "context": str(self._settings["context"]),
-            },
+            pins=pins,
             is_llama=True,
             has_gpu=greeting["device"] == CUDA,
         )

@@ -87,6 +87,7 @@ def main() -> None:
         "url": server.listening_address,
         "build": f"xllamacpp {xllamacpp.__version__}",
         "device": CUDA if gpu_layers else describe_device(),
+        "gpu_layers": gpu_layers,
     }
     sys.stdout.write(json.dumps(greeting) + "\n")
     sys.stdout.flush()

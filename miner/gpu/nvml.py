@@ -68,7 +68,12 @@ def find_gpus() -> Discovery:
     problem = ""
     for index in range(count):
         try:
-            found.append(_read_gpu(pynvml.nvmlDeviceGetHandleByIndex(index), driver))
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            if _is_divided(handle):
+                # Memory and energy are the board's, and no part of it has as much.
+                problem = f"GPU {index} of the driver is divided into parts (MIG): not supported"
+                continue
+            found.append(_read_gpu(handle, driver))
         except pynvml.NVMLError as error:
             problem = f"GPU {index} of the driver does not answer: {error}"
     return Discovery(select_visible(found, os.environ.get(VISIBLE_VARIABLE)), problem)
@@ -130,6 +135,11 @@ def _read_gpu(handle: object, driver: str) -> Gpu:
         has_energy_counter=_ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
         is not None,
     )
+
+
+def _is_divided(handle: object) -> bool:
+    modes = _ask(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+    return modes is not None and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
 
 
 def _open(uuid: str) -> object:

@@ -12,9 +12,10 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "tests" / "miner" / "gpu" / "driver.c"
-LARGE: Final = "GPU-aaaa-1|NVIDIA H100 80GB HBM3|81559|1|1"
-SMALL: Final = "GPU-bbbb-2|Tesla T4|15360|0|1"
-LOST: Final = "GPU-cccc-3|Broken|1024|0|0"
+LARGE: Final = "GPU-aaaa-1|NVIDIA H100 80GB HBM3|81559|1|1|0"
+SMALL: Final = "GPU-bbbb-2|Tesla T4|15360|0|1|0"
+LOST: Final = "GPU-cccc-3|Broken|1024|0|0|0"
+DIVIDED: Final = "GPU-dddd-4|NVIDIA A100|40960|1|1|1"
 
 
 def build_driver(folder: Path) -> Path:

@@ -1,5 +1,5 @@
 /* A driver library with the few functions that a miner asks of NVIDIA's own, for machines without
- * a GPU. GPUS in the environment has a line for each: "uuid|name|MiB|has energy counter|answers".
+ * a GPU. GPUS in the environment has a line for each: "uuid|name|MiB|has energy counter|answers|is divided".
  * The energy counter is the number in the file that ENERGY_FILE names, in millijoules. */
 
 #include <stdio.h>
@@ -12,7 +12,7 @@ enum { MOST = 8 };
 typedef struct {
     char uuid[96], name[96];
     unsigned long long mebibytes;
-    int has_counter, answers;
+    int has_counter, answers, is_divided;
 } Gpu;
 
 static Gpu gpus[MOST];
@@ -24,8 +24,8 @@ int nvmlInitWithFlags(unsigned flags) {
     const char *line = getenv("GPUS");
     for (count = 0; line && *line && count < MOST; count++) {
         Gpu *gpu = &gpus[count];
-        sscanf(line, "%95[^|]|%95[^|]|%llu|%d|%d", gpu->uuid, gpu->name, &gpu->mebibytes,
-               &gpu->has_counter, &gpu->answers);
+        sscanf(line, "%95[^|]|%95[^|]|%llu|%d|%d|%d", gpu->uuid, gpu->name, &gpu->mebibytes,
+               &gpu->has_counter, &gpu->answers, &gpu->is_divided);
         line = strchr(line, '\n');
         if (line) line++;
     }
@@ -81,6 +81,11 @@ int nvmlDeviceGetCudaComputeCapability(Gpu *gpu, int *major, int *minor) {
     (void)gpu;
     *major = 9;
     *minor = 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(Gpu *gpu, unsigned *current, unsigned *pending) {
+    *current = *pending = gpu->is_divided;
     return SUCCESS;
 }
 

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from miner.gpu.nvml import Gpu, select_visible
-from tests.support.gpu_driver import LARGE, LOST, SMALL, build_driver, make_environment, run_beside
+from tests.support.gpu_driver import (
+    DIVIDED,
+    LARGE,
+    LOST,
+    SMALL,
+    build_driver,
+    make_environment,
+    run_beside,
+)
 
 FIND = """
 import json, msgspec
@@ -69,6 +77,12 @@ def test_a_gpu_that_is_lost_is_named_and_hides_no_other(driver: Path) -> None:
     found = find(driver, LOST, SMALL)
     assert [gpu["name"] for gpu in found["gpus"]] == ["Tesla T4"]
     assert "GPU 0 of the driver does not answer" in found["problem"]
+
+
+def test_a_gpu_in_parts_is_named_and_not_taken_for_a_whole_one(driver: Path) -> None:
+    found = find(driver, DIVIDED, SMALL)
+    assert [gpu["name"] for gpu in found["gpus"]] == ["Tesla T4"]
+    assert "GPU 0 of the driver is divided into parts (MIG)" in found["problem"]
 
 
 def test_a_driver_that_is_not_loaded_is_a_problem_with_a_sentence(driver: Path) -> None:
