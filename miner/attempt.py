@@ -7,6 +7,7 @@ client's cancellation (its units are the tokens made by then), or a lease that i
 import asyncio
 import contextlib
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,8 +19,15 @@ from ledger.rejection import Rejection
 from ledger.terms import ReceiptTerms, compute_content_hash
 from miner.clock import LeaseClock
 from miner.delivery import Channel
-from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import (
+    OUTPUT,
+    Engine,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+)
 from miner.inputs import ContentMissingError
+from miner.results import ResultFiles, ResultRefusedError
 from miner.settlement import derive_receipt_salt
 from miner.stopping import wait_for_stop
 from miner.streaming import TextStream
@@ -72,11 +80,9 @@ class Attempt:
         self._stop = asyncio.Event()
         self._stop_reason: StopReason | None = None
         self._progress = 0
-        self._stream = TextStream(
-            channel.wire,
-            work.job_id,
-            {"miner_id": channel.identity.miner_id, "report_token": work.lease.report_token},
-        )
+        query = {"miner_id": channel.identity.miner_id, "report_token": work.lease.report_token}
+        self._stream = TextStream(channel.wire, work.job_id, query)
+        self._result_files = ResultFiles(channel.wire, work.job_id, query)
         self._phase = "preparing"
 
     def stop(self, reason: StopReason) -> None:
@@ -97,7 +103,9 @@ class Attempt:
         timer = asyncio.get_running_loop().call_later(seconds, self.stop, StopReason.OUT_OF_TIME)
         try:
             return await self._run_engine(self._engine)
-        except (InputInvalidError, ContentMissingError, EngineFailedError) as error:
+        except (
+            InputInvalidError, ContentMissingError, EngineFailedError, ResultRefusedError
+        ) as error:  # fmt: skip
             log.warning("the job failed", job=self._work.job_id, error=str(error))
             return fail(self._work, error.reason, str(error))
         finally:
@@ -125,6 +133,8 @@ class Attempt:
             else:
                 result = await task.run(files, self._note_progress, self._stop)
             completed = max(self._clock.read(), started + 1)
+            if files is not None and result.files:
+                result = await self._store_files(result, files[OUTPUT])
         if not result.is_cut:
             return self._finish(result, started, completed)
         match self._stop_reason:
@@ -137,6 +147,15 @@ class Attempt:
             case _:
                 log.info("the job was dropped", job=self._work.job_id, reason=self._stop_reason)
                 return None
+
+    async def _store_files(self, result: EngineResult, folder: Path) -> EngineResult:
+        """Return the result with its files stored; told to stop before that, without them."""
+        self._phase = "uploading"
+        storing = self._result_files.store(result.files, folder)
+        stored = await wait_for_stop(self._stop, storing)
+        if stored is None:
+            return msgspec.structs.replace(result, is_cut=True)
+        return msgspec.structs.replace(result, answer={**result.answer, "files": stored})
 
     def _finish(self, result: EngineResult, started: int, completed: int) -> Work:
         answer = {**result.answer, "model": self._content["model"]}

@@ -1,8 +1,8 @@
 """Decides how what a job names as its source becomes a file here: fetched, bounded, checked.
 
-It lies in a private folder that is removed with the job. Addresses are a stranger's choice and are
-asked by `outbound` alone. Files of the client come from the job's coordinator, and must have the
-hash that the content, which the terms bind, gives them.
+It lies in a private folder that is removed with the job, beside room for the result's files.
+Addresses are a stranger's choice and are asked by `outbound` alone. Files of the client come from
+the job's coordinator, and must have the hash that the content, which the terms bind, gives them.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import httpx2
 import structlog
 
 from ledger.faults import Reason
-from miner.engines.interface import InputInvalidError
+from miner.engines.interface import OUTPUT, InputInvalidError
 from miner.wire import Wire
 from miner.work import Work
 from outbound.errors import OutboundError
@@ -68,11 +68,12 @@ class Inputs:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def fetch(self, work: Work, sources: Mapping[str, str], folder: Path) -> dict[str, Path]:
-        """Return where each source lies, by the member that names it.
+        """Return where each source lies, by the member that names it, and `OUTPUT` beside them.
 
         Raises `InputInvalidError` for an address that gives nothing, and `ContentMissingError`.
         """
-        paths: dict[str, Path] = {}
+        paths = {OUTPUT: folder / OUTPUT}
+        paths[OUTPUT].mkdir(mode=0o700)
         for member, source in sources.items():
             paths[member] = folder / member
             if source.startswith("file_"):

@@ -17,6 +17,12 @@ from ledger.faults import Reason
 MAX_DESCRIPTION: Final = 200
 """Characters of a receipt's `engine`."""
 
+OUTPUT: Final = "output"
+"""Beside a run's sources: a private folder that was empty, for the files of its result."""
+MAX_RESULT_FILES: Final = 64
+MAX_RESULT_BYTES: Final = 256 * 1024 * 1024
+"""Of all files of a result together, as far as coordinators take them."""
+
 OnProgress = Callable[[int, str], None]
 """Called with the progress (0 to 99) and the text that came since the last call."""
 
@@ -63,6 +69,15 @@ def build_pins(model: str, build: str, **others: int | str) -> dict[str, str]:
     return {**pins, "model_sha256": digest} if digest else pins
 
 
+class ResultFile(msgspec.Struct, frozen=True):
+    """A file that a run made, below the folder that it was given for them."""
+
+    path: Path
+    name: str
+    """As the client sees it; each of a result has its own."""
+    media_type: str
+
+
 class EngineResult(msgspec.Struct, frozen=True):
     """What came out of a run."""
 
@@ -78,6 +93,8 @@ class EngineResult(msgspec.Struct, frozen=True):
     """What has to be the same for another run to be comparable: build, seed, threads, …"""
     energy_joules: int | None = None
     """What the device's own counter counted meanwhile; None where it has none."""
+    files: tuple[ResultFile, ...] = ()
+    """What the result is beside the answer, or instead of it."""
 
 
 class Task(Protocol):
@@ -92,7 +109,9 @@ class Task(Protocol):
     ) -> EngineResult:
         """Return the result; when `stop` is set before its end, what there is by then.
 
-        `files`: where the sources lie. Raises `InputInvalidError` and `EngineFailedError`.
+        `files`: where the sources lie, and `OUTPUT`.
+
+        Raises `InputInvalidError` and `EngineFailedError`.
         """
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from miner.engines.interface import (
+    OUTPUT,
     Description,
     Engine,
     EngineFailedError,
@@ -114,7 +115,8 @@ class _RemoteRun:
         is_forgotten = False
         try:
             for name, path in files.items():
-                await self._send(name, path)
+                if name != OUTPUT:
+                    await self._send(name, path)
             report = await self._wait(content, stop)
             # A stop may arrive when the run is over, and would leave an empty one there.
             is_forgotten = not stop.is_set()

@@ -6,6 +6,7 @@ is asked for by `faults`: a route's name, and what happens to its next requests.
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from nacl.public import PublicKey, SealedBox
 
 from aitbc.wallet import Wallet
@@ -92,6 +93,8 @@ class ContractServer:
         self.receiver = StreamReceiver()
         self.files: dict[str, bytes] = {}
         """Input files of any job, by their id."""
+        self.stored: list[tuple[str, str, bytes]] = []
+        """Name, media type and bytes of each result file."""
         self.cancel_requested: set[bytes] = set()
         self.faults: dict[str, list[int | str]] = {}
         self.asked: list[str] = []
@@ -341,6 +344,21 @@ class ContractServer:
         data = self.files.get(request.match_info["file_id"])
         return refuse(404, "FILE_NOT_FOUND") if data is None else web.Response(body=data)
 
+    async def store_file(self, request: web.Request) -> web.Response:
+        self.require_leased(request)
+        part = await (await request.multipart()).next()
+        assert isinstance(part, BodyPartReader) and part.filename is not None
+        data = await part.read()
+        self.stored.append((part.filename, part.headers["Content-Type"], data))
+        return web.json_response(
+            {
+                "file_id": f"file_{len(self.stored):064x}",
+                "size": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            },
+            status=201,
+        )
+
     async def complete(self, request: web.Request) -> web.Response:
         body, job_id = await request.json(), get_job_id(request)
         if self.completed.get(job_id) != body:
@@ -402,6 +420,7 @@ class ContractServer:
         post("/v1/jobs/{id}/heartbeat", self.heartbeat)
         post("/v1/jobs/{id}/stream", self.stream)
         get("/v1/jobs/{id}/files/{file_id}", self.get_file)
+        post("/v1/jobs/{id}/files", self.store_file)
         post("/v1/jobs/{id}/complete", self.complete)
         post("/v1/jobs/{id}/fail", self.fail)
         get("/explorer/jobs/{id}", self.get_chain_job)
