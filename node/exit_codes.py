@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     JOB_NOT_COMPLETED = 32
     VERIFICATION_FAILED = 33
     TIMED_OUT = 34
+    CANNOT_SAY = 35
 
 
 class OperatorError(Exception):

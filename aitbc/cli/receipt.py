@@ -10,14 +10,17 @@ from aitbc.cli.api import DEFAULT_URL, ApiKeyFile, ApiUrl, open_client
 from aitbc.cli.failures import CommandError, Commands
 from aitbc.cli.output import AsJson, note, print_json, print_record
 from aitbc.cli.passwords import PasswordFile, get_password
+from aitbc.cli.receipt_recheck import recheck_result
 from aitbc.cli.trust import CheckpointFile, GenesisFile, load_trusted
 from node.exit_codes import ExitCode
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="Signed receipts: get, export, verify (offline), open to an auditor, audit (offline).",
+    help="Signed receipts: get, export, verify (offline), recheck the result, open to an auditor, "
+    "audit (offline).",
 )
+app.command("recheck")(recheck_result)
 
 ReceiptId = Annotated[str, typer.Argument(metavar="RECEIPT", help="receipt_… or its job's job_…")]
 

@@ -1,0 +1,210 @@
+"""Jobs run again by the real engines: what they made stands, one forged place of it does not."""
+
+import asyncio
+import base64
+import copy
+import shutil
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ledger.receipts import ReceiptCore
+from ledger.terms import compute_content_hash
+from miner.engines.image_model import encode_png
+from miner.kinds import KINDS, close_engines, open_engines
+from miner.models import load_packaged_lock
+from miner.recheck.pictures import read_png
+from miner.recheck.rerun import (
+    Claim,
+    OtherJobError,
+    Recheck,
+    check_units,
+    recheck,
+    weigh_pins,
+)
+from miner.recheck.verdict import Standing, Verdict, refuse
+from miner.settings import MinerSettings
+from miner.settlement import UNIT_TYPES, VERIFICATION
+from tests.ledger.test_receipts import CORE
+
+FOX = Path(__file__).parents[2] / "fixtures/audio/fox.wav"
+FILE = "file_" + sha256(FOX.read_bytes()).hexdigest()
+LOCK = load_packaged_lock()
+
+Forge = Callable[[dict[str, Any]], None]
+
+
+async def fetch_file(file_id: str, path: Path) -> None:
+    assert file_id == FILE
+    await asyncio.to_thread(shutil.copy, FOX, path)
+
+
+def make_content(service: str, held: Mapping[str, Any], **params: Any) -> dict[str, Any]:
+    model = LOCK.find(KINDS[service].model)
+    assert model is not None
+    digest = FILE.removeprefix("file_")
+    files = {"files": {FILE: {"sha256": digest}}} if FILE in held.values() else {}
+    return {"service": service, "model": model.identity, "input": held, "params": params, **files}
+
+
+async def make_claim(content: dict[str, Any]) -> Claim:
+    """Return a job's receipt as its miner would have signed it, with content and result."""
+    chosen: dict[str, Any] = {"kinds": [content["service"]], "device": "cpu"}
+    engines = await open_engines(MinerSettings.model_construct(**chosen))
+    try:
+        task = engines[content["service"]].read(content)
+        made = await task.run(dict.fromkeys(task.sources, FOX), lambda *_: None, asyncio.Event())
+    finally:
+        await close_engines(engines)
+    core = msgspec.structs.replace(
+        CORE,
+        service=content["service"],
+        verification=VERIFICATION[content["service"]],
+        unit_type=UNIT_TYPES[content["service"]],
+        model=content["model"],
+        units=made.units,
+        engine=made.engine,
+        device=made.device,
+        pins=dict(made.pins),
+    )
+    return sign(core, content, made.answer)
+
+
+def sign(core: ReceiptCore, content: Mapping[str, Any], result: Mapping[str, Any]) -> Claim:
+    core = msgspec.structs.replace(
+        core,
+        input_hash=compute_content_hash(content).hex(),
+        result_hash=compute_content_hash(result).hex(),
+    )
+    return Claim(core, content, result)
+
+
+def lie(claim: Claim, forge: Forge, **members: Any) -> Claim:
+    """Return the claim of a miner that signs another result."""
+    result = copy.deepcopy(dict(claim.result))
+    forge(result)
+    return sign(msgspec.structs.replace(claim.core, **members), claim.content, result)
+
+
+def keep(result: dict[str, Any]) -> None:
+    """Forge nothing."""
+
+
+async def check(claim: Claim) -> Recheck:
+    return await recheck(claim, fetch_file)
+
+
+async def test_vectors() -> None:
+    content = make_content("text_embedding", {"texts": ["one", "two"]})
+    claim = await make_claim(content)
+    found = await check(claim)
+    assert found.verdict.standing is Standing.STANDS and found.pins == claim.core.pins
+    assert found.verdict.measure and found.verdict.value == pytest.approx(1)
+
+    def nudge(result: dict[str, Any]) -> None:
+        result["embeddings"][1][:40] = [value + 0.02 for value in result["embeddings"][1][:40]]
+
+    assert (await check(lie(claim, nudge))).verdict.standing is Standing.REFUSED
+    pins = {**claim.core.pins, "build": "aitbc-numpy-bert 9"}
+    other = await check(lie(claim, nudge, pins=pins))
+    assert other.verdict.standing is Standing.UNKNOWN
+    assert "needs build aitbc-numpy-bert 9; here is" in other.verdict.reason
+
+
+def test_a_refusal_under_other_pins_is_no_verdict() -> None:
+    refused, stands = refuse("it is another"), Verdict(Standing.STANDS, "it is the same")
+    core = msgspec.structs.replace(
+        CORE, verification="tolerance", pins={"build": "a 1", "threads": "4", "seed": "7"}
+    )
+    here = {"build": "a 1", "threads": "1", "seed": "7"}
+    assert weigh_pins(core, here, refused) is refused, "other threads are other last bits"
+    exact = msgspec.structs.replace(core, verification="exact")
+    for other, pins, reason in (
+        (exact, here, "needs threads 4; here is 1"),
+        (core, {**here, "build": "a 2"}, "needs build a 1; here is a 2"),
+        (core, {**here, "seed": "8"}, "needs seed 7; here is 8"),
+        (msgspec.structs.replace(core, pins={}), here, "does not say which build"),
+    ):
+        verdict = weigh_pins(other, pins, refused)
+        assert verdict.standing is Standing.UNKNOWN and reason in verdict.reason
+        assert weigh_pins(other, pins, stands) is stands
+
+
+def test_no_more_is_billed_than_there_is() -> None:
+    stands = Verdict(Standing.STANDS, "it is the same")
+    assert check_units(CORE, CORE.units, stands) is stands
+    assert check_units(CORE, CORE.units + 1, stands) is stands
+    verdict = check_units(CORE, CORE.units - 1, stands)
+    assert verdict.standing is Standing.REFUSED and "are billed" in verdict.reason
+    timed = msgspec.structs.replace(CORE, unit_type="second")
+    assert check_units(timed, 0, stands) is stands
+
+
+async def test_pictures() -> None:
+    held = {"prompt": "a red ring on white"}
+    claim = await make_claim(make_content("stable_diffusion", held, num_images=2, size="64x64"))
+    assert claim.core.pins["seed"] == str(claim.result["seed"])
+    assert (await check(claim)).verdict.standing is Standing.STANDS
+
+    def forge(result: dict[str, Any]) -> None:
+        image = result["images"][1]
+        pixels = read_png(base64.b64decode(image["b64_json"])).copy()
+        pixels[40] = 255 - pixels[40]
+        data = encode_png(pixels)
+        image |= {"b64_json": base64.b64encode(data).decode(), "sha256": sha256(data).hexdigest()}
+
+    found = await check(lie(claim, forge))
+    assert found.verdict.standing is Standing.REFUSED and "picture 1" in found.verdict.reason
+
+
+@pytest.mark.slow
+async def test_transcripts() -> None:
+    claim = await make_claim(make_content("whisper_transcription", {"audio_url": FILE}))
+    assert (await check(claim)).verdict.standing is Standing.STANDS
+
+    def forge(result: dict[str, Any]) -> None:
+        result["text"] = result["text"].replace("fox", "dog")
+        result["segments"][0]["text"] = result["segments"][0]["text"].replace("fox", "dog")
+
+    assert (await check(lie(claim, forge))).verdict.standing is Standing.REFUSED
+
+
+async def test_text() -> None:
+    held = {"prompt": "Say yes."}
+    claim = await make_claim(make_content("llm_inference", held, max_tokens=8, temperature=0.7))
+    assert (await check(claim)).verdict.standing is Standing.STANDS
+
+
+async def test_what_cannot_be_said_is_said() -> None:
+    content = make_content("text_embedding", {"texts": ["one"]})
+    core = msgspec.structs.replace(
+        CORE, service="text_embedding", verification="tolerance", model=content["model"]
+    )
+    claim = sign(core, content, {"embeddings": [[0.0]]})
+    cases = {
+        "nothing that text_embedding makes": {"verification": "none"},
+        "needs the model another": {"model": "another"},
+        "no engine for theatre here": {"service": "theatre"},
+        "the model gpt-4 is not one": {
+            "service": "llm_inference", "verification": "logit_gap", "model": "gpt-4",
+        },
+    }  # fmt: skip
+    for reason, members in cases.items():
+        verdict = (await check(lie(claim, keep, **members))).verdict
+        assert verdict.standing is Standing.UNKNOWN and reason in verdict.reason, verdict
+        assert verdict.to_record()["verdict"] == "cannot say"
+
+
+async def test_another_content_or_result_is_not_looked_at() -> None:
+    claim = sign(CORE, {"service": "llm_inference"}, {"text": "Hi"})
+    for other in (
+        claim._replace(content={"service": "custom_code"}),
+        claim._replace(result={"text": "Ho"}),
+        claim._replace(result={"text": float("nan")}),
+    ):
+        with pytest.raises(OtherJobError, match="is not the one that the receipt names"):
+            await check(other)
