@@ -11,7 +11,8 @@ from aitbc.wallet import Wallet
 from miner.doctor.report import ACCOUNT, MACHINE, Check, State
 from miner.gpu.announcement import check_claim
 from miner.gpu.device import DeviceMissingError, choose_device
-from miner.gpu.nvml import Gpu, find_gpus, read_telemetry
+from miner.gpu.hardware import Gpu
+from miner.gpu.nvml import find_gpus, read_telemetry
 from miner.run import MinerStopped, load_proving_key, load_seed
 from miner.sandbox.interface import Command, Limits, SandboxFailedError, SandboxMissingError
 from miner.sandbox.open import find_sandbox

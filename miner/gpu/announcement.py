@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from miner.engines.interface import Engine
 from miner.gpu.device import DeviceMissingError, find_device
-from miner.gpu.nvml import Gpu, find_gpus
+from miner.gpu.hardware import Gpu
+from miner.gpu.nvml import find_gpus
 from miner.settings import MinerSettings
 
 MEBIBYTE: Final = 2**20

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from miner.gpu.nvml import Discovery, Gpu, find_gpus
+from miner.gpu.hardware import Discovery, Gpu
 
 SETTING: Final = re.compile(r"auto|cpu|cuda:(0|[1-9][0-9]?)", re.ASCII)
 CUDA: Final = "cuda"
@@ -81,4 +81,9 @@ def find_device(setting: str) -> Device:
 
     Raises `DeviceMissingError`.
     """
-    return CPU if setting == "cpu" else choose_device(setting, find_gpus())
+    if setting == "cpu":
+        return CPU
+    # Engines' processes import this module, and the driver's bindings take a fifth of a second.
+    from miner.gpu.nvml import find_gpus  # noqa: PLC0415 - not before somebody asks for it
+
+    return choose_device(setting, find_gpus())

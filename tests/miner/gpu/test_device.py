@@ -3,7 +3,7 @@
 import pytest
 
 from miner.gpu.device import CPU, SETTING, Device, DeviceMissingError, choose_device, find_device
-from miner.gpu.nvml import Discovery, Gpu
+from miner.gpu.hardware import Discovery, Gpu
 
 FIRST = Gpu("GPU-a", "NVIDIA H100", 85 * 10**9, "9.0", "570.86", has_energy_counter=True)
 SECOND = Gpu("GPU-b", "Tesla T4", 16 * 10**9, "7.5", "570.86", has_energy_counter=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from miner.gpu.nvml import Gpu, select_visible
+from miner.gpu.hardware import Gpu
+from miner.gpu.nvml import select_visible
 from tests.support.gpu_driver import (
     DIVIDED,
     LARGE,
