@@ -56,6 +56,8 @@ async def stream_job(call: Call) -> web.StreamResponse:
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             async for event in follower.follow():
+                if call.coordinator.keys.is_revoked(call.caller.key_id):
+                    break
                 await send_event(response, event)
         await response.write_eof()
     except (TimeoutError, ConnectionError):

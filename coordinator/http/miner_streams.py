@@ -20,6 +20,8 @@ from coordinator.phases import Phase
 from coordinator.streams import MAX_TEXT, StreamGap, TextTooLong
 
 MAX_LINE_BYTES: Final = 64 * 1024
+LINES_AT_ONCE: Final = 100
+"""Lines that are taken before others have their turn on the loop: short ones come by thousands."""
 PROGRESS_SECONDS: Final = 1.0
 """How often the progress of the lines is written down."""
 PASS_SECONDS: Final = 0.2
@@ -138,9 +140,11 @@ async def read_lines(request: web.Request) -> AsyncIterator[Line]:
             waiting += chunk
             *lines, rest = waiting.split(b"\n")
             waiting = bytearray(rest)
-            for line in lines:
+            for number, line in enumerate(lines):
                 if line:
                     yield read_line(bytes(line))
+                if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
+                    await asyncio.sleep(0)
             if len(waiting) > MAX_LINE_BYTES:
                 raise Problem(413, f"a line has at most {MAX_LINE_BYTES} bytes")
     except (

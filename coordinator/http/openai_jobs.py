@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class HungUp(ConnectionError):
-    """The caller is gone."""
+    """The caller is gone, or its key was revoked."""
 
 
 class PaidCall:
@@ -59,7 +59,7 @@ class PaidCall:
             while not is_over:
                 pending = pending or asyncio.ensure_future(anext(events))
                 done, _ = await asyncio.wait({pending}, timeout=LOOK_SECONDS)
-                if is_gone(self._call.request):
+                if is_gone(self._call.request) or self._is_revoked():
                     raise HungUp
                 if not done:
                     continue
@@ -99,6 +99,10 @@ class PaidCall:
         if result is None:
             raise Problem(410, "the result was not handed in", "RESULT_WITHHELD")
         return result
+
+    def _is_revoked(self) -> bool:
+        """Tell whether the caller's key opens nothing any more: whoever holds it is not told."""
+        return self._call.coordinator.keys.is_revoked(self._call.caller.key_id)
 
     async def _cancel(self) -> None:
         """End the job of a caller who does not wait for it any more."""

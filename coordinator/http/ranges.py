@@ -40,9 +40,13 @@ def build_headers(tag: str, name: str) -> dict[str, str]:
 
 
 def is_unchanged(request: web.Request, tag: str) -> bool:
-    """Tell whether the client holds these bytes already."""
+    """Tell whether the client holds these bytes already.
+
+    A proxy that compresses makes our tag a weak one; here the two are the same (RFC 9110, 13.1.2).
+    """
     known = request.headers.get("If-None-Match", "")
-    return known.strip() == "*" or f'"{tag}"' in (part.strip() for part in known.split(","))
+    tags = (part.strip().removeprefix("W/") for part in known.split(","))
+    return known.strip() == "*" or f'"{tag}"' in tags
 
 
 def answer_bytes(

@@ -10,6 +10,8 @@ async def test_every_json_answer_to_a_get_has_a_tag_and_is_not_sent_twice(world:
         assert again.status == 304
         assert again.body == b""
         assert again.headers["ETag"] == tag
+        weak = await world.call("GET", path, who, headers={"If-None-Match": f"W/{tag}"})
+        assert weak.status == 304, "as a proxy that compresses hands it on"
 
 
 async def test_what_is_for_one_account_is_kept_by_its_client_alone(world: World) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from coordinator.http.miner_streams import LINES_AT_ONCE
 from tests.support.world import Reply, World
 
 Events = list[tuple[str, Any]]
@@ -105,6 +106,40 @@ async def test_only_the_leaseholder_writes_and_only_the_owner_reads(world: World
     assert (await world.call("GET", path + "/stream", "other")).status == 404
     assert (await world.call("GET", path + "/stream", "miner")).status == 403
     assert (await world.call("GET", path + "/stream")).status == 401
+
+
+async def test_a_key_that_is_revoked_hears_no_more(world: World) -> None:
+    path = await begin(world)
+    await send(world, path, "Hello")
+    headers = {"X-Api-Key": world.people["client"].key}
+    keys = (await world.call("GET", "/v1/api-keys", "operator")).json["keys"]
+    (key_id,) = (key["key_id"] for key in keys if key["label"] == "client")
+    async with world.session.get(world.url + path + "/stream", headers=headers) as response:
+        first = await response.content.readuntil(b'{"delta": "Hello"}\n\n')
+        assert b"event: delta" in first
+        revoked = await world.call("DELETE", f"/v1/api-keys/{key_id}", "operator")
+        assert revoked.status == 204
+        await send(world, path, "secret", offset=5)
+        assert await response.content.read() == b""
+
+
+async def test_a_flood_of_short_lines_lets_others_have_their_turn(world: World) -> None:
+    path = await begin(world)
+    job_id = bytes.fromhex(path.removeprefix("/v1/jobs/job_"))
+    count, length, longest = 20 * LINES_AT_ONCE, 0, 0
+
+    async def send_all() -> Reply:
+        data = write_line("a") * count
+        return await world.call("POST", f"{path}/stream?miner_id=miner_miner", "miner", data=data)
+
+    sending = asyncio.create_task(send_all())
+    while not sending.done():
+        text = world.coordinator.streams.get(job_id)
+        before, length = length, 0 if text is None else len(text.text)
+        longest = max(longest, length - before)
+        await asyncio.sleep(0)
+    assert sending.result().json == {"length": count}
+    assert 0 < longest <= 2 * LINES_AT_ONCE
 
 
 async def test_lines_that_are_none_are_refused(world: World) -> None:
