@@ -17,6 +17,7 @@ from aitbc.errors import AITBCError, APIError
 from ledger.faults import Reason
 from ledger.rejection import Rejection
 from ledger.terms import ReceiptTerms, compute_content_hash
+from miner.aftermath import Aftermath, measure_aftermath
 from miner.clock import LeaseClock
 from miner.delivery import Channel
 from miner.engines.interface import (
@@ -131,7 +132,9 @@ class Attempt:
             if files is None:
                 result = EngineResult({}, 0, "", is_cut=True)
             else:
-                result = await task.run(files, self._note_progress, self._stop)
+                async with measure_aftermath(self._stop) as measured:
+                    result = await task.run(files, self._note_progress, self._stop)
+                self._tell_stopped(measured)
             completed = max(self._clock.read(), started + 1)
             if files is not None and result.files:
                 result = await self._store_files(result, files[OUTPUT])
@@ -147,6 +150,16 @@ class Attempt:
             case _:
                 log.info("the job was dropped", job=self._work.job_id, reason=self._stop_reason)
                 return None
+
+    def _tell_stopped(self, measured: Aftermath) -> None:
+        if measured.wall is not None and measured.cpu is not None:
+            log.info(
+                "the engine was stopped",
+                job=self._work.job_id,
+                reason=self._stop_reason,
+                stopped_after_seconds=round(measured.wall, 2),
+                engine_seconds_after_cancel=round(measured.cpu, 2),
+            )
 
     async def _store_files(self, result: EngineResult, folder: Path) -> EngineResult:
         """Return the result with its files stored; told to stop before that, without them."""

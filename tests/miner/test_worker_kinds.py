@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ async def test_files_that_are_not_there_or_not_the_same_cost_no_engine(tmp_path:
 
 @pytest.mark.slow
 async def test_a_cancelled_job_ends_within_two_seconds_and_is_billed_in_part(
-    tmp_path: Path,
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server, endpoint = ContractServer(), TextEndpoint()
     texts = [f"text {number} " + "of many words " * 90 for number in range(200)]
@@ -153,6 +154,12 @@ async def test_a_cancelled_job_ends_within_two_seconds_and_is_billed_in_part(
             started = loop.time()
             await server.wait_for(job_id, JobStatus.SETTLED)
             assert loop.time() - started < 8  # with the proof, which the machine may be slow at
+    said = re.sub(r"\x1b\[\d*m", "", capfd.readouterr().out).splitlines()
+    (line,) = (line for line in said if "the engine was stopped" in line)
+    figures = dict(re.findall(r"(\w+)=(\S+)", line))
+    assert figures["reason"] == "cancelled"
+    assert float(figures["stopped_after_seconds"]) < 2
+    assert float(figures["engine_seconds_after_cancel"]) < 2
     report = server.completed[get_id(job_id)]
     made = len(report["result"]["embeddings"])
     assert 0 < made < 200
