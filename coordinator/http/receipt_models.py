@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 from pydantic.json_schema import SkipJsonSchema
 
 from coordinator.http.job_models import (
@@ -138,6 +138,21 @@ class ReceiptOpening(Shown):
     offer: OfferOpening
     price: PriceOpening
     receipt: WorkOpening
+
+
+class ReceiptBundle(Shown):
+    """What proves a receipt with no network: the chain's own records, base64url, inside."""
+
+    format: Literal["aitbc-receipt-bundle/1"]
+    receipt: JsonObject
+    opening: JsonObject
+    settlement: str
+    state: str
+    successions: list[str]
+
+
+class ReceiptOrBundle(RootModel[Receipt | ReceiptBundle]):
+    """The receipt; with `bundle=1` what proves it."""
 
 
 class ReceiptsQuery(PageQuery):

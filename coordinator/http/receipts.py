@@ -12,9 +12,9 @@ from coordinator.coordinator import Coordinator
 from coordinator.http.listing import build_page
 from coordinator.http.problems import Problem, not_found
 from coordinator.http.receipt_models import (
-    Receipt,
     ReceiptList,
     ReceiptOpening,
+    ReceiptOrBundle,
     ReceiptQuery,
     ReceiptsQuery,
     Verified,
@@ -252,7 +252,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/v1/receipts/{receipt_id}", get_receipt, "Get a receipt", "Receipts",
-        roles=ANY_ROLE, query=ReceiptQuery, answers={200: Receipt}, bucket=Bucket.POLLING,
+        roles=ANY_ROLE, query=ReceiptQuery, answers={200: ReceiptOrBundle}, bucket=Bucket.POLLING,
     ),
     Route(
         "GET", "/v1/receipts/{receipt_id}/opening", get_opening,

@@ -98,6 +98,14 @@ export class Jobs extends Resource {
     return this.transport.call('GET /v1/jobs/{jobId}/results', { ...options, path: { jobId } });
   }
 
+  /** What a job's miner was given, whole and as the job's terms bind it. */
+  getContent(
+    jobId: string,
+    options: CallOptions = {},
+  ): Promise<Answer<'GET /v1/jobs/{jobId}/content'>> {
+    return this.transport.call('GET /v1/jobs/{jobId}/content', { ...options, path: { jobId } });
+  }
+
   /** A completed job's result as bytes. */
   download(jobId: string, options: CallOptions = {}): Promise<Uint8Array> {
     return this.transport.download('GET /v1/jobs/{jobId}/download', {

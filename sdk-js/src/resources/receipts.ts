@@ -7,8 +7,8 @@ import type { Listing } from '../listing.js';
 import type { CallOptions } from '../transport.js';
 import { Resource } from './resource.js';
 
-export type Receipt = Answer<'GET /v1/receipts/{receiptId}'>;
 export type ReceiptList = Answer<'GET /v1/receipts'>;
+export type Receipt = ReceiptList['receipts'][number];
 export type ReceiptVerdict = Answer<'POST /v1/receipts/verify'>;
 
 export class Receipts extends Resource {
@@ -25,8 +25,10 @@ export class Receipts extends Resource {
   }
 
   /** A receipt by its own or its job's id. */
-  get(receiptId: string, options: CallOptions = {}): Promise<Receipt> {
-    return this.transport.call('GET /v1/receipts/{receiptId}', { ...options, path: { receiptId } });
+  async get(receiptId: string, options: CallOptions = {}): Promise<Receipt> {
+    const call = { ...options, path: { receiptId } };
+    // Only `bundle` in the query makes it answer anything else.
+    return (await this.transport.call('GET /v1/receipts/{receiptId}', call)) as Receipt;
   }
 
   /**
