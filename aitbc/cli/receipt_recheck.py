@@ -1,6 +1,10 @@
 """`aitbc receipt recheck`: a job of one's own, run again on one's own machine and compared."""
 
 import asyncio
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +49,8 @@ def recheck_result(
             await asyncio.to_thread(client.files.download_to, file_id, path)
 
         try:
-            found = asyncio.run(recheck(claim, fetch_file))
+            with warnings_on_stderr():
+                found = asyncio.run(recheck(claim, fetch_file))
         except OtherJobError as error:
             raise CommandError(
                 str(error), ExitCode.VERIFICATION_FAILED, f"aitbc receipt get {job_id}"
@@ -74,6 +79,22 @@ def recheck_result(
             ExitCode.CANNOT_SAY,
             "the same command on a machine that has what is named",
         )
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Keep the engines' log lines out of the data: warnings alone, and on stderr."""
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def import_engines() -> None:

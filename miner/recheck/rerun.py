@@ -8,7 +8,7 @@ and one that does not is no verdict.
 import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,7 @@ import httpx2
 from ledger.receipts import ReceiptCore
 from ledger.terms import compute_content_hash
 from miner.engines import embedding, image, speech
-from miner.engines.interface import EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import OUTPUT, EngineFailedError, EngineResult, InputInvalidError
 from miner.engines.text_backends import LlamaProcess
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.inputs import FETCH_SECONDS, MAX_FILE_BYTES, find_digest
@@ -157,9 +157,13 @@ async def _run_again(claim: Claim, fetch_file: FetchFile, allow_loopback: bool) 
                 claim, task.sources, Path(folder), fetch_file, allow_loopback
             )
             found = await task.run(files, lambda *_: None, asyncio.Event())
+            made = [
+                (file.name, await asyncio.to_thread(exact.hash_file, file.path))
+                for file in found.files
+            ]
     finally:
         await close_engines(engines)
-    verdict = check_units(core, found.units, _compare(claim, found))
+    verdict = check_units(core, found.units, _compare(claim, found, made))
     if any(not source.startswith("file_") for source in task.sources.values()):
         verdict = verdict.weaken("the source is an address, which may give other bytes by now")
     if core.verification == "exact" and found.device != core.device:
@@ -167,8 +171,13 @@ async def _run_again(claim: Claim, fetch_file: FetchFile, allow_loopback: bool) 
     return Recheck(weigh_pins(core, found.pins, verdict), found.pins)
 
 
-def _compare(claim: Claim, found: EngineResult) -> Verdict:
+def _compare(claim: Claim, found: EngineResult, made: Sequence[tuple[str, str]]) -> Verdict:
+    """`made`: name and SHA-256 of each of the run's files, which are gone by now."""
     result = claim.result
+    if made or "files" in result:
+        verdict = exact.compare_files(result.get("files"), made)
+        if verdict.standing is not Standing.STANDS or not found.answer:
+            return verdict
     match claim.core.service:
         case embedding.SERVICE:
             return tolerance.compare_vectors(result, found.answer)
@@ -229,7 +238,8 @@ async def _fetch_sources(
     fetch_file: FetchFile,
     allow_loopback: bool,
 ) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
+    paths = {OUTPUT: folder / OUTPUT}
+    paths[OUTPUT].mkdir(mode=0o700)
     for member, source in sources.items():
         path = paths[member] = folder / member
         if not source.startswith("file_"):

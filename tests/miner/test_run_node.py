@@ -8,6 +8,8 @@ import pytest
 from aitbc.client import AsyncAITBCClient
 from ledger.faults import Reason
 from ledger.receipts import parse_receipt
+from miner.recheck.rerun import Claim, recheck
+from miner.recheck.verdict import Standing
 from tests.support.engine_bench import FOX
 from tests.support.miner_bench import mine
 from tests.support.miner_market import open_market
@@ -38,6 +40,10 @@ async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Pa
     assert supply["balanced"]
 
 
+async def no_file(file_id: str, path: Path) -> None:
+    raise AssertionError("this job has no source")
+
+
 @pytest.mark.slow
 async def test_other_kinds_are_run_and_settled_on_a_node(tmp_path: Path) -> None:
     kinds = ["text_embedding", "whisper_transcription", "stable_diffusion"]
@@ -58,11 +64,17 @@ async def test_other_kinds_are_run_and_settled_on_a_node(tmp_path: Path) -> None
             await client.jobs.wait(job.job_id, timeout=60)
         results = [(await client.jobs.get_results(job.job_id))["results"] for job in jobs]
         receipts = [await client.jobs.get_receipt(job.job_id) for job in jobs]
+        contents = [await client.jobs.get_content(job.job_id) for job in jobs]
     vectors, transcript, pictures = results
     assert [len(vector) for vector in vectors["embeddings"]] == [384, 384]
     assert "quick brown fox" in transcript["text"].lower()
     assert [image["media_type"] for image in pictures["images"]] == ["image/png"] * 2
     cores = [parse_receipt(receipt.to_dict())[0] for receipt in receipts]
+    claims = [Claim(*parts) for parts in zip(cores, contents, results, strict=True)]
+    checked = await recheck(claims[2], no_file)
+    assert (checked.verdict.standing, checked.pins) == (Standing.STANDS, cores[2].pins)
+    assert [core.verification for core in cores] == ["tolerance"] * 3
+    assert all(core.pins["model_sha256"] in core.model for core in cores)
     assert [(core.unit_type, core.units) for core in cores] == [
         ("token", 6),
         ("audio_second", 3),
