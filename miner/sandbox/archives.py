@@ -17,6 +17,8 @@ from typing import IO, Final, NamedTuple
 BLOCK: Final = 512
 CHUNK: Final = 1024 * 1024
 MAX_NAME_BYTES: Final = 255
+MAX_MEMBERS: Final = 20_000
+"""Files, folders, links and whatever else an archive may list."""
 MAX_RATIO: Final = 200
 """Bytes that one byte of a compressed member may stand for."""
 
@@ -50,7 +52,7 @@ def read_tape(stream: IO[bytes], folder: Path, room: Room) -> list[Path]:
     """
     written: list[Path] = []
     left = room.size
-    while True:
+    for _ in range(MAX_MEMBERS):
         head = _read_exactly(stream, BLOCK)
         if head.count(0) == BLOCK:
             return written
@@ -67,9 +69,10 @@ def read_tape(stream: IO[bytes], folder: Path, room: Room) -> list[Path]:
             left -= member.size
             written.append(_write(folder, name, _iterate(stream, member.size)))
         else:
-            for _ in _iterate(stream, member.size):
+            for _piece in _iterate(stream, member.size):
                 pass
         _read_exactly(stream, -member.size % BLOCK)
+    raise ArchiveRefusedError(f"more than {MAX_MEMBERS} members")
 
 
 def read_zip(archive: Path, folder: Path, room: Room) -> list[Path]:

@@ -2,10 +2,12 @@
 
 A control group counts a run as a whole: version 2 where this process may make one with the
 controllers, version 1 where those are mounted (cgroups(7)). Without either, each process of the run
-has limits of its own (setrlimit(2)), which is less: the run's `Ending.bounds` says which it was.
+has limits of its own (setrlimit(2)), and what all of them hold is summed up twice a second. That is
+less, so the run's `Ending.bounds` says which it was.
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -17,8 +19,13 @@ from typing import Final, Protocol
 from miner.sandbox.interface import Limits
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
+PREFIX: Final = "aitbc-run-"
 PAUSE: Final = 0.02
+TICKS: Final = os.sysconf("SC_CLK_TCK")
 END_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.5
+OWN_PROCESSES: Final = 3
+"""That a run has beside its own: bubblewrap is two, and the shell that gathers what is left."""
 _CONTROLLERS: Final = ("memory", "pids", "cpu")
 _numbers = itertools.count()
 
@@ -31,42 +38,70 @@ class Bounds(Protocol):
         """As an `Ending` says it."""
 
     @property
-    def entrances(self) -> tuple[str, ...]:
-        """Files that the first process writes its number to."""
+    def groups(self) -> tuple[Path, ...]:
+        """The control groups that the first process enters."""
+
+    def watch(self, process: int) -> None:
+        """Begin with the run's first process."""
 
     def read_cpu_seconds(self) -> float:
-        """Return what the run has used; 0 where nothing counts it."""
+        """Return what the run has used."""
 
     def read_peak_bytes(self) -> int:
         """Return the most memory it held; 0 where nothing counts it."""
 
-    def was_memory_short(self) -> bool:
-        """Whether the kernel ended a process of it for memory."""
+    def is_memory_short(self) -> bool:
+        """Whether it had more than its memory, or the kernel ended a process of it for that."""
 
     async def close(self) -> None:
         """Kill what is left of the run and forget it."""
 
 
 class ProcessBounds:
-    """Limits of each process, set where it starts; its ends are the sandbox's to see to."""
+    """Limits of each process, set where it starts, and sums over the run, looked at now and then.
+
+    What a process wrote to a pipe and nobody has read is not counted; the filter denies the rest
+    that would not be (`seccomp.build_filter`).
+    """
 
     name = "prlimit"
-    entrances: tuple[str, ...] = ()
+    groups: tuple[Path, ...] = ()
+
+    def __init__(self, limits: Limits) -> None:
+        self._memory_bytes = limits.memory_bytes
+        self._process: int | None = None
+        self._next_look = 0.0
+        self._cpu_seconds = 0.0
+        self._peak_bytes = 0
+
+    def watch(self, process: int) -> None:
+        """Begin with the run's first process."""
+        self._process = process
 
     def read_cpu_seconds(self) -> float:
-        """Nothing counts it."""
-        return 0.0
+        """By the times of its processes, which count those of their ended children."""
+        self._look()
+        return self._cpu_seconds
 
     def read_peak_bytes(self) -> int:
-        """Nothing counts it."""
-        return 0
+        """By the resident memory of its processes."""
+        return self._peak_bytes
 
-    def was_memory_short(self) -> bool:
-        """It hears of no memory instead, and ends itself."""
-        return False
+    def is_memory_short(self) -> bool:
+        """Whether they held too much together."""
+        self._look()
+        return self._peak_bytes > self._memory_bytes
 
     async def close(self) -> None:
         """The process namespace ends with its first process."""
+
+    def _look(self) -> None:
+        if self._process is None or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        seconds, size = measure_descendants(self._process)
+        self._cpu_seconds = max(self._cpu_seconds, seconds)
+        self._peak_bytes = max(self._peak_bytes, size)
 
 
 class UnifiedBounds:
@@ -79,13 +114,19 @@ class UnifiedBounds:
         self._path = parent / _make_name()
         self._path.mkdir()
         try:
-            (self._path / "memory.max").write_text(str(limits.memory_bytes))
-            (self._path / "pids.max").write_text(str(limits.processes))
+            # What the run writes is memory, too, and has a bound of its own.
+            memory = limits.memory_bytes + limits.disk_bytes
+            (self._path / "memory.max").write_text(str(memory))
+            (self._path / "pids.max").write_text(str(limits.processes + OWN_PROCESSES))
             _write_if_there(self._path / "memory.swap.max", "0")
+            _write_if_there(self._path / "memory.oom.group", "1")
         except OSError:
             self._path.rmdir()
             raise
-        self.entrances = (str(self._path / "cgroup.procs"),)
+        self.groups = (self._path,)
+
+    def watch(self, process: int) -> None:
+        """The group holds it."""
 
     def read_cpu_seconds(self) -> float:
         """By `cpu.stat`."""
@@ -96,7 +137,7 @@ class UnifiedBounds:
         peak = self._path / "memory.peak"
         return int(peak.read_text()) if peak.exists() else 0
 
-    def was_memory_short(self) -> bool:
+    def is_memory_short(self) -> bool:
         """By `memory.events`."""
         return int(_read_table(self._path / "memory.events").get("oom_kill", "0")) > 0
 
@@ -120,15 +161,18 @@ class LegacyBounds:
             for path in self._paths.values():
                 path.mkdir()
                 made.append(path)
-            memory = str(limits.memory_bytes)
+            memory = str(limits.memory_bytes + limits.disk_bytes)
             (self._paths["memory"] / "memory.limit_in_bytes").write_text(memory)
             _write_if_there(self._paths["memory"] / "memory.memsw.limit_in_bytes", memory)
-            (self._paths["pids"] / "pids.max").write_text(str(limits.processes))
+            (self._paths["pids"] / "pids.max").write_text(str(limits.processes + OWN_PROCESSES))
         except OSError:
             for path in made:
                 path.rmdir()
             raise
-        self.entrances = tuple(str(path / "cgroup.procs") for path in self._paths.values())
+        self.groups = tuple(self._paths.values())
+
+    def watch(self, process: int) -> None:
+        """The groups hold it."""
 
     def read_cpu_seconds(self) -> float:
         """By `cpuacct.usage`."""
@@ -138,14 +182,14 @@ class LegacyBounds:
         """By `memory.max_usage_in_bytes`."""
         return int((self._paths["memory"] / "memory.max_usage_in_bytes").read_text())
 
-    def was_memory_short(self) -> bool:
+    def is_memory_short(self) -> bool:
         """By `memory.oom_control`."""
         table = _read_table(self._paths["memory"] / "memory.oom_control")
         return int(table.get("oom_kill", "0")) > 0
 
     async def close(self) -> None:
         """Kill and remove the groups."""
-        for path in self._paths.values():
+        for path in self.groups:
             await _end_group(path)
 
 
@@ -162,16 +206,70 @@ def make_bounds(limits: Limits) -> Bounds:
             return LegacyBounds(legacy, limits)
         except OSError:
             pass
-    return ProcessBounds()
+    return ProcessBounds(limits)
+
+
+def sweep_groups() -> None:
+    """Remove the groups of miners that were killed; a group with processes stays."""
+    places = [*_find_unified(), *(_find_legacy() or {}).values()]
+    for place in places:
+        for path in place.glob(f"{PREFIX}*"):
+            owner = path.name.removeprefix(PREFIX).partition("-")[0]
+            if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+
+def measure_descendants(process: int) -> tuple[float, int]:
+    """Return the CPU seconds and the resident bytes of a process and all that come from it."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for folder in os.listdir("/proc"):
+        if not folder.isdigit():
+            continue
+        try:
+            # Its name, in brackets, may hold anything; (proc_pid_stat(5)) fields 4 and 14 to 17.
+            text = Path(f"/proc/{folder}/stat").read_text(errors="replace")
+        except OSError:
+            continue  # it has ended
+        fields = text.rpartition(")")[2].split()
+        children.setdefault(int(fields[1]), []).append(int(folder))
+        ticks[int(folder)] = sum(int(field) for field in fields[11:15])
+    seconds, size, waiting = 0.0, 0, [process]
+    while waiting:
+        current = waiting.pop()
+        waiting += children.get(current, ())
+        seconds += ticks.get(current, 0) / TICKS
+        size += _read_memory(current)
+    return seconds, size
+
+
+def _read_memory(process: int) -> int:
+    """Return what a process holds that is no file's."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text(errors="replace")
+    except OSError:
+        return 0
+    table = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    kibibytes = (table.get(name, "0 kB").split()[0] for name in ("RssAnon", "RssShmem"))
+    return sum(int(value) for value in kibibytes) * 1024
 
 
 def _find_unified() -> list[Path]:
-    """Return where a group with the controllers may be made: below our own, else below the root."""
+    """Return where a group with the controllers may be made: from our own group upwards.
+
+    Our own group cannot pass its controllers on while we are in it, unless it is the root: a
+    service that is delegated its group has its process in a group below that
+    (systemd.resource-control(5), `Delegate=` and `DelegateSubgroup=`).
+    """
     own = _read_memberships().get("")
     if own is None or not (CGROUPS / "cgroup.controllers").exists():
         return []
     found = []
-    for parent in dict.fromkeys((CGROUPS / own.lstrip("/"), CGROUPS)):
+    place = CGROUPS / own.lstrip("/")
+    for parent in (place, *place.parents):
+        if not parent.is_relative_to(CGROUPS):
+            break
         control = parent / "cgroup.subtree_control"
         try:
             if not set(_CONTROLLERS) <= set(control.read_text().split()):
@@ -205,7 +303,7 @@ def _read_memberships() -> dict[str, str]:
 
 
 def _make_name() -> str:
-    return f"aitbc-{os.getpid()}-{next(_numbers)}"
+    return f"{PREFIX}{os.getpid()}-{next(_numbers)}"
 
 
 def _write_if_there(path: Path, text: str) -> None:

@@ -1,7 +1,8 @@
 """Runs foreign bytes in bubblewrap: nothing of the host but what a command names, and no network.
 
-`/work` is memory with a size, so that no run ever fills a disk. What lies there when the command
-has ended is packed inside the sandbox and read out through a pipe, as any other hostile bytes.
+What a run writes is memory with a size, so that none ever fills a disk. What lies in `/work` when
+the command has ended is packed inside the sandbox and read out through a pipe, as any other
+hostile bytes.
 """
 
 import asyncio
@@ -10,19 +11,31 @@ import itertools
 import json
 import os
 import resource
+import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from miner.sandbox import launcher
-from miner.sandbox.archives import Room, empty, read_tape
-from miner.sandbox.bounds import Bounds, ProcessBounds, make_bounds
+from miner.sandbox.archives import ArchiveRefusedError, Room, empty, read_tape
+from miner.sandbox.bounds import (
+    END_SECONDS,
+    OWN_PROCESSES,
+    PAUSE,
+    Bounds,
+    ProcessBounds,
+    make_bounds,
+    sweep_groups,
+)
 from miner.sandbox.interface import (
     MAX_FILES,
-    MIB,
+    MAX_ROOM_FILES,
     Command,
     Ending,
     Limits,
@@ -33,28 +46,35 @@ from miner.sandbox.interface import (
 from miner.sandbox.seccomp import build_filter
 from miner.sandbox.supervision import Supervision
 
-FIRST_USER: Final = 2_000_000
-USERS: Final = 4_096
-"""Numbers that a miner of root's gives to its runs, a different one to each; nobody else's."""
+USERS: Final = range(2_000_000_000, 2_100_000_000)
+"""Numbers that a miner of root's gives to its runs, any of them to each: beyond those that systems
+give to users, containers and services, and below 2^31."""
 INSIDE_USER: Final = "1000"
-SHARED_MEMORY_BYTES: Final = 64 * MIB
 PROBE_SECONDS: Final = 10.0
 TAPE_DESCRIPTOR, FILTER_DESCRIPTOR = 3, 4
+START: Final = b"+"
+"""Of the tape: the sandbox is made, and the command begins."""
+TAPE_FAILED: Final = 74
+"""Exit code of a run whose command was good and left what cannot be packed."""
 _SYSTEM_LINKS: Final = ("/bin", "/sbin", "/lib", "/lib64")
 _SYSTEM_FILES: Final = (
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/alternatives",
+    "/sys/devices/system/cpu",
 )
 _GPU_DEVICES: Final = "nvidia*"
+_GPU_FOLDERS: Final = ("/sys/bus/pci", "/sys/devices", "/sys/module/nvidia")
 # The command sees neither the tape's pipe nor what is done with it; its own code comes back.
 _GATHER: Final = (
-    'mkdir -p /work/.tmp; "$@" 3>&-; code=$?; '
-    f"tar --format=ustar --exclude=./.tmp -C /work -cf - . 2>/dev/null >&{TAPE_DESCRIPTOR}; "
-    "exit $code"
+    f'printf {START.decode()} >&{TAPE_DESCRIPTOR}; "$@" {TAPE_DESCRIPTOR}>&-; code=$?; '
+    f"tar --format=ustar -C /work -cf - . >&{TAPE_DESCRIPTOR} || "
+    f"test $code != 0 || code={TAPE_FAILED}; exit $code"
 )
-_users = itertools.count()
+_numbers = itertools.count(secrets.randbelow(len(USERS)))
+
+Choose = Callable[[Limits], Bounds]
 
 
 class Bubblewrap:
@@ -62,9 +82,14 @@ class Bubblewrap:
 
     name = ""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, choose_bounds: Choose = make_bounds) -> None:
+        """Raises `ValueError` for a machine that has no filter."""
         self._program = program
-        self._filter = build_filter()
+        self._choose_bounds = choose_bounds
+        self._filters = {
+            is_counted: build_filter(denies_uncounted=not is_counted)
+            for is_counted in (False, True)
+        }
 
     @classmethod
     def open(cls) -> "Bubblewrap":
@@ -72,35 +97,44 @@ class Bubblewrap:
         program = shutil.which("bwrap")
         if program is None:
             raise SandboxMissingError("bubblewrap is not installed (`apt install bubblewrap`)")
-        try:
-            made = cls(program)
-        except ValueError as error:
-            raise SandboxMissingError(str(error)) from None
-        made.probe()
-        return made
+        sweep_groups()
+        problem = ""
+        for choose in (make_bounds, ProcessBounds):
+            try:
+                made = cls(program, choose)
+                made.probe()
+            except (ValueError, SandboxMissingError) as error:
+                problem = problem or str(error)
+            else:
+                return made
+        raise SandboxMissingError(problem)
 
     def probe(self) -> None:
         """Run a program that does nothing. Raises `SandboxMissingError` where that fails."""
-        with self._prepare(Command(arguments=("true",)), Limits(), ProcessBounds()) as (
-            line,
-            given,
-        ):
-            try:
+        limits = Limits()
+        bounds = self._choose_bounds(limits)
+        try:
+            with self._prepare(Command(arguments=("true",)), limits, bounds) as (line, given):
                 done = subprocess.run(
                     line, pass_fds=given, capture_output=True, timeout=PROBE_SECONDS, check=False
                 )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise SandboxMissingError(f"bubblewrap does not run here: {error}") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SandboxMissingError(f"bubblewrap does not run here: {error}") from None
+        finally:
+            _remove_groups(bounds.groups)
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip()[-300:]
-            raise SandboxMissingError(f"bubblewrap does not run here: {words}")
+            raise SandboxMissingError(
+                f"bubblewrap does not run here (it needs user namespaces for users other than root "
+                f"and version 0.8 or later): {words}"
+            )
 
     async def run(
         self, command: Command, limits: Limits, output: Path, on_line: OnLine, stop: asyncio.Event
     ) -> Ending:
         """As `Sandbox.run`."""
-        bounds = make_bounds(limits)
-        reading: asyncio.Task[list[Path]] | None = None
+        bounds = self._choose_bounds(limits)
+        reading: asyncio.Task[None] | None = None
         tape, end = os.pipe()
         try:
             with self._prepare(command, limits, bounds, end) as (line, given):
@@ -135,34 +169,36 @@ class Bubblewrap:
         self, command: Command, limits: Limits, bounds: Bounds, tape: int | None = None
     ) -> Iterator[tuple[list[str], tuple[int, ...]]]:
         """Yield the launcher's command line and the descriptors that it inherits."""
-        filter_file = os.memfd_create("seccomp")
+        is_counted = bool(bounds.groups)
+        filter_file = _write_memory("seccomp", self._filters[is_counted])
+        descriptors = [(filter_file, FILTER_DESCRIPTOR)]
+        if tape is not None:
+            descriptors.append((tape, TAPE_DESCRIPTOR))
+        orders = {
+            "parent": os.getpid(),
+            "groups": [str(group) for group in bounds.groups],
+            "limits": _compute_limits(command, limits, is_counted=is_counted),
+            "user": USERS[next(_numbers) % len(USERS)],
+            "sources": [str(mount.source.absolute()) for mount in command.inputs],
+            "room_bytes": limits.disk_bytes,
+            "room_files": MAX_ROOM_FILES,
+            "descriptors": descriptors,
+            "command": self._build_line(command, has_tape=tape is not None),
+        }
+        # Not as an argument: those are limited, and visible to every user of the machine.
+        orders_file = _write_memory("orders", json.dumps(orders).encode())
         try:
-            os.write(filter_file, self._filter)
-            os.lseek(filter_file, 0, os.SEEK_SET)
-            descriptors = [(filter_file, FILTER_DESCRIPTOR)]
-            if tape is not None:
-                descriptors.insert(0, (tape, TAPE_DESCRIPTOR))
-            is_root = os.geteuid() == 0
-            orders = {
-                "entrances": bounds.entrances,
-                "limits": _compute_limits(command, limits, bounds, is_root),
-                "user": FIRST_USER + next(_users) % USERS if is_root else None,
-                "sources": [str(mount.source) for mount in command.inputs],
-                "descriptors": descriptors,
-                "command": self._build_line(command, limits, has_tape=tape is not None),
-            }
-            given = tuple(descriptor for descriptor, _ in descriptors)
-            program = [sys.executable, "-I", "-S", launcher.__file__, json.dumps(orders)]
-            yield program, given
+            given = (orders_file, *(descriptor for descriptor, _ in descriptors))
+            yield [sys.executable, "-I", "-S", launcher.__file__, str(orders_file)], given
         finally:
+            os.close(orders_file)
             os.close(filter_file)
 
-    def _build_line(self, command: Command, limits: Limits, *, has_tape: bool) -> list[str]:
+    def _build_line(self, command: Command, *, has_tape: bool) -> list[str]:
         line = [self._program, "--unshare-all", "--unshare-user", "--disable-userns"]
         line += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
         line += ["--uid", INSIDE_USER, "--gid", INSIDE_USER, "--hostname", "sandbox"]
         line += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
-        line += ["--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
         for link in _SYSTEM_LINKS:
             if os.path.islink(link):
                 line += ["--symlink", os.readlink(link).lstrip("/"), link]
@@ -170,75 +206,89 @@ class Bubblewrap:
                 line += ["--ro-bind", link, link]
         for file in _SYSTEM_FILES:
             line += ["--ro-bind-try", file, file]
-        for mount in command.inputs:
-            line += ["--ro-bind", str(mount.source), mount.target]
         if command.needs_gpu:
             for device in sorted(Path("/dev").glob(_GPU_DEVICES)):
                 line += ["--dev-bind", str(device), str(device)]
-            line += ["--ro-bind-try", "/sys/bus/pci", "/sys/bus/pci"]
-        line += ["--size", str(limits.disk_bytes), "--tmpfs", "/work", "--chdir", "/work"]
-        line += ["--symlink", "work/.tmp", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/"]
-        variables = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": "/work",
-            "TMPDIR": "/work/.tmp",
-            "LANG": "C.UTF-8",
-        }
-        for name, value in (variables | dict(command.environment)).items():
-            line += ["--setenv", name, value]
+            for folder in _GPU_FOLDERS:
+                line += ["--ro-bind-try", folder, folder]
+        for number, mount in enumerate(command.inputs):
+            line += ["--ro-bind", f"{launcher.STAGE}/{number}", mount.target]
+        for name, target in zip(launcher.FOLDERS, ("/work", "/tmp", "/dev/shm"), strict=True):
+            line += ["--bind", f"{launcher.ROOM}/{name}", target]
+        # Else its owner inside could write to the folders that hold the mounts.
+        line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/work"]
+        variables = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
+        for variable, value in (variables | dict(command.environment)).items():
+            line += ["--setenv", variable, value]
         line += ["--seccomp", str(FILTER_DESCRIPTOR), "--"]
         if has_tape:
             line += ["/bin/sh", "-c", _GATHER, "sh"]
         return [*line, *command.arguments]
 
 
-def _compute_limits(
-    command: Command, limits: Limits, bounds: Bounds, is_root: bool
-) -> dict[str, int]:
+def _compute_limits(command: Command, limits: Limits, *, is_counted: bool) -> dict[str, int]:
     """Return each process's own limits, by the names of setrlimit(2)."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = limits.open_files
     found = {
         "RLIMIT_CORE": 0,
         "RLIMIT_CPU": limits.cpu_seconds,
         "RLIMIT_FSIZE": limits.disk_bytes,
-        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NOFILE": files if hard == resource.RLIM_INFINITY else min(files, hard),
+        # Of a user, or a user namespace, of its own: only the run's processes count.
+        "RLIMIT_NPROC": limits.processes + OWN_PROCESSES,
     }
-    if is_root:
-        # A user of its own, so that only the run's processes count; bubblewrap itself is two.
-        found["RLIMIT_NPROC"] = limits.processes + 2
-    elif isinstance(bounds, ProcessBounds):
-        found["RLIMIT_NPROC"] = limits.processes + _count_own_processes()
-    if isinstance(bounds, ProcessBounds) and not command.needs_gpu:
+    if not is_counted and not command.needs_gpu:
         # CUDA reserves far more of its address space than it ever uses.
         found["RLIMIT_AS"] = limits.memory_bytes
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard != resource.RLIM_INFINITY:
-        found["RLIMIT_NOFILE"] = min(found["RLIMIT_NOFILE"], hard)
     return found
 
 
-def _count_own_processes() -> int:
-    """Return how many threads of this process's user run: all of them count to its limit."""
-    count = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if folder.stat().st_uid == os.getuid():
-                count += len(os.listdir(folder / "task"))
-    return count
+def _write_memory(name: str, data: bytes) -> int:
+    """Return a descriptor of a file in memory that holds `data`."""
+    descriptor = os.memfd_create(name)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
-def _read_out(tape: int, output: Path, room: Room) -> list[Path]:
+def _remove_groups(groups: tuple[Path, ...]) -> None:
+    """Remove control groups whose processes are about to be gone."""
+    end = time.monotonic() + END_SECONDS
+    for group in groups:
+        while True:
+            try:
+                group.rmdir()
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(PAUSE)
+
+
+def _read_out(tape: int, output: Path, room: Room) -> None:
     with os.fdopen(tape, "rb") as stream:
-        return read_tape(stream, output, room)
+        if stream.read(len(START)) != START:
+            raise SandboxFailedError("the sandbox was not made")
+        read_tape(stream, output, room)
 
 
-def _conclude(ending: Ending, reading: asyncio.Task[list[Path]], output: Path) -> Ending:
-    """Return the ending, with `output` emptied where it is not of a whole run."""
+def _conclude(ending: Ending, reading: asyncio.Task[None], output: Path) -> Ending:
+    """Return the ending, with `output` emptied where it is not of a good run.
+
+    Raises `SandboxFailedError`.
+    """
     refused = reading.exception()
-    is_whole = ending.limit is None and not ending.is_stopped
-    if refused is None and is_whole:
+    if refused is None and ending.is_good:
         return ending
     empty(output)
-    # A program that failed may leave anything; of one that did not, this is what failed.
-    if is_whole and ending.exit_code == 0:
-        raise SandboxFailedError(f"what the run left cannot be kept: {refused}")
+    if ending.limit is not None or ending.is_stopped:
+        return ending
+    if isinstance(refused, ArchiveRefusedError):
+        if ending.exit_code == 0:
+            return msgspec.structs.replace(ending, limit="files", last_words=str(refused))
+    elif refused is not None:
+        raise SandboxFailedError(f"{refused}: {ending.last_words}")
     return ending

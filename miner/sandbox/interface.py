@@ -10,10 +10,14 @@ import msgspec
 MIB: Final = 1024 * 1024
 MAX_LINE_BYTES: Final = 64 * 1024
 """Of a line of standard output; a longer one is cut."""
-MAX_OUTPUT_BYTES: Final = 64 * MIB
+MAX_OUTPUT_BYTES: Final = 16 * MIB
 """Of standard output and error together; more ends the run."""
+MAX_LINES: Final = 100_000
+"""Of standard output; more ends the run: each is a call in the miner."""
 MAX_FILES: Final = 64
 """That a run may leave."""
+MAX_ROOM_FILES: Final = 16_384
+"""That a run may have at a time: files, folders and links."""
 
 
 class SandboxMissingError(Exception):
@@ -21,11 +25,14 @@ class SandboxMissingError(Exception):
 
 
 class SandboxFailedError(Exception):
-    """The sandbox itself did not come up, or what the run left is none of it."""
+    """The sandbox itself did not come up."""
 
 
 class Limits(NamedTuple):
-    """The bounds of one run. `disk_bytes` and `processes` count all of it together."""
+    """The bounds of one run as a whole.
+
+    `disk_bytes` are memory as well, beside `memory_bytes`: of `/work`, `/tmp` and `/dev/shm`.
+    """
 
     memory_bytes: int = 2_048 * MIB
     cpu_seconds: int = 600
@@ -58,7 +65,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     """128 and the signal's number where one ended it."""
     limit: str | None
-    """Which bound ended it: memory, cpu time, wall time, output or disk."""
+    """Which bound ended it: memory, cpu time, wall time, output, disk or files."""
     is_stopped: bool
     """It was told to end before it had."""
     last_words: str

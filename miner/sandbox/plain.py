@@ -40,9 +40,9 @@ class PlainProcess:
             start_new_session=True,
             preexec_fn=partial(_limit, limits, command.needs_gpu),
         )
-        ending = await Supervision(process, ProcessBounds(), limits, on_line, stop).see_through(
-            command.stdin
-        )
+        ending = await Supervision(
+            process, ProcessBounds(limits), limits, on_line, stop
+        ).see_through(command.stdin)
         if ending.limit is not None or ending.is_stopped:
             empty(output)
         return ending

@@ -11,6 +11,7 @@ from typing import Final
 from miner.sandbox.bounds import Bounds
 from miner.sandbox.interface import (
     MAX_LINE_BYTES,
+    MAX_LINES,
     MAX_OUTPUT_BYTES,
     Ending,
     Limits,
@@ -41,11 +42,13 @@ class Supervision:
         self._limit: str | None = None
         self._is_stopped = False
         self._written = 0
+        self._lines = 0
         self._words: deque[int] = deque(maxlen=LAST_WORDS_BYTES)
 
     async def see_through(self, stdin: bytes) -> Ending:
         """Return how the run ended; whatever happens here, it has."""
         process = self._process
+        self._bounds.watch(process.pid)
         assert process.stdin is not None and process.stdout is not None
         assert process.stderr is not None
         tasks = [
@@ -75,7 +78,7 @@ class Supervision:
         code = 128 - code if code < 0 else code
         limit = self._limit
         if limit is None and not self._is_stopped:
-            if self._bounds.was_memory_short():
+            if self._bounds.is_memory_short():
                 limit = "memory"
             elif code == 128 + signal.SIGXCPU:
                 limit = "cpu time"
@@ -102,6 +105,10 @@ class Supervision:
         while chunk := await pipe.read(CHUNK):
             self._count(len(chunk))
             *lines, rest = (rest + chunk).split(b"\n")
+            self._lines += len(lines)
+            if self._lines > MAX_LINES:
+                self._end("output")
+                continue
             for line in lines:
                 self._on_line(line[:MAX_LINE_BYTES].decode(errors="replace"))
             rest = rest[:MAX_LINE_BYTES]
@@ -130,6 +137,8 @@ class Supervision:
                 self._end("wall time")
             elif self._bounds.read_cpu_seconds() > self._limits.cpu_seconds:
                 self._end("cpu time")
+            elif self._bounds.is_memory_short():
+                self._end("memory")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), LOOK_SECONDS)
 
