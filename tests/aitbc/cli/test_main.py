@@ -36,7 +36,8 @@ def test_a_command_of_another_package_is_loaded_when_it_is_called(name: str) -> 
 
 SILENT = {
     "api-keys revoke", "ceremony new", "keys change-password", "keys export", "miner drain",
-    "miner run", "node rekey", "node run", "receipt export", "receipt open", "files delete", "webhooks delete",
+    "miner run", "node rekey", "node run", "receipt export", "receipt open", "files delete",
+    "webhooks delete",
 }  # fmt: skip
 """Commands that print nothing on stdout: what they make is a file, a change or a process."""
 
