@@ -118,5 +118,13 @@ test('a signed receipt verifies in either spelling of its members, and no other'
   assert.throws(() => verifyJobReceipt({ ...receipt, note: 1 }), { reason: 'MALFORMED' });
   assert.throws(() => verifyJobReceipt({ ...receipt, model: 'modèle' }), { reason: 'MALFORMED' });
   assert.throws(() => verifyJobReceipt({ ...receipt, engine: 'x\n' }), { reason: 'MALFORMED' });
+  assert.deepEqual(core.pins, receipt['pins']);
+  for (const pins of [null, [], { seed: 7 }, { Seed: '7' }, { seed: 'é' }, { seed: 'x\n' }]) {
+    assert.throws(() => verifyJobReceipt({ ...receipt, pins }), { reason: 'MALFORMED' });
+  }
+  for (const lie of [{ verification: 'sure' }, { energy_joules: null }, { energyJoules: -1 }]) {
+    assert.throws(() => verifyJobReceipt({ ...receipt, ...lie }), { reason: 'MALFORMED' });
+  }
+  assert.throws(() => verifyJobReceipt({ ...receipt, pins: {} }), { reason: 'BAD_SIGNATURE' });
   assert.throws(() => verifyJobReceipt([]), { reason: 'MALFORMED' });
 });

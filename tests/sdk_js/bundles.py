@@ -67,8 +67,10 @@ SIGNED_MEMBERS: tuple[dict[str, Any], ...] = (
     {"completed_at": 5},
     {"unit_type": 'é\u2028\U0001f600"\\\n'},
     {"model": ""},
+    {"device": "", "pins": {}, "verification": "none"},
+    {"pins": {"threads": "1", "build": "b 1", "a_1": '"~'}, "energy_joules": 2**53 - 1},
 )
-"""What the miner's own key signs; the last two are nothing that the chain knows."""
+"""What the miner's own key signs; the last four are nothing that the chain knows."""
 
 
 class Case(NamedTuple):
