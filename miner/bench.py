@@ -18,7 +18,13 @@ import msgspec
 
 from ledger.types import UNITS_PER_AIT
 from miner.bench_samples import SAMPLES
-from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import (
+    OUTPUT,
+    Engine,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+)
 from miner.kinds import KindUnavailableError, close_engines, open_engines
 from miner.settings import MinerSettings
 from miner.settlement import UNIT_TYPES
@@ -86,10 +92,11 @@ async def measure(kind: str, settings: MinerSettings, runs: int) -> Figures:
         about = await engine.prepare()
         start = time.perf_counter() - begin
         with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as name:
-            files = await asyncio.to_thread(sample.make_files, Path(name))
-            content = {"input": dict(sample.input), "params": dict(sample.params)}
+            folder = Path(name)
+            files = await asyncio.to_thread(sample.make_files, folder)
+            content = {"service": kind, "model": engine.model, **sample.build_content()}
             async with _peak_memory() as peak:
-                results, first, seconds = await _run(engine, content, files, runs)
+                results, first, seconds = await _run(engine, content, files, folder, runs)
     except (EngineFailedError, InputInvalidError) as error:
         raise BenchFailedError(str(error)) from error
     finally:
@@ -116,15 +123,22 @@ async def measure(kind: str, settings: MinerSettings, runs: int) -> Figures:
 
 
 async def _run(
-    engine: Engine, content: Mapping[str, object], files: Mapping[str, Path], runs: int
+    engine: Engine,
+    content: Mapping[str, object],
+    files: Mapping[str, Path],
+    folder: Path,
+    runs: int,
 ) -> tuple[list[EngineResult], float, float]:
     """Return the results, the seconds to the first answer, and those of all jobs together."""
     results: list[EngineResult] = []
     first = 0.0
     begin = time.perf_counter()
     for number in range(runs):
+        output = folder / f"run-{number}" / OUTPUT
+        output.mkdir(parents=True)
         watch = _Watch()
-        results.append(await engine.read(content).run(files, watch.note, asyncio.Event()))
+        task = engine.read(content)
+        results.append(await task.run({**files, OUTPUT: output}, watch.note, asyncio.Event()))
         if number == 0:
             first = (watch.first or time.perf_counter()) - watch.begin
     return results, first, time.perf_counter() - begin

@@ -23,6 +23,10 @@ class Sample(NamedTuple):
     params: Mapping[str, Any]
     make_files: Callable[[Path], dict[str, Path]] = lambda folder: {}
 
+    def build_content(self) -> dict[str, Any]:
+        """Return the members of a job's content that are the sample's."""
+        return {"input": dict(self.input), "params": dict(self.params)}
+
 
 def make_sound(folder: Path) -> dict[str, Path]:
     """Write five seconds of a rising tone, which a model listens to like to any other sound."""
