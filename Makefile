@@ -42,6 +42,15 @@ lint: $(READY) ## ruff, mypy --strict and the layer contracts (under a minute)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: engines
+engines: $(READY) ## The heavy engines in environments of their own: Ray, Blender (1 minute and 450 MB, once)
+	@scripts/setup.sh .venv-engines requirements-engines.lock
+	@scripts/engines.sh
+
+.PHONY: test-engines
+test-engines: engines ## The tests that need them (5 minutes)
+	.venv-engines/bin/pytest -m engines
+
 .PHONY: e2e
 e2e: $(READY) ## Four real nodes under load and faults: bounds and all (7 minutes; root for partitions)
 	$(BIN)/python -m tests.e2e
@@ -100,8 +109,11 @@ lock: $(READY) ## Resolve pyproject.toml again into requirements.lock, raising n
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--python-version 3.11 --extra dev --custom-compile-command "make lock" \
 		$(if $(UPGRADE),--upgrade) pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--python-version 3.11 --extra dev --extra ray --custom-compile-command "make lock" \
+		--constraint requirements.lock pyproject.toml --output-file requirements-engines.lock
 
 .PHONY: clean
 clean: ## Remove .venv, caches and built files
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		sdk-js/node_modules sdk-js/dist sdk-js/build sdk-js/src/build

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes or refreshes the virtual environment given as $1 from requirements.lock.
+# Makes or refreshes the virtual environment given as $1 from the lock given as $2 (requirements.lock).
 # Every file that is downloaded, build tools included, is checked against a hash in the lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
-lock=requirements.lock
+lock=${2:-requirements.lock}
 
 is_suitable() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
