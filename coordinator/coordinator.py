@@ -80,6 +80,8 @@ class Coordinator:
         """Jobs that an accepted offer was to keep for a miner, and that miner."""
         self.seen: dict[str, int] = {}
         """When a miner's row last said that it was there, in milliseconds."""
+        self.looked: dict[str, int] = {}
+        """Up to which row a miner's last look for work came, where it did not come to the end."""
         self.open_sockets = 0
         """Of live updates; set by their hub."""
         self.followed = -1

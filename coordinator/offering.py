@@ -30,7 +30,7 @@ from ledger.state import get_job
 
 SCAN_BATCH = 32
 MAX_SCANS = 64
-"""A look for work goes through so many batches of queued jobs at most."""
+"""A look for work goes through so many batches of queued jobs at most; the next goes on there."""
 
 
 async def find_available(
@@ -91,7 +91,7 @@ async def _describe_foreign(coordinator: Coordinator, job_id: bytes) -> JobRecor
 async def _find_match(
     coordinator: Coordinator, name: str, announced: Announcement
 ) -> JobRecord | None:
-    after = 0
+    begin = after = coordinator.looked.pop(name, 0)
     for _ in range(MAX_SCANS):
         queued = await coordinator.storage.read(
             partial(job_rows.list_queued, after=after, limit=SCAN_BATCH)
@@ -103,10 +103,15 @@ async def _find_match(
                 job, announced, price
             ):
                 return await coordinator.find_job(job.job_id)
-        if len(queued) < SCAN_BATCH:
+        if len(queued) == SCAN_BATCH:
+            assert queued[-1].row_id is not None
+            after = queued[-1].row_id
+        elif begin:
+            begin = after = 0
+        else:
             return None
-        assert queued[-1].row_id is not None
-        after = queued[-1].row_id
+    # Jobs that suit nobody, however many, do not hide those behind them.
+    coordinator.looked[name] = after
     return None
 
 

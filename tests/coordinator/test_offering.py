@@ -1,7 +1,12 @@
 import asyncio
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from coordinator import job_rows, tables
 from coordinator.foreign_jobs import FIRST_SILENCE
+from coordinator.offering import MAX_SCANS, SCAN_BATCH
+from coordinator.tables import JobRow
 from tests.support.coordinators import Cluster, open_cluster
 from tests.support.world import Reply, World
 
@@ -89,3 +94,26 @@ async def test_a_restart_finds_what_is_queued(cluster: Cluster) -> None:
     job = await cluster.home.submit()
     await cluster.local.restart()
     assert (await look(cluster.local)).json["job_id"] == job["job_id"]
+
+
+async def test_jobs_that_suit_nobody_hide_none_behind_them(world: World) -> None:
+    await world.register()
+    first = await world.submit()
+    job_id = bytes.fromhex(first["job_id"].removeprefix("job_"))
+
+    def fill(connection: Connection) -> None:
+        job = tables.find(connection, JobRow, job_id=job_id)
+        assert job is not None
+        for number in range(SCAN_BATCH * MAX_SCANS):
+            same = {**vars(job), "row_id": None, "job_id": number.to_bytes(32)}
+            job_rows.add_job(connection, JobRow(**same), "{}", "{}")
+
+    await world.database.write(fill)
+    await world.call("DELETE", f"/v1/jobs/{first['job_id']}", "client")
+    job = await world.submit()
+    assert (await look(world)).json is None, "as far as one look goes"
+    assert (await look(world)).json["job_id"] == job["job_id"]
+    assert (await world.claim(job["job_id"])).status == 200
+    again = await world.submit()
+    found = [(await look(world)).json for _ in range(3)]
+    assert again["job_id"] in [job and job["job_id"] for job in found], "and round again"
