@@ -276,19 +276,20 @@ def _read_out(tape: int, output: Path, room: Room) -> None:
 
 
 def _conclude(ending: Ending, reading: asyncio.Task[None], output: Path) -> Ending:
-    """Return the ending, with `output` emptied where it is not of a good run.
+    """Return the ending, with `output` emptied where it is not of a whole run.
 
     Raises `SandboxFailedError`.
     """
     refused = reading.exception()
-    if refused is None and ending.is_good:
+    is_whole = ending.limit is None and not ending.is_stopped
+    if refused is None and is_whole:
         return ending
     empty(output)
-    if ending.limit is not None or ending.is_stopped:
-        return ending
-    if isinstance(refused, ArchiveRefusedError):
-        if ending.exit_code == 0:
-            return msgspec.structs.replace(ending, limit="files", last_words=str(refused))
-    elif refused is not None:
+    if is_whole and isinstance(refused, SandboxFailedError):
         raise SandboxFailedError(f"{refused}: {ending.last_words}")
+    if refused is not None and not isinstance(refused, (ArchiveRefusedError, SandboxFailedError)):
+        raise refused  # of our own disk
+    # A program that failed may leave anything; of one that did not, this is what failed.
+    if is_whole and ending.exit_code == 0:
+        return msgspec.structs.replace(ending, limit="files", last_words=str(refused))
     return ending
