@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from coordinator.services.models import get_model_name
+from coordinator.services.registry import SERVICES
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?\s*([KMGT]?)(i?)(?:B)?", re.ASCII | re.I)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -89,7 +90,9 @@ def find_mismatch(
     name = get_model_name(model)
     if not {service, model, name} & {*announcement.capabilities, *announcement.models}:
         return "neither the service nor the model is among its capabilities"
-    if announcement.models and not _holds_model(announcement.models, model):
+    if announcement.models and not (
+        _is_brought(service) or _holds_model(announcement.models, model)
+    ):
         return "it does not hold the model"
     if announcement.prices.get(service, 1) > max_price:
         return "its price is over the job's"
@@ -101,6 +104,12 @@ def find_mismatch(
     if wanted is not None and wanted.casefold() not in announcement.gpu_name.casefold():
         return "it has another GPU"
     return None
+
+
+def _is_brought(service: str) -> bool:
+    """A model that comes with the job is held by whoever runs the service."""
+    found = SERVICES.get(service)
+    return found is not None and found.brings_model
 
 
 def _holds_model(models: Sequence[str], model: str) -> bool:

@@ -23,6 +23,7 @@ from ledger.terms import commit_price_terms
 from ledger.transactions import JobClaim
 from miner.clock import LeaseClock, read_wall_clock
 from miner.delivery import Channel
+from miner.engines.interface import is_held
 from miner.settlement import UNIT_TYPES, open_price
 from miner.terms import (
     ContentUnreadableError,
@@ -63,7 +64,9 @@ def plan_claim(job: Job, prices: Mapping[str, int], models: Mapping[str, str]) -
         service = job["service"]
         accepted = job.get("accepted_offer")
         price = prices.get(service) if accepted is None else int(accepted["price_base"])
-        if price is None or service not in UNIT_TYPES or job.model != models.get(service):
+        if price is None or service not in UNIT_TYPES:
+            return None
+        if not is_held(job.model, models.get(service)):
             return None
         if not 0 < price <= int(job["max_price_base"]):
             return None

@@ -14,6 +14,7 @@ from aitbc.wallet import Wallet
 from ledger.keystore import KeystoreError, LoosePermissionsError, open_seed, read_private_file
 from miner.delivery import Channel
 from miner.draining import DRAIN_SIGNAL
+from miner.engines.interface import ANY_MODEL
 from miner.fleet import open_fleet
 from miner.inputs import Inputs
 from miner.kinds import KindUnavailableError
@@ -121,7 +122,7 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event, drain: asyncio.Eve
         registration = Registration(
             channel,
             capabilities=list(fleet.engines),
-            models=list(models.values()),
+            models=[model for model in models.values() if model != ANY_MODEL],
             gpu_info=fleet.gpu_info,
             prices=prices,
             bond=settings.bond_base,

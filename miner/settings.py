@@ -19,7 +19,14 @@ from miner.models import choose_folder
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Price = Annotated[int, Field(ge=1, lt=2**63)]
-KindName = Literal["llm_inference", "text_embedding", "whisper_transcription", "stable_diffusion"]
+KindName = Literal[
+    "llm_inference",
+    "text_embedding",
+    "whisper_transcription",
+    "stable_diffusion",
+    "onnx_inference",
+    "video_transcoding",
+]
 USUAL_PRICE: Final = 1_000
 """Base units per unit, which is what a coordinator's price list has too."""
 Seconds = Annotated[float, Field(gt=0)]
@@ -70,6 +77,8 @@ class MinerSettings(BaseSettings):
     """Of the kinds that are not to have the usual price."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:(0|[1-9][0-9]?))$")] = "auto"
     """What engines with a GPU path compute on: the first GPU or else the CPU, that, or one GPU."""
+    allow_unsandboxed: bool = False
+    """Kinds that run foreign bytes run without a sandbox where this machine has none."""
     gpu_name: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
     gpu_memory: Annotated[str, Field(max_length=24)] = ""
     """Of a text endpoint's GPU, such as 24GB; GPUs of this machine are measured."""

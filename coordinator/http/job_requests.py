@@ -24,7 +24,7 @@ from coordinator.http.problems import Problem, invalid
 from coordinator.matching import Requirements, parse_memory
 from coordinator.services.custom_code import CODE_MEMBERS, RUNTIMES
 from coordinator.services.definition import PLAIN_PATTERN, Service, ServiceRequest
-from coordinator.services.models import MODELS, get_model_name, pin_model
+from coordinator.services.models import MODELS, get_model_name, pin_brought, pin_model
 from coordinator.services.registry import CUSTOM_CODE, LLM_INFERENCE, find_service
 from coordinator.settings import CoordinatorSettings
 from coordinator.submission import JobDraft
@@ -113,7 +113,8 @@ def build_draft(
 ) -> JobDraft:
     """Return the job, priced. `files`, by id, are those that it names. Raises `Problem(422)`."""
     service, timeout = asked.service, asked.timeout_seconds
-    content = service.build_content(asked.model, asked.request)
+    model = _pin_brought(asked, files) if service.brings_model else asked.model
+    content = service.build_content(model, asked.request)
     if files:
         content["files"] = {name: files[name].describe() for name in sorted(files)}
     try:
@@ -130,7 +131,7 @@ def build_draft(
         name=asked.name,
         job_type=asked.job_type,
         service=service.service_id,
-        model=asked.model,
+        model=model,
         content=content,
         input_hash=input_hash,
         request=dict(asked.unread),
@@ -159,6 +160,16 @@ def resolve_model(service: Service, name: str | None, settings: CoordinatorSetti
     if known is not None and known.service != service.service_id:
         raise invalid("/model", f"{name} is a model of {known.service}")
     return pin_model(name)
+
+
+def _pin_brought(asked: Asked, files: Mapping[str, JobFile]) -> str:
+    """Return the model that comes with a job, by its hash. Raises `Problem(422)`."""
+    (source,) = asked.sources.values()
+    file = files.get(source)
+    try:
+        return pin_brought(asked.model, None if file is None else file.sha256)
+    except ValueError as error:
+        raise invalid("/model", str(error)) from None
 
 
 def read_members(

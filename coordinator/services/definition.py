@@ -83,6 +83,8 @@ class Service:
     """Members that name bytes: an address, or a file of the API."""
     telling: frozenset[str] = frozenset()
     """Members that no other service has: an input that holds one is meant for this."""
+    brings_model: bool = False
+    """The job names its model by hash and says where it lies, so that any miner can take it."""
     makes_files: bool = False
     """Results are files, stored at the job's coordinator."""
     estimate_units: Callable[[Content, Any, int], int] | None = None

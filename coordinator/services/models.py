@@ -3,8 +3,11 @@
 A name is never replaced by another model.
 """
 
+import re
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+_PINNED: Final = re.compile(r"[^@]+@[0-9a-f]{64}", re.ASCII)
 
 
 class Model(NamedTuple):
@@ -35,6 +38,20 @@ def pin_model(name: str) -> str:
     """Return `name@sha256` for a name of the table, any other name as it is."""
     model = MODELS.get(name)
     return name if model is None else f"{name}@{model.sha256}"
+
+
+def pin_brought(name: str, sha256: str | None) -> str:
+    """Return the pinned name of a model that comes with its job; `sha256` where it is known here.
+
+    Raises `ValueError` for one without a hash, or with another.
+    """
+    if _PINNED.fullmatch(name) is None:
+        if "@" in name or sha256 is None:
+            raise ValueError("a model at an address is named name@sha256, by the hash of its bytes")
+        return f"{name}@{sha256}"
+    if sha256 is not None and name.partition("@")[2] != sha256:
+        raise ValueError("the file has another sha256")
+    return name
 
 
 def get_model_name(model: str) -> str:

@@ -1,4 +1,7 @@
-"""Any ONNX model: tensors in, tensors out; each second of run time is billed."""
+"""Any ONNX model: tensors in, tensors out; each second of run time is billed.
+
+The model comes with the job: `name@sha256` of its bytes, which a file of the API has by itself.
+"""
 
 from typing import Annotated, Any, Final
 
@@ -18,7 +21,9 @@ from zk.statement import PER_SECOND
 class OnnxRequest(ServiceRequest):
     """The model, and a value for each of its inputs."""
 
-    model_url: Source | None = None
+    model_url: Annotated[
+        Source, Field(description="The model's bytes: one file, without external data")
+    ]
     tensors: Annotated[
         dict[Annotated[str, Field(min_length=1, max_length=200)], Any],
         Field(min_length=1, max_length=64, description="Input name to nested lists of numbers"),
@@ -48,6 +53,8 @@ SERVICE: Final = Service(
     hardware=Hardware(needs_gpu=False, min_vram_gb=0, min_memory_gb=2),
     count_most_units=_count_most_units,
     estimate_seconds=_estimate_seconds,
+    default_model="onnx",
     sources=frozenset({"model_url"}),
+    brings_model=True,
     telling=frozenset({"tensors"}),
 )

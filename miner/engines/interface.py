@@ -23,8 +23,16 @@ MAX_RESULT_FILES: Final = 64
 MAX_RESULT_BYTES: Final = 256 * 1024 * 1024
 """Of all files of a result together, as far as coordinators take them."""
 
+ANY_MODEL: Final = "*"
+"""The model of an engine that takes it with the job."""
+
 OnProgress = Callable[[int, str], None]
 """Called with the progress (0 to 99) and the text that came since the last call."""
+
+
+def is_held(model: object, held: str | None) -> bool:
+    """Tell whether an engine with one model, or with any, has the one that a job names."""
+    return held == ANY_MODEL or (held is not None and model == held)
 
 
 class EngineFailedError(Exception):
@@ -124,7 +132,7 @@ class Engine(Protocol):
 
     @property
     def model(self) -> str:
-        """The model's identity, as jobs name it."""
+        """The model's identity, as jobs name it, or `ANY_MODEL`."""
 
     def read(self, content: Mapping[str, Any]) -> Task:
         """Return what a job's content asks for. Raises `InputInvalidError`."""

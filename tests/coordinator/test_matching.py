@@ -56,6 +56,21 @@ def test_service_model_and_price_must_fit(announced: object, fits: bool) -> None
     assert (mismatch is None) == fits
 
 
+@pytest.mark.parametrize(
+    ("announced", "fits"),
+    [
+        ({"capabilities": ["onnx_inference"]}, True),
+        ({"capabilities": ["onnx_inference"], "models": ["ffmpeg", PINNED]}, True),
+        ({"capabilities": ["onnx_inference"], "prices": {"onnx_inference": 6}}, False),
+        ({"capabilities": ["video_transcoding"], "models": ["ffmpeg"]}, False),
+    ],
+)
+def test_a_model_that_comes_with_its_job_is_nobodys_to_hold(announced: object, fits: bool) -> None:
+    announcement = read_announcement(json.dumps(announced).encode())
+    brought = "classifier@" + "0a" * 32
+    assert (find_mismatch(announcement, "onnx_inference", brought, 5, NOTHING) is None) == fits
+
+
 def test_hardware_must_fit() -> None:
     gpu = {"name": "NVIDIA V100-SXM2", "memory": "32GB", "count": 2}
     announcement = read_announcement(

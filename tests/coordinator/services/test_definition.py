@@ -38,7 +38,10 @@ GOOD: dict[str, list[dict[str, Any]]] = {
          "resolution_x": 1920, "resolution_y": 1080, "samples": 128},
     ],
     "text_embedding": [{"texts": ["a", "b"]}],
-    "onnx_inference": [{"tensors": {"x": [[1.5, 2]]}}, {"model_url": FILE, "tensors": {"x": 1}}],
+    "onnx_inference": [
+        {"model_url": "https://example.com/m.onnx", "tensors": {"x": [[1.5, 2]]}},
+        {"model_url": FILE, "tensors": {"x": 1}},
+    ],
     "custom_code": [
         {"requirements": ["numpy"], "anything": {"at": "all"}}, {}, {"source": "print(1)"},
         {"source_url": FILE, "entrypoint": "model.py", "fuel": 10**15},
@@ -65,7 +68,8 @@ BAD: dict[str, list[dict[str, Any]]] = {
     "blender_rendering": [{}, {"blend_file_url": FILE, "samples": 0},
                           {"blend_file_url": FILE, "engine": "luxrender"}],
     "text_embedding": [{}, {"texts": []}, {"texts": [""]}, {"texts": "a"}, {"texts": ["a"] * 201}],
-    "onnx_inference": [{}, {"tensors": {}}, {"tensors": []}],
+    "onnx_inference": [{}, {"tensors": {"x": 1}}, {"model_url": FILE, "tensors": {}},
+                       {"model_url": FILE, "tensors": []}],
     "custom_code": [{"requirements": "numpy"}, {"requirements": [""]}, {"source": ""},
                     {"source_url": "ftp://a.example"}, {"entrypoint": ""}, {"fuel": 0}],
 }  # fmt: skip

@@ -52,5 +52,6 @@ def test_each_service_names_members_that_it_has() -> None:
         assert (
             service.default_model is None
             or service.default_model in MODELS
-            or (service.makes_files)
+            or service.makes_files
+            or service.brings_model
         )
