@@ -16,7 +16,7 @@ from miner.recheck.pictures import NoPictureError, compare_rows, read_png
 from miner.recheck.verdict import Standing, Verdict, judge, refuse
 
 LEAST_COSINE: Final = 0.9999
-"""Of float32 sums in another order, with much to spare: docs/decisions/checks-token-ids.md."""
+"""What embeddings of other builds were measured to keep to: docs/decisions/checks-token-ids.md."""
 LEAST_DECIBELS: Final = 40.0
 """A mean error of 2.5 levels of 255 in a row; honest pictures differ by a level here and there."""
 MOST_WORD_ERRORS: Final = 0.05
