@@ -26,6 +26,7 @@ from miner.engines.interface import (
     EngineFailedError,
     EngineResult,
     InputInvalidError,
+    is_held,
 )
 from miner.inputs import ContentMissingError
 from miner.results import ResultFiles, ResultRefusedError
@@ -33,6 +34,7 @@ from miner.settlement import derive_receipt_salt
 from miner.stopping import wait_for_stop
 from miner.streaming import TextStream
 from miner.work import Outcome, Stage, Work, fail
+from zk.statement import PER_SECOND
 
 SETTLE_MARGIN_MS: Final = 5_000
 """What is left of a lease for the proof and a block when the engine is stopped for time."""
@@ -96,7 +98,7 @@ class Attempt:
         """Return the work finished or to be given back, or None when nothing is owed."""
         end = min(self._lease.ends_at, self._terms.deadline) - SETTLE_MARGIN_MS
         seconds = (end - self._clock.read()) / 1000
-        if self._engine is None or self._content.get("model") != self._engine.model:
+        if self._engine is None or not is_held(self._content.get("model"), self._engine.model):
             return fail(self._work, Reason.MODEL_MISSING, "not a model of this miner")
         if seconds <= 0:
             return fail(self._work, Reason.TIME_LIMIT_REACHED, "no time is left on the lease")
@@ -138,6 +140,11 @@ class Attempt:
             completed = max(self._clock.read(), started + 1)
             if files is not None and result.files:
                 result = await self._store_files(result, files[OUTPUT])
+        if self._work.billing == PER_SECOND:
+            # A begun second counts, and is over before its result is handed in.
+            units = min(result.units, self._terms.max_units)
+            completed = max(completed, started + 1000 * units)
+            await asyncio.sleep(max(0, completed - self._clock.read()) / 1000)
         if not result.is_cut:
             return self._finish(result, started, completed)
         match self._stop_reason:
