@@ -113,8 +113,13 @@ async def ask(
 def _read_tokens(choice: dict[str, Any]) -> tuple[int, ...]:
     if choice.get("token_ids") is not None:
         return _check_tokens(choice["token_ids"])
-    content = (choice.get("logprobs") or {}).get("content") or ()
-    return _check_tokens([entry.get("id") for entry in content if entry.get("id") is not None])
+    named = choice.get("logprobs")
+    content = named.get("content") if isinstance(named, dict) else None
+    entries = content if isinstance(content, list) else []
+    # OpenAI's own entries have no id; then the answer's tokens are not known.
+    return _check_tokens([
+        entry["id"] for entry in entries if isinstance(entry, dict) and "id" in entry
+    ])  # fmt: skip
 
 
 def _check_tokens(tokens: Any) -> tuple[int, ...]:

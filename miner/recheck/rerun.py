@@ -17,7 +17,14 @@ import httpx2
 from ledger.receipts import ReceiptCore
 from ledger.terms import compute_content_hash
 from miner.engines import embedding, image, speech
-from miner.engines.interface import OUTPUT, EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import (
+    ANY_MODEL,
+    OUTPUT,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+    is_held,
+)
 from miner.engines.text_backends import LlamaProcess
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.inputs import FETCH_SECONDS, MAX_FILE_BYTES, find_digest
@@ -149,7 +156,7 @@ async def _run_again(claim: Claim, fetch_file: FetchFile, allow_loopback: bool) 
     engines = await open_engines(MinerSettings.model_construct(**chosen))
     try:
         engine = engines[core.service]
-        if engine.model != core.model:
+        if not is_held(core.model, engine.model):
             raise CannotSayError(f"needs the model {core.model}; here is {engine.model}")
         task = engine.read(claim.content)
         with tempfile.TemporaryDirectory(prefix="aitbc-recheck-") as folder:
@@ -164,7 +171,8 @@ async def _run_again(claim: Claim, fetch_file: FetchFile, allow_loopback: bool) 
     finally:
         await close_engines(engines)
     verdict = check_units(core, found.units, _compare(claim, found, made))
-    if any(not source.startswith("file_") for source in task.sources.values()):
+    is_bound = engine.model == ANY_MODEL  # the source is the model, which has its hash in its name
+    if not is_bound and any(not source.startswith("file_") for source in task.sources.values()):
         verdict = verdict.weaken("the source is an address, which may give other bytes by now")
     if core.verification == "exact" and found.device != core.device:
         verdict = verdict.weaken(f"needs the device {core.device}; here is {found.device}")
