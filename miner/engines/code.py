@@ -6,6 +6,7 @@ exit code, since its seconds were spent as asked; one that meets a bound is the 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from miner.engines.code_runtimes import (
 )
 from miner.engines.content import check_source, derive_seed
 from miner.engines.interface import (
+    ANY_MODEL,
     OUTPUT,
     Description,
     EngineFailedError,
@@ -42,7 +44,6 @@ from miner.sandbox.interface import MIB, Limits, Sandbox, SandboxFailedError
 
 SERVICE: Final = "custom_code"
 SOURCE_URL: Final = "source_url"
-MODELS: Final = (PYTHON, WASM)
 ENTRYPOINTS: Final = {PYTHON: "main.py", WASM: "_start"}
 MAX_SECONDS: Final = 24 * 3_600
 """Of one run; its lease ends sooner as a rule."""
@@ -97,7 +98,7 @@ class CodeTask:
             ending = await self._sandbox.run(command, limits, output, printed.add, stop)
         except SandboxFailedError as error:
             raise EngineFailedError(str(error)) from None
-        seconds = int(time.monotonic() - begun)
+        seconds = math.ceil(time.monotonic() - begun)
         parts = (self._runtime.engine, self._sandbox.name or "bubblewrap", ending.bounds)
         result = EngineResult(
             answer={},
@@ -122,8 +123,7 @@ class CodeEngine:
     """
 
     service = SERVICE
-    model = PYTHON
-    models = MODELS
+    model = ANY_MODEL
 
     def __init__(self, sandbox: Sandbox, environment: Path | None, threads: int) -> None:
         self._sandbox = sandbox
@@ -138,7 +138,9 @@ class CodeEngine:
         """
         if self._runtimes is None:
             raise EngineFailedError("the engine is not prepared")
-        model = str(content.get("model"))
+        model = content.get("model")
+        if not isinstance(model, str) or model not in self._runtimes:
+            raise InputInvalidError(f"{SERVICE} runs {' or '.join(self._runtimes)}")
         given, held = content.get("params") or {}, content.get("input")
         if not isinstance(held, Mapping):
             raise InputInvalidError("input is not an object")
@@ -183,7 +185,7 @@ class CodeEngine:
             engine=", ".join(runtime.engine for runtime in self._runtimes.values()),
             options=self._sandbox.name,
             device=describe_processor(),
-            model=", ".join(MODELS),
+            model=", ".join(self._runtimes),
         )
 
     async def close(self) -> None:
