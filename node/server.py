@@ -21,6 +21,7 @@ from node.bundles import build_receipt_bundle
 from node.clock import get_wall_time
 from node.coordinator_relay import CoordinatorRelay
 from node.exit_codes import ExitCode, OperatorError
+from node.listening import claim_files, listen
 from node.routes.table import build_routes
 from node.services import Services
 from node.settings import NodeSettings, split_rates
@@ -53,6 +54,7 @@ class ListenRefused(OperatorError):
 
 async def serve(services: Services) -> None:
     """Serve until cancelled. Raises `OperatorError`."""
+    claim_files()
     async with ProverProcess(read_proving_key(services)) as prover:
         coordinator = build_coordinator(services, prover)
         services.questions.serve_relay(partial(answer_peer, coordinator))
@@ -82,12 +84,18 @@ async def _listen(services: Services, coordinator: Coordinator) -> None:
         keepalive_timeout=IDLE_SECONDS,
     )
     await runner.setup()
+    assert runner.server is not None
     try:
-        await web.TCPSite(runner, host, port).start()
-        log.info("api ready", addresses=[f"http://{a[0]}:{a[1]}" for a in runner.addresses])
-        await asyncio.Event().wait()
-    except OSError as error:
-        raise ListenRefused(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        try:
+            listener = await listen(runner.server, host, port)
+        except OSError as error:
+            raise ListenRefused(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        addresses = [each.getsockname() for each in listener.sockets]
+        log.info("api ready", addresses=[f"http://{a[0]}:{a[1]}" for a in addresses])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            listener.close()
     finally:
         await runner.cleanup()
 
