@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from miner.bench import BenchFailedError, measure, read_memory
 from miner.bench_samples import SAMPLES, make_sound
+from miner.cli import app
 from miner.settings import MinerSettings
 from tests.support.engine_bench import fetch
-from tests.support.miner_process import COMMAND
 from tests.support.text_endpoint import TextEndpoint
 
 HOLD = "data = b'x' * (64 << 20); print('held', flush=True); input()"
@@ -69,17 +70,15 @@ def test_memory_is_that_of_the_processes_below() -> None:
         process.communicate(b"\n")
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*COMMAND, "bench", *arguments], check=False, capture_output=True, text=True, timeout=60
-    )
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", *arguments])
 
 
 def test_the_command_needs_no_account_and_prints_one_document() -> None:
     done = run("--kind", "stable_diffusion", "--runs", "1", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     (figures,) = json.loads(done.stdout)["figures"]
     assert figures["kind"] == "stable_diffusion"
     done = run("--kind", "stable_diffusion", "--device", "cuda:9")
-    assert done.returncode == 3
+    assert done.exit_code == 3
     assert "error: stable_diffusion: device is cuda:9" in done.stderr

@@ -4,35 +4,26 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from ledger.entries import JobStatus
-from miner.spool import find_owner, list_claims
+from miner.cli import app
+from miner.draining import DrainFailedError, StillRunningError, drain
+from miner.spool import Spool, list_claims
 from tests.support.contract_server import ContractServer
 from tests.support.miner_bench import until
 from tests.support.miner_process import COMMAND, running
 from tests.support.text_endpoint import TextEndpoint
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from miner.spool import Spool
-Spool(Path(sys.argv[1]), bytes(32))
-print("held", flush=True)
-time.sleep(60)
-"""
 
-
-def drain(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*COMMAND, "drain", "--data", str(folder), *arguments], stderr=subprocess.PIPE, text=True
-    )
-
-
-async def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    _, said = await asyncio.to_thread(process.communicate, timeout=60)
-    return process.returncode, said
+async def wait(data: Path, seconds: float | None = None) -> list[list[str]]:
+    """Drain, and return what it said that it waits for."""
+    said: list[list[str]] = []
+    await asyncio.to_thread(drain, data, seconds, said.append)
+    return said
 
 
 async def test_what_runs_is_settled_and_nothing_else_is_taken(tmp_path: Path) -> None:
@@ -46,14 +37,16 @@ async def test_what_runs_is_settled_and_nothing_else_is_taken(tmp_path: Path) ->
         }
         with running(tmp_path, **choices) as (process, log):
             await until(lambda: endpoint.running)
-            code, said = await finish(drain(tmp_path / "data", "--timeout", "0"))
-            assert code == 34
-            assert first in said and "still runs" in said
+            with pytest.raises(StillRunningError, match="waits for 1 jobs"):
+                await wait(tmp_path / "data", seconds=0)
             await until(lambda: '"draining"' in log.read_text())
             second = server.submit("second")
-            code, said = await finish(drain(tmp_path / "data"))
-            assert code == 0, said
-            assert first in said and "owes nothing" in said
+            command = [*COMMAND, "drain", "--data", str(tmp_path / "data")]
+            done = await asyncio.to_thread(
+                subprocess.run, command, check=False, stderr=subprocess.PIPE, text=True
+            )
+            assert done.returncode == 0, done.stderr
+            assert first in done.stderr and "owes nothing" in done.stderr
             assert process.wait(10) == 0
     assert server.get_status(first) is JobStatus.SETTLED
     assert server.get_status(second) is JobStatus.QUEUED
@@ -81,25 +74,19 @@ async def test_a_miner_that_drains_shuts_down_at_a_second_word(tmp_path: Path) -
 
 
 async def test_a_folder_of_no_miner_is_named(tmp_path: Path) -> None:
-    code, said = await finish(drain(tmp_path))
-    assert code == 3
-    assert "no miner's data folder" in said
+    with pytest.raises(DrainFailedError, match="no miner's data folder"):
+        await wait(tmp_path)
 
 
-def test_work_that_rests_without_a_miner_is_told_of(tmp_path: Path) -> None:
-    spool = tmp_path / "spool"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, spool], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert find_owner(spool) == holder.pid
-        holder.kill()
-    assert find_owner(spool) is None
-    idle = drain(tmp_path)
-    assert idle.communicate(timeout=60)[1] == "it has ended, and owes nothing\n"
-    assert idle.returncode == 0
-    (spool / f"{'ab' * 32}.work").write_bytes(b"sealed")
-    owing = drain(tmp_path)
-    assert f"job_{'ab' * 32}" in owing.communicate(timeout=60)[1]
-    assert owing.returncode == 3
+async def test_work_that_rests_without_a_miner_is_told_of(tmp_path: Path) -> None:
+    Spool(tmp_path / "spool", bytes(32)).close()
+    assert await wait(tmp_path) == []
+    (tmp_path / "spool" / f"{'ab' * 32}.work").write_bytes(b"sealed")
+    with pytest.raises(DrainFailedError, match=f"job_{'ab' * 32}"):
+        await wait(tmp_path)
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["drain", "--data", str(tmp_path)])
+    assert done.exit_code == 3
+    assert "no miner's data folder" in done.stderr

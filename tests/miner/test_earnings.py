@@ -2,35 +2,40 @@
 
 import asyncio
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from aitbc.client import AITBCClient
+from aitbc.errors import AuthenticationError, NotFoundError
+from miner.cli import app
+from miner.earnings import EarningsPage, read_earnings
 from miner.settings import MinerSettings
 from tests.support.miner_bench import mine
 from tests.support.miner_market import open_market
-from tests.support.miner_process import COMMAND
 from tests.support.text_endpoint import TextEndpoint
 
 
-async def ask(settings: MinerSettings, *arguments: str, **changed: str) -> Any:
+async def read(settings: MinerSettings, key: str = "", **choices: Any) -> EarningsPage:
+    def ask() -> EarningsPage:
+        with AITBCClient(settings.api_urls, key or settings.api_key.get_secret_value()) as client:
+            return read_earnings(client, settings.miner_id, **{"limit": None, **choices})
+
+    return await asyncio.to_thread(ask)
+
+
+async def run(settings: MinerSettings, *arguments: str) -> Result:
     given = {
         "miner_id": settings.miner_id,
         "api_urls": json.dumps(settings.api_urls),
         "api_key": settings.api_key.get_secret_value(),
-        **changed,
     }
     names = {f"AITBC_MINER_{name.upper()}": value for name, value in given.items()}
-    return await asyncio.to_thread(
-        subprocess.run,
-        [*COMMAND, "earnings", *arguments],
-        check=False,
-        env={**os.environ, **names},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command = ["earnings", *arguments]
+    return await asyncio.to_thread(CliRunner().invoke, app, command, env=names)
 
 
 async def test_earnings_are_linked_and_summed_up_page_by_page(tmp_path: Path) -> None:
@@ -40,34 +45,30 @@ async def test_earnings_are_linked_and_summed_up_page_by_page(tmp_path: Path) ->
         open_market(tmp_path, text_endpoint=endpoint.url, text_endpoint_model="served") as market,
     ):
         settings = market.settings
-        empty = await ask(settings, "--json")
+        with pytest.raises(NotFoundError):  # the miner is not registered yet
+            await read(settings)
         async with mine(settings):
-            for number in range(3):
+            for number in range(2):
                 job = await market.client.jobs.create(prompt=f"{number}", params={"max_tokens": 4})
                 await market.client.jobs.wait(job.job_id, timeout=60)
-        whole = json.loads((await ask(settings, "--all", "--json")).stdout)
-        first = json.loads((await ask(settings, "--limit", "2", "--json")).stdout)
-        cursor = first["next_cursor"]
-        second = json.loads((await ask(settings, "--cursor", cursor, "--json")).stdout)
-        shown = await ask(settings, "--limit", "2")
-        refused = await ask(settings, api_key="aitbc_another")
-        transactions = [
-            await market.client.chain.get_transaction(row["transaction_id"])
-            for row in whole["earnings"]
-        ]
-        receipts = [
-            await market.client.receipts.get(row["receipt_id"]) for row in whole["earnings"]
-        ]
-    assert empty.returncode != 0  # the miner is not registered yet
-    assert whole["total"] == 3 and whole["next_cursor"] is None
-    assert first["earnings"] + second["earnings"] == whole["earnings"]
-    total = sum(int(row["earned_base"]) for row in whole["earnings"])
-    assert whole["earned_base"] == whole["total_earned_base"] == total > 0
-    assert first["earned_base"] + second["earned_base"] == total
-    for row, transaction, receipt in zip(whole["earnings"], transactions, receipts, strict=True):
-        assert (transaction.status, transaction.height) == ("final", row["height"])
-        assert receipt["job_id"] == row["job_id"]
-    assert whole["earnings"][0]["transaction_id"] in shown.stdout
-    assert "2 of 3" in shown.stderr and f"--cursor {cursor}" in shown.stderr
-    assert refused.returncode != 0
-    assert "Traceback" not in refused.stderr and "aitbc_another" not in refused.stderr
+        whole = await read(settings)
+        first = await read(settings, limit=1)
+        second = await read(settings, cursor=first.next_cursor)
+        with pytest.raises(AuthenticationError):
+            await read(settings, key="aitbc_another")
+        shown, printed = await run(settings, "--limit", "1"), await run(settings, "--json", "--all")
+        for row in whole.earnings:
+            transaction = await market.client.chain.get_transaction(row["transaction_id"])
+            receipt = await market.client.receipts.get(row["receipt_id"])
+            assert (transaction.status, transaction.height) == ("final", row["height"])
+            assert receipt["job_id"] == row["job_id"]
+    assert (whole.total, whole.next_cursor) == (2, None)
+    assert first.earnings + second.earnings == whole.earnings
+    total = sum(int(row["earned_base"]) for row in whole.earnings)
+    assert whole.earned_base == whole.total_earned_base == total > 0
+    assert first.earned_base + second.earned_base == total == first.total_earned_base
+    assert json.loads(printed.stdout) == msgspec.to_builtins(whole)
+    (row,) = first.earnings
+    for member in ("receipt_id", "transaction_id"):
+        assert row[member] in shown.stdout
+    assert "1 of 2" in shown.stderr and f"--cursor {first.next_cursor}" in shown.stderr

@@ -37,6 +37,7 @@ async def test_a_node_is_asked_before_and_after_the_miner_registered(tmp_path: P
         other = await look(settings, api_urls=urls)
         refused = await look(settings, api_key="aitbc_another")
         poor = await look(settings, Wallet(bytes([77]) * 32))
+        other_key = {check.name: check for check in await check_nodes(settings, None, bytes(32))}
         async with mine(settings):
             job = await market.client.jobs.create(prompt="One.", params={"max_tokens": 2})
             await market.client.jobs.wait(job.job_id, timeout=60)
@@ -49,6 +50,8 @@ async def test_a_node_is_asked_before_and_after_the_miner_registered(tmp_path: P
     assert {check.state for check in other.values()} == {State.OK}
     assert refused["API key"].state is State.MISSING
     assert "aitbc api-keys new" in refused["API key"].remedy
+    assert other_key["proofs"].state is State.MISSING
+    assert "balance" not in other_key  # without a wallet no account is asked for
     assert poor["balance"].state is State.MISSING
     assert f"to {Wallet(bytes([77]) * 32).text_address}" in poor["balance"].remedy
     assert after["bond"].found == "miner_a, bond 10 AIT"
@@ -66,11 +69,3 @@ async def test_a_node_that_does_not_answer_is_named_and_nothing_else_is_said(
     (check,) = (await look(settings)).values()
     assert (check.name, check.state) == ("reachable", State.MISSING)
     assert "127.0.0.1:1" in check.found
-
-
-async def test_a_proving_key_of_another_chain_is_told_apart(tmp_path: Path) -> None:
-    async with open_market(tmp_path) as market:
-        checks = await check_nodes(market.settings, None, bytes(32))
-    found = {check.name: check for check in checks}
-    assert found["proofs"].state is State.MISSING
-    assert "balance" not in found  # without a wallet no account is asked for
