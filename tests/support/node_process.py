@@ -18,13 +18,13 @@ START_SECONDS = 60.0
 
 @asynccontextmanager
 async def node_process(
-    data: Path, genesis: Genesis, log: Path, is_killed: bool = False
+    data: Path, genesis: Genesis, log: Path, is_killed: bool = False, port: int | None = None
 ) -> AsyncIterator[RunningNode]:
     """Run a node on a folder that exists, all it writes going to the end of a file.
 
-    At the end it is told to stop, or with `is_killed` it is not.
+    At the end it is told to stop, or with `is_killed` it is not. Without `port` any one will do.
     """
-    port = find_free_port()
+    port = port or find_free_port()
     with log.open("ab") as sink:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "node", "--data", str(data), "--api-port", str(port),
