@@ -91,7 +91,7 @@ def find_mismatch(
     if not {service, model, name} & {*announcement.capabilities, *announcement.models}:
         return "neither the service nor the model is among its capabilities"
     if announcement.models and not (
-        _is_brought(service) or _holds_model(announcement.models, model)
+        _is_at_all(service) or _holds_model(announcement.models, model)
     ):
         return "it does not hold the model"
     if announcement.prices.get(service, 1) > max_price:
@@ -106,10 +106,10 @@ def find_mismatch(
     return None
 
 
-def _is_brought(service: str) -> bool:
-    """A model that comes with the job is held by whoever runs the service."""
+def _is_at_all(service: str) -> bool:
+    """A model that comes with the job, or with the service, is held by whoever runs that."""
     found = SERVICES.get(service)
-    return found is not None and found.brings_model
+    return found is not None and (found.brings_model or found.has_every_model)
 
 
 def _holds_model(models: Sequence[str], model: str) -> bool:

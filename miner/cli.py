@@ -80,7 +80,9 @@ def fetch(
 ) -> None:
     """Fetch models and check them against their pinned hashes; prints their paths."""
     store = ModelStore(models_folder or choose_folder(), load_packaged_lock())
-    installed = [kind.model for name, kind in KINDS.items() if find_missing_package(name) is None]
+    installed = [
+        kind.model for name, kind in KINDS.items() if kind.model and not find_missing_package(name)
+    ]
     paths: dict[str, str] = {}
     for model in models or installed:
         try:

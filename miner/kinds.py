@@ -2,6 +2,7 @@
 
 Named kinds must all come up, or the miner does not start. With none named it runs what this machine
 has: text, and of the others those whose packages are installed and whose models are on the disk.
+What runs strangers' programs is run only where it is named.
 """
 
 import asyncio
@@ -13,13 +14,15 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from miner.engines import embedding, image, speech, text
+from miner.engines import blender, code, embedding, image, speech, text
 from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
+from miner.foreign import FOREIGN, open_foreign_engine
 from miner.gpu.announcement import check_claim
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.gpu.energy import EnergyMeter, MeteredEngine
 from miner.models import ModelMissingError, ModelStore, PinnedModel, load_packaged_lock
+from miner.sandbox.interface import SandboxMissingError
 from miner.settings import MinerSettings
 
 PROGRESS_STEP: Final = 10
@@ -34,6 +37,7 @@ class Kind(NamedTuple):
     extra: str
     """Of this package; it brings those."""
     model: str
+    """Of the lock; empty where the engine needs none of it."""
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -41,6 +45,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     embedding.SERVICE: Kind(("numpy", "safetensors", "tokenizers"), "miner", "all-minilm-l6-v2"),
     speech.SERVICE: Kind(("faster_whisper",), "speech", "tiny.en"),
     image.SERVICE: Kind(("numpy", "safetensors"), "miner", "tiny"),
+    code.SERVICE: Kind(("packaging", "wasmtime"), "code", ""),
+    blender.SERVICE: Kind((), "miner", ""),
 }
 
 
@@ -52,7 +58,8 @@ def choose_kinds(settings: MinerSettings, store: ModelStore) -> tuple[str, ...]:
     """Return the kinds to run: those that the settings name, or what is here."""
     if settings.kinds is not None:
         return tuple(dict.fromkeys(settings.kinds))
-    return tuple(name for name in KINDS if name == text.SERVICE or is_here(name, store))
+    offered = (name for name in KINDS if name not in FOREIGN)
+    return tuple(name for name in offered if name == text.SERVICE or is_here(name, store))
 
 
 def is_here(name: str, store: ModelStore) -> bool:
@@ -97,7 +104,9 @@ async def open_engines(settings: MinerSettings) -> dict[str, Engine]:
                     device=description.device,
                     model=description.model,
                 )
-    except (DeviceMissingError, ModelMissingError, EngineFailedError) as error:
+    except (
+        DeviceMissingError, ModelMissingError, EngineFailedError, SandboxMissingError
+    ) as error:  # fmt: skip
         await close_engines(engines)
         raise KindUnavailableError(str(error)) from error
     except BaseException:
@@ -123,6 +132,8 @@ async def _open_engine(
         raise KindUnavailableError(
             f"{name} needs the package {missing}: pip install 'aitbc[{KINDS[name].extra}]'"
         )
+    if name in FOREIGN:
+        return await open_foreign_engine(name, settings, device)
     model = _find_model(name, settings, store)
     path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
     return _build_engine(model, path, settings, device)
@@ -133,6 +144,8 @@ def build_reader(name: str, settings: MinerSettings) -> Engine:
 
     Raises `KindUnavailableError`.
     """
+    if name in FOREIGN:
+        raise KindUnavailableError(f"{name} runs on the miner's own machine, in no pool")
     store = ModelStore(settings.models_folder, load_packaged_lock())
     return _build_engine(_find_model(name, settings, store), Path(), settings, CPU)
 

@@ -26,6 +26,8 @@ KindName = Literal[
     "stable_diffusion",
     "onnx_inference",
     "video_transcoding",
+    "custom_code",
+    "blender_rendering",
 ]
 USUAL_PRICE: Final = 1_000
 """Base units per unit, which is what a coordinator's price list has too."""
@@ -79,6 +81,10 @@ class MinerSettings(BaseSettings):
     """What engines with a GPU path compute on: the first GPU or else the CPU, that, or one GPU."""
     allow_unsandboxed: bool = False
     """Kinds that run foreign bytes run without a sandbox where this machine has none."""
+    code_environment: Path | None = None
+    """A virtual environment whose packages `custom_code` may use; else Python's own library."""
+    blender_environment: Path | None = None
+    """An environment of Python 3.11 with bpy; else what `make engines` makes here."""
     gpu_name: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
     gpu_memory: Annotated[str, Field(max_length=24)] = ""
     """Of a text endpoint's GPU, such as 24GB; GPUs of this machine are measured."""

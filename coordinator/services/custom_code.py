@@ -89,6 +89,7 @@ SERVICE: Final = Service(
     count_most_units=_count_most_units,
     estimate_seconds=_estimate_seconds,
     default_model=PYTHON,
+    has_every_model=True,
     sources=frozenset({"source_url"}),
     makes_files=True,
 )

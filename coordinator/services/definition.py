@@ -85,6 +85,8 @@ class Service:
     """Members that no other service has: an input that holds one is meant for this."""
     brings_model: bool = False
     """The job names its model by hash and says where it lies, so that any miner can take it."""
+    has_every_model: bool = False
+    """Whoever runs the service runs each of its models."""
     makes_files: bool = False
     """Results are files, stored at the job's coordinator."""
     estimate_units: Callable[[Content, Any, int], int] | None = None
