@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from aitbc.cli.demo.kinds import FILES
 from aitbc.cli.demo.show import Show
 from aitbc.cli.devnet.network import clear_network
 from aitbc.cli.devnet.ports import find_free_port
@@ -21,7 +22,7 @@ READY_SECONDS: Final = 600.0
 STOP_SECONDS: Final = 10.0
 
 _POLL_SECONDS: Final = 0.1
-_OWN_FILES: Final = ("devnet.log", "receipt.json")
+_OWN_FILES: Final = ("devnet.log", "receipt.json", *FILES)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from aitbc.cli.demo import checks
 from aitbc.cli.demo.checks import CheckFailed
+from aitbc.cli.demo.kinds import SecondAct
 from aitbc.cli.demo.show import Show
 from aitbc.cli.demo.stage import find_pids, is_alive, running_network
 from aitbc.cli.devnet.supervisor import read_events
@@ -82,6 +83,7 @@ class Story:
         after = self._read_balances()
         self._show_balances(after, before)
         self._check_balances(before, after, proven)
+        SecondAct(self._show, self._client, self._plan.folder).tell()
         self._check_supply(supply, self._read_supply())
         self._check_disk()
 
