@@ -28,6 +28,7 @@ from miner.engines.interface import (
     InputInvalidError,
     is_held,
 )
+from miner.gpu.device import GPU
 from miner.inputs import ContentMissingError
 from miner.results import ResultFiles, ResultRefusedError
 from miner.settlement import derive_receipt_salt
@@ -122,10 +123,7 @@ class Attempt:
         task = engine.read(self._content)
         about = await engine.prepare()
         if self._work.needs_gpu and not about.has_gpu:
-            device = about.device or "what its server has"
-            detail = f"the job asks for a GPU, and this engine computes on {device}"
-            log.warning("the job failed", job=self._work.job_id, error=detail)
-            return fail(self._work, Reason.RESOURCES_MISSING, detail)
+            return self._refuse_device(about.device)
         async with self._inputs.open_folder() as folder:
             fetching = self._inputs.fetch(self._work, task.sources, folder)
             files = await wait_for_stop(self._stop, fetching)
@@ -137,6 +135,8 @@ class Attempt:
                 async with measure_aftermath(self._stop) as measured:
                     result = await task.run(files, self._note_progress, self._stop)
                 self._tell_stopped(measured)
+                if self._work.needs_gpu and not (result.is_cut or result.device.startswith(GPU)):
+                    return self._refuse_device(result.device)
             completed = max(self._clock.read(), started + 1)
             if files is not None and result.files:
                 result = await self._store_files(result, files[OUTPUT])
@@ -157,6 +157,12 @@ class Attempt:
             case _:
                 log.info("the job was dropped", job=self._work.job_id, reason=self._stop_reason)
                 return None
+
+    def _refuse_device(self, device: str) -> Work:
+        on = device or "what its server has"
+        detail = f"the job asks for a GPU, and this engine computes on {on}"
+        log.warning("the job failed", job=self._work.job_id, error=detail)
+        return fail(self._work, Reason.RESOURCES_MISSING, detail)
 
     def _tell_stopped(self, measured: Aftermath) -> None:
         if measured.wall is not None and measured.cpu is not None:

@@ -10,7 +10,7 @@ import httpx2
 from miner.engines.interface import EngineFailedError
 from miner.engines.process import ChildProcess
 from miner.engines.text import Endpoint
-from miner.gpu.device import CPU, CUDA, Device
+from miner.gpu.device import CPU, CUDA, GPU, Device
 
 MODULE: Final = "miner.engines.text_server"
 
@@ -103,7 +103,7 @@ class RemoteEndpoint:
             model=model,
             engine="openai-compatible endpoint",
             options=model,
-            device=f"GPU {gpu}, as the operator says" if gpu else "",
+            device=f"{GPU}{gpu}, as the operator says" if gpu else "",
             has_gpu=bool(gpu),
         )
         self._client = httpx2.AsyncClient(timeout=10.0)

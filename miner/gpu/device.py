@@ -16,6 +16,8 @@ from miner.gpu.hardware import Discovery, Gpu
 SETTING: Final = re.compile(r"auto|cpu|cuda:(0|[1-9][0-9]?)", re.ASCII)
 CUDA: Final = "cuda"
 """What an engine's process answers that computes on the GPU it was shown."""
+GPU: Final = "GPU "
+"""How a receipt's words for one begin."""
 
 
 class DeviceMissingError(Exception):
@@ -49,7 +51,7 @@ class Device(msgspec.Struct, frozen=True):
         if active != CUDA:
             return active
         assert self.gpu is not None
-        return f"GPU {self.gpu.name}, driver {self.gpu.driver}"
+        return f"{GPU}{self.gpu.name}, driver {self.gpu.driver}"
 
     def get_uuid(self, active: str) -> str:
         """Return the GPU's UUID where a process says that it computes on it, else nothing."""

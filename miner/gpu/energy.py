@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from miner.engines.interface import Description, Engine, EngineResult, OnProgress, Task
+from miner.gpu.device import GPU
 from miner.gpu.nvml import read_energy
 
 MILLI = 1_000
@@ -67,7 +68,9 @@ class MeteredTask:
         """Return the task's result, with its joules where they are known."""
         async with self._meter.measure() as reading:
             result = await self._task.run(files, on_progress, stop)
-        return msgspec.structs.replace(result, energy_joules=reading.joules)
+        # An engine with a GPU may have done this job without it.
+        is_gpu = result.device.startswith(GPU)
+        return msgspec.structs.replace(result, energy_joules=reading.joules if is_gpu else None)
 
 
 class MeteredEngine:

@@ -55,22 +55,30 @@ asyncio.run(main())
 """
 METERED = """
 import asyncio, json
-from pathlib import Path
 from miner.engines.image import ImageEngine
+from miner.engines.text import TextEngine
+from miner.engines.text_backends import RemoteEndpoint
 from miner.gpu.energy import EnergyMeter, MeteredEngine
 from miner.gpu.nvml import find_gpus
 from tests.support.engine_bench import fetch, run
+from tests.support.text_endpoint import TextEndpoint
 
-async def main():
-    identity, path = fetch("tiny")
-    meter = EnergyMeter(find_gpus().gpus[0].uuid)
-    engine = MeteredEngine(ImageEngine(identity, path, 1), meter)
+async def measure(engine, meter, *content):
+    engine = MeteredEngine(engine, meter)
     try:
-        description = await engine.prepare()
-        result = await run(engine, {"prompt": "a red ring on white"}, {"size": "16x16"})
+        await engine.prepare()
+        return (await run(engine, *content)).energy_joules
     finally:
         await engine.close()
-    print(json.dumps([result.energy_joules, result.units, description.model == engine.model]))
+
+async def main():
+    meter = EnergyMeter(find_gpus().gpus[0].uuid)
+    endpoint = TextEndpoint()
+    async with endpoint.serve():
+        text = TextEngine("served", RemoteEndpoint(endpoint.url, "served", gpu="NVIDIA H100"))
+        on_gpu = await measure(text, meter, {"prompt": "one"}, {"max_tokens": 2})
+    on_cpu = await measure(ImageEngine(*fetch("tiny"), 1), meter, {"prompt": "a red ring on white"})
+    print(json.dumps([on_gpu, on_cpu]))
 
 asyncio.run(main())
 """
@@ -96,8 +104,8 @@ def test_a_gpu_without_a_counter_says_nothing_and_a_failure_is_forgotten(driver:
     assert json.loads(run_beside(environment, FAILING)) == [None, None, False]
 
 
-def test_an_engine_that_is_measured_hands_its_joules_over(driver: Path, tmp_path: Path) -> None:
+def test_only_a_job_that_ran_on_the_gpu_has_its_joules(driver: Path, tmp_path: Path) -> None:
     counter = tmp_path / "energy"
     counter.write_text("5000")
     environment = make_environment(driver, LARGE, ENERGY_FILE=str(counter))
-    assert json.loads(run_beside(environment, METERED)) == [0, 1, True]
+    assert json.loads(run_beside(environment, METERED)) == [0, None]
