@@ -12,6 +12,7 @@ from miner.doctor.report import MACHINE, Check, State, soften
 from miner.engines import text
 from miner.engines.interface import EngineFailedError
 from miner.engines.text_backends import RemoteEndpoint
+from miner.foreign import FOREIGN
 from miner.kinds import (
     KINDS,
     KindUnavailableError,
@@ -26,14 +27,15 @@ KINDS_HELP: Final = "docs/miners.md, Kinds"
 
 
 async def check_kinds(settings: MinerSettings) -> list[Check]:
-    """Return what each kind has and lacks: those of the settings, or all that there are.
+    """Return what each kind has and lacks: those of the settings, or those that need no naming.
 
     Where none are named, text has to run and the others may.
     """
     if settings.pool is not None:
         return [_check_pool()]
     checks: list[Check] = []
-    for name in dict.fromkeys(settings.kinds or KINDS):
+    usual = [name for name in KINDS if name not in FOREIGN]
+    for name in dict.fromkeys(settings.kinds or usual):
         is_needed = settings.kinds is not None or name == text.SERVICE
         found = await _check_kind(name, settings)
         if not is_needed:
