@@ -54,6 +54,8 @@ PROBE_SECONDS: Final = 10.0
 TAPE_DESCRIPTOR, FILTER_DESCRIPTOR = 3, 4
 START: Final = b"+"
 """Of the tape: the sandbox is made, and the command begins."""
+TAPE_PADDING: Final = 64 * 1024
+"""That may follow an archive's end: it is written in pieces of 10 KiB."""
 TAPE_FAILED: Final = 74
 """Exit code of a run whose command was good and left what cannot be packed."""
 _SYSTEM_LINKS: Final = ("/bin", "/sbin", "/lib", "/lib64")
@@ -69,7 +71,7 @@ _GPU_FOLDERS: Final = ("/sys/bus/pci", "/sys/devices", "/sys/module/nvidia")
 # The command sees neither the tape's pipe nor what is done with it; its own code comes back.
 _GATHER: Final = (
     f'printf {START.decode()} >&{TAPE_DESCRIPTOR}; "$@" {TAPE_DESCRIPTOR}>&-; code=$?; '
-    f"tar --format=ustar -C /work -cf - . >&{TAPE_DESCRIPTOR} || "
+    f"tar --format=ustar --hard-dereference -C /work -cf - . >&{TAPE_DESCRIPTOR} || "
     f"test $code != 0 || code={TAPE_FAILED}; exit $code"
 )
 _numbers = itertools.count(secrets.randbelow(len(USERS)))
@@ -273,6 +275,7 @@ def _read_out(tape: int, output: Path, room: Room) -> None:
         if stream.read(len(START)) != START:
             raise SandboxFailedError("the sandbox was not made")
         read_tape(stream, output, room)
+        stream.read(TAPE_PADDING)  # else whoever writes it finds its pipe closed
 
 
 def _conclude(ending: Ending, reading: asyncio.Task[None], output: Path) -> Ending:
@@ -290,6 +293,6 @@ def _conclude(ending: Ending, reading: asyncio.Task[None], output: Path) -> Endi
     if refused is not None and not isinstance(refused, (ArchiveRefusedError, SandboxFailedError)):
         raise refused  # of our own disk
     # A program that failed may leave anything; of one that did not, this is what failed.
-    if is_whole and ending.exit_code == 0:
+    if is_whole and ending.exit_code in (0, TAPE_FAILED):
         return msgspec.structs.replace(ending, limit="files", last_words=str(refused))
     return ending
