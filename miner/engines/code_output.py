@@ -5,6 +5,7 @@ that lie in the working folder itself are the result's; folders and names with a
 the program's own affair.
 """
 
+import contextlib
 import json
 import mimetypes
 from collections.abc import Mapping
@@ -62,32 +63,27 @@ def build_answer(
         if len(held) > MAX_OUTPUT_BYTES:
             raise InputInvalidError(f"{RESULT} is over {MAX_OUTPUT_BYTES} bytes")
         try:
-            output = json.loads(held)
+            output = _read_json(held)
         except (ValueError, RecursionError) as error:
-            raise InputInvalidError(f"{RESULT} is no JSON: {error}") from None
+            raise InputInvalidError(f"{RESULT} is no JSON that can be hashed: {error}") from None
     else:
-        try:
-            output = json.loads(printed)
-            printed = ""
-        except (ValueError, RecursionError):
-            pass  # words, which are the answer as they are
-    answer = {
+        # What is no JSON are words, and they are the answer as they are.
+        with contextlib.suppress(ValueError, RecursionError):
+            output, printed = _read_json(printed), ""
+    return {
         "exit_code": exit_code,
         "output": output,
         "stdout": printed,
         "stderr": errors,
         **others,
     }
-    return check_canonical(answer)
 
 
-def check_canonical(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer that can be hashed. Raises `InputInvalidError` for another."""
-    try:
-        rfc8785.dumps(answer)
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
-        raise InputInvalidError(f"the output has no canonical form: {error}") from None
-    return answer
+def _read_json(text: str | bytes) -> Any:
+    """Return a value that has a canonical form. Raises `ValueError` and `RecursionError`."""
+    value = json.loads(text)
+    rfc8785.dumps(value)
+    return value
 
 
 def list_files(folder: Path) -> tuple[ResultFile, ...]:

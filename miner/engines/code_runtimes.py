@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from miner.engines import code_wasm_runner
-from miner.engines.code_output import Printed, build_answer, check_canonical, read_report
+from miner.engines.code_output import Printed, build_answer, read_report
 from miner.engines.code_packages import Packages
 from miner.engines.interface import EngineFailedError, InputInvalidError
 from miner.engines.sandboxed_python import PACKAGES, Interpreter
@@ -173,7 +173,7 @@ class WasmRuntime:
         except (OSError, ValueError, LookupError, TypeError):
             words_of = ending.last_words or f"exit code {ending.exit_code}"
             raise EngineFailedError(f"wasmtime ended: {words_of}") from None
-        return check_canonical(build_answer(output, code, *words, fuel=fuel))
+        return build_answer(output, code, *words, fuel=fuel)
 
 
 def encode_input(given: Mapping[str, Any]) -> bytes:
