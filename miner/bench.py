@@ -7,6 +7,7 @@ it: they cost a job about as much on every machine.
 import asyncio
 import contextlib
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +32,8 @@ from miner.settlement import UNIT_TYPES
 
 SAMPLE_SECONDS: Final = 0.05
 HOUR: Final = 3_600
+SECOND: Final = "second"
+"""The unit of services that are billed by the second."""
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -93,20 +96,24 @@ async def measure(kind: str, settings: MinerSettings, runs: int) -> Figures:
         start = time.perf_counter() - begin
         with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as name:
             folder = Path(name)
-            files = await asyncio.to_thread(sample.make_files, folder)
-            content = {"service": kind, "model": engine.model, **sample.build_content()}
+            files = await asyncio.to_thread(sample.make_files, folder, settings)
+            content = sample.build_content(engine)
             async with _peak_memory() as peak:
                 results, first, seconds = await _run(engine, content, files, folder, runs)
     except (EngineFailedError, InputInvalidError) as error:
         raise BenchFailedError(str(error)) from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BenchFailedError(f"the sample could not be made: {error}") from error
     finally:
         await close_engines(engines)
     units = sum(result.units for result in results)
     joules = [result.energy_joules for result in results]
     price = settings.get_price(kind)
+    # A second that is billed is one that the lease was held.
+    held = max(seconds, units) if UNIT_TYPES[kind] == SECOND else seconds
     return Figures(
         kind=kind,
-        model=engine.model,
+        model=content["model"],
         engine=about.text,
         device=about.device,
         start=round(start, 3),
@@ -115,10 +122,10 @@ async def measure(kind: str, settings: MinerSettings, runs: int) -> Figures:
         runs=runs,
         unit=UNIT_TYPES[kind],
         units=units // runs,
-        units_per_second=round(units / seconds, 2),
+        units_per_second=round(units / held, 2),
         memory=max(peak) or None,
         energy_joules=None if None in joules else sum(each or 0 for each in joules),
-        ait_per_hour=round(price * units * HOUR / seconds / UNITS_PER_AIT, 4),
+        ait_per_hour=round(price * units * HOUR / held / UNITS_PER_AIT, 4),
     )
 
 

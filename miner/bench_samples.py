@@ -1,17 +1,30 @@
 """Decides what a machine is measured with: for each kind one small job, made here, always the same.
 
-Sources are made on the spot: nothing is fetched from anywhere.
+Sources are made on the spot, by tools of the miner's own: nothing is fetched from anywhere.
 """
 
 import math
 import struct
+import subprocess
 import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from miner.engines import embedding, image, speech, text
+from miner.engines import blender, code, code_runtimes, embedding, image, speech, text
+from miner.engines.interface import Engine
+from miner.settings import MinerSettings
 
+TOOL_SECONDS: Final = 60
+ELSEWHERE: Final = "https://sample.invalid/source"
+"""Where sources would come from, had they not been made here."""
+PROGRAM: Final = """
+import hashlib
+value = b""
+for _ in range(1_000_000):
+    value = hashlib.sha256(value).digest()
+print(value.hex())
+"""
 SOUND_SECONDS: Final = 5
 SOUND_RATE: Final = 16_000
 
@@ -21,14 +34,22 @@ class Sample(NamedTuple):
 
     input: Mapping[str, Any]
     params: Mapping[str, Any]
-    make_files: Callable[[Path], dict[str, Path]] = lambda folder: {}
+    make_files: Callable[[Path, MinerSettings], dict[str, Path]] = lambda folder, settings: {}
+    """Raises `OSError` and `subprocess.SubprocessError`."""
+    model: str | None = None
+    """Where it comes with the job; else the engine's own."""
 
-    def build_content(self) -> dict[str, Any]:
-        """Return the members of a job's content that are the sample's."""
-        return {"input": dict(self.input), "params": dict(self.params)}
+    def build_content(self, engine: Engine) -> dict[str, Any]:
+        """Return the content of the sample's job for an engine."""
+        return {
+            "service": engine.service,
+            "model": self.model or engine.model,
+            "input": dict(self.input),
+            "params": dict(self.params),
+        }
 
 
-def make_sound(folder: Path) -> dict[str, Path]:
+def make_sound(folder: Path, settings: MinerSettings) -> dict[str, Path]:
     """Write five seconds of a rising tone, which a model listens to like to any other sound."""
     path = folder / "tone.wav"
     samples = bytearray()
@@ -44,6 +65,16 @@ def make_sound(folder: Path) -> dict[str, Path]:
     return {speech.MEMBER: path}
 
 
+def make_scene(folder: Path, settings: MinerSettings) -> dict[str, Path]:
+    """Have Blender save the scene that it begins with: a cube, a lamp and a camera."""
+    environment = settings.blender_environment or blender.ENVIRONMENT
+    path = folder / "scene.blend"
+    script = "import bpy, sys; bpy.ops.wm.save_as_mainfile(filepath=sys.argv[1])"
+    command = [environment / "bin" / "python", "-c", script, path]
+    subprocess.run(command, check=True, capture_output=True, timeout=TOOL_SECONDS)
+    return {"blend_file_url": path}
+
+
 SAMPLES: Final[Mapping[str, Sample]] = {
     text.SERVICE: Sample(
         {"prompt": "Write three sentences about the sea."},
@@ -52,10 +83,14 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     embedding.SERVICE: Sample(
         {"texts": [f"Sentence {number} is about the weather of a day." for number in range(8)]}, {}
     ),
-    speech.SERVICE: Sample(
-        {speech.MEMBER: "https://sample.invalid/tone.wav"}, {"language": "en"}, make_sound
-    ),
+    speech.SERVICE: Sample({speech.MEMBER: ELSEWHERE}, {"language": "en"}, make_sound),
     image.SERVICE: Sample(
         {"prompt": "a red ring on white"}, {"size": "256x256", "num_images": 4, "seed": 1}
+    ),
+    code.SERVICE: Sample({}, {"source": PROGRAM}, model=code_runtimes.PYTHON),
+    blender.SERVICE: Sample(
+        {"blend_file_url": ELSEWHERE},
+        {"resolution_x": 320, "resolution_y": 180, "samples": 16},
+        make_scene,
     ),
 }

@@ -39,11 +39,17 @@ async def test_a_kind_is_measured_on_its_own_engine() -> None:
 
 
 async def test_speech_is_measured_with_sound_made_here(tmp_path: Path) -> None:
-    with wave.open(str(make_sound(tmp_path)["audio_url"])) as sound:
+    with wave.open(str(make_sound(tmp_path, make_settings())["audio_url"])) as sound:
         assert sound.getnframes() == 5 * sound.getframerate()
     fetch("tiny.en")
     figures = await measure("whisper_transcription", make_settings(), runs=1)
     assert (figures.unit, figures.units) == ("audio_second", 5)
+
+
+async def test_a_program_is_paid_by_the_second_however_fast_it_is() -> None:
+    figures = await measure("custom_code", make_settings(), runs=1)
+    assert (figures.model, figures.unit) == ("python", "second")
+    assert figures.units >= 1 and 0 < figures.units_per_second <= 1
 
 
 async def test_of_a_server_of_the_operators_the_first_text_is_timed_and_no_memory_said() -> None:
