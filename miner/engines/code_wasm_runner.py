@@ -262,7 +262,7 @@ def run(code: bytes, function: str, fuel: int, system: System) -> dict[str, Any]
             exit_code = ABORTED
             system.errors += b"\n" + error.message.splitlines()[-1].strip().encode()
     except wasmtime.WasmtimeError as error:
-        raise ValueError(str(error).splitlines()[0][:300]) from None
+        raise ValueError(" ".join(str(error).split())[:300]) from None
     return {
         "exit_code": exit_code,
         "limit": trap,
