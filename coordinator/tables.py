@@ -248,6 +248,7 @@ class IdempotencyRow(CoordinatorTable, table=True):
     request_hash: bytes = Field(sa_type=LargeBinary)
     created_ms: int = Field(sa_type=BigInteger, index=True)
     status: int | None = None
+    headers: str = Field(default="{}", sa_type=Text)
     body: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 

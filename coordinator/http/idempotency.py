@@ -5,10 +5,12 @@ that a crash ended: at start those are deleted, and the retry runs again, which 
 safe.
 """
 
+import json
 import re
 from hashlib import sha256
 from typing import Final
 
+from aiohttp import web
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -19,6 +21,8 @@ from coordinator.principals import Principal
 from coordinator.tables import IdempotencyRow
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_KEPT: Final = ("Content-Type", "Location", "AITBC-Job-Id", "AITBC-Receipt-Id")
+"""Headers of an answer that belong to what it says."""
 _TABLE: Final = tables.get_table(IdempotencyRow)
 
 
@@ -71,9 +75,23 @@ async def begin(
     return known
 
 
-async def finish(storage: Storage, row: IdempotencyRow, status: int, body: bytes) -> None:
+async def finish(storage: Storage, row: IdempotencyRow, response: web.Response) -> None:
     """Store the answer of a request that succeeded."""
-    await storage.write(lambda connection: tables.update(connection, row, status=status, body=body))
+    assert isinstance(response.body, bytes | None)
+    kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+    values = {
+        "status": response.status,
+        "headers": json.dumps(kept),
+        "body": response.body or b"",
+    }
+    await storage.write(lambda connection: tables.update(connection, row, **values))
+
+
+def repeat(row: IdempotencyRow) -> web.Response:
+    """Return the stored answer."""
+    assert row.status is not None
+    headers = {**json.loads(row.headers), "Idempotent-Replayed": "true"}
+    return web.Response(status=row.status, body=row.body, headers=headers)
 
 
 async def forget(storage: Storage, row: IdempotencyRow) -> None:

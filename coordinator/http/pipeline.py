@@ -232,20 +232,14 @@ async def _run(route: Route, call: Call) -> web.StreamResponse:
     body = str(call.request.content_length).encode() if route.reads_own_body else call.raw_body
     row = await idempotency.begin(storage, call.caller, name, key, body, call.coordinator.get_now())
     if row.status is not None:
-        return web.Response(
-            status=row.status,
-            body=row.body,
-            content_type="application/json",
-            headers={"Idempotent-Replayed": "true"},
-        )
+        return idempotency.repeat(row)
     try:
         response = await _handle(route, call)
     except BaseException:
         await idempotency.forget(storage, row)
         raise
     if response.status < 300 and isinstance(response, web.Response):
-        assert isinstance(response.body, bytes | None)
-        await idempotency.finish(storage, row, response.status, response.body or b"")
+        await idempotency.finish(storage, row, response)
     else:
         # A stream is not kept: what it told of is there to be looked at.
         await idempotency.forget(storage, row)

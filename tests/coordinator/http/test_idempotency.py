@@ -21,6 +21,9 @@ async def test_while_the_first_runs_the_second_is_told_to_wait(world: World) -> 
     assert (answer.status, answer.json["phase"]) == (201, "escrowing")
     third = await world.call("POST", "/v1/jobs", "client", BODY, headers=headers)
     assert third.body == answer.body
+    assert third.headers["Idempotent-Replayed"] == "true"
+    for name in ("Content-Type", "Location"):
+        assert third.headers[name] == answer.headers[name]
 
 
 async def test_of_many_at_once_one_runs(world: World) -> None:
