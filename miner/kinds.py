@@ -1,8 +1,8 @@
 """Decides which kinds of job this miner runs, and brings an engine up for each before it says so.
 
 Named kinds must all come up, or the miner does not start. With none named it runs what this machine
-has: text, and of the others those whose packages are installed and whose models are on the disk.
-What runs strangers' programs is run only where it is named.
+has: text, and of the others those whose packages are installed and whose models are on the disk, or
+that have the sandbox which they need. What runs strangers' programs is run only where it is named.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from miner.engines import blender, code, embedding, image, speech, text
+from miner.engines import blender, code, embedding, image, onnx, speech, text, video
 from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
-from miner.foreign import FOREIGN, open_foreign_engine
+from miner.foreign import FOREIGN, SANDBOXED, has_sandbox, open_sandboxed_engine
 from miner.gpu.announcement import check_claim
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.gpu.energy import EnergyMeter, MeteredEngine
@@ -45,6 +45,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     embedding.SERVICE: Kind(("numpy", "safetensors", "tokenizers"), "miner", "all-minilm-l6-v2"),
     speech.SERVICE: Kind(("faster_whisper",), "speech", "tiny.en"),
     image.SERVICE: Kind(("numpy", "safetensors"), "miner", "tiny"),
+    onnx.SERVICE: Kind(("onnxruntime", "numpy"), "onnx", ""),
+    video.SERVICE: Kind((video.PACKAGE,), "video", ""),
     code.SERVICE: Kind(("packaging", "wasmtime"), "code", ""),
     blender.SERVICE: Kind((), "miner", ""),
 }
@@ -59,13 +61,15 @@ def choose_kinds(settings: MinerSettings, store: ModelStore) -> tuple[str, ...]:
     if settings.kinds is not None:
         return tuple(dict.fromkeys(settings.kinds))
     offered = (name for name in KINDS if name not in FOREIGN)
-    return tuple(name for name in offered if name == text.SERVICE or is_here(name, store))
+    return tuple(name for name in offered if name == text.SERVICE or is_here(name, settings, store))
 
 
-def is_here(name: str, store: ModelStore) -> bool:
-    """Tell whether a kind's packages are installed and its model is on this disk."""
+def is_here(name: str, settings: MinerSettings, store: ModelStore) -> bool:
+    """Tell whether this machine has a kind's packages, and its model or its sandbox. Blocking."""
     if find_missing_package(name) is not None:
         return False
+    if name in SANDBOXED:
+        return has_sandbox(settings)
     try:
         store.open(KINDS[name].model)
     except ModelMissingError:
@@ -132,8 +136,8 @@ async def _open_engine(
         raise KindUnavailableError(
             f"{name} needs the package {missing}: pip install 'aitbc[{KINDS[name].extra}]'"
         )
-    if name in FOREIGN:
-        return await open_foreign_engine(name, settings, device)
+    if name in SANDBOXED:
+        return await open_sandboxed_engine(name, settings, device)
     model = _find_model(name, settings, store)
     path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
     return _build_engine(model, path, settings, device)
@@ -144,7 +148,7 @@ def build_reader(name: str, settings: MinerSettings) -> Engine:
 
     Raises `KindUnavailableError`.
     """
-    if name in FOREIGN:
+    if name in SANDBOXED:
         raise KindUnavailableError(f"{name} runs on the miner's own machine, in no pool")
     store = ModelStore(settings.models_folder, load_packaged_lock())
     return _build_engine(_find_model(name, settings, store), Path(), settings, CPU)

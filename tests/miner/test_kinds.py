@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from miner.foreign import has_sandbox
 from miner.kinds import (
     KINDS,
     KindUnavailableError,
@@ -27,7 +28,8 @@ def make_settings(folder: Path, **changed: Any) -> MinerSettings:
 def test_without_a_choice_it_runs_text_and_what_is_here(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     store = ModelStore(tmp_path, load_packaged_lock())
-    assert choose_kinds(settings, store) == ("llm_inference", "stable_diffusion")
+    sandboxed = ("onnx_inference", "video_transcoding") if has_sandbox(settings) else ()
+    assert choose_kinds(settings, store) == ("llm_inference", "stable_diffusion", *sandboxed)
     identity, path = fetch("all-minilm-l6-v2")
     shutil.copytree(path.parents[2], tmp_path / identity)
     assert "text_embedding" in choose_kinds(settings, store)

@@ -1,0 +1,309 @@
+"""Decides what an onnx_inference job asks: a model that comes with it, tensors in, tensors out.
+
+A model is named by the hash of its bytes, and holds all its data in them. Each run is a process of
+its own in the sandbox; its seconds are billed, a begun one whole. A run that is cut short leaves
+nothing and bills nothing.
+"""
+
+import asyncio
+import hashlib
+import importlib.util
+import json
+import re
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from miner.engines.content import check_source, read_content
+from miner.engines.interface import (
+    ANY_MODEL,
+    OUTPUT,
+    Description,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+    OnProgress,
+    build_pins,
+)
+from miner.engines.local_server import describe_processor
+from miner.engines.sandboxed_python import Interpreter, find_interpreter
+from miner.gpu.device import CPU, CUDA, Device
+from miner.sandbox.interface import (
+    MIB,
+    Command,
+    Ending,
+    Limits,
+    Mount,
+    OnLine,
+    Sandbox,
+    SandboxFailedError,
+)
+
+SERVICE: Final = "onnx_inference"
+MEMBER: Final = "model_url"
+PACKAGES: Final = ("numpy", "numpy.libs", "onnxruntime", "nvidia")
+"""What is shown to a run of the packages here; the last one is for a GPU."""
+SCRIPTS: Final = ("onnx_runner.py", "onnx_format.py")
+SCRIPT_FOLDER: Final = "/engine"
+MODULES: Final = "/modules"
+MODEL: Final = "/input/model"
+ANSWER: Final = "answer.json"
+MAX_ANSWER_BYTES: Final = 4 * MIB
+MAX_TENSORS: Final = 64
+MAX_RANK: Final = 8
+MAX_ELEMENTS: Final = 1_000_000
+LIMITS: Final = Limits(
+    memory_bytes=4_096 * MIB,
+    cpu_seconds=24 * 3_600,
+    wall_seconds=24 * 3_600.0,  # the lease ends sooner
+    processes=256,
+    disk_bytes=8 * MIB,
+)
+PROBE_LIMITS: Final = LIMITS._replace(cpu_seconds=60, wall_seconds=60.0)
+PROVIDERS: Final = {"cpu": "CPUExecutionProvider", CUDA: "CUDAExecutionProvider"}
+SIGNALLED: Final = 128
+LOADED_PROGRESS: Final = 20
+IDENTITY: Final = re.compile(r"[^@]{1,128}@([0-9a-f]{64})", re.ASCII)
+
+TensorName = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model_url: str
+    tensors: Annotated[dict[TensorName, Any], Meta(min_length=1, max_length=MAX_TENSORS)]
+
+
+class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class OnnxTask:
+    """The model and tensors of one job."""
+
+    def __init__(
+        self, engine: "OnnxEngine", source: str, digest: str, tensors: Mapping[str, Any]
+    ) -> None:
+        self._engine = engine
+        self._digest = digest
+        self._tensors = tensors
+        self.sources: Mapping[str, str] = {MEMBER: source}
+
+    async def run(
+        self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
+    ) -> EngineResult:
+        """Return what the model makes of the tensors, or nothing of it."""
+        digest = await asyncio.to_thread(_hash, files[MEMBER])
+        if digest != self._digest:
+            raise InputInvalidError(f"the model's sha256 is {digest}, and the job names another")
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=files[OUTPUT]))
+        return await self._engine.infer(
+            files[MEMBER], self._digest, self._tensors, folder, on_progress, stop
+        )
+
+
+class OnnxEngine:
+    """ONNX Runtime, on the GPU where `device` has one that it can use."""
+
+    service = SERVICE
+    model = ANY_MODEL
+
+    def __init__(self, sandbox: Sandbox, threads: int, device: Device = CPU) -> None:
+        self._sandbox = sandbox
+        self._threads = threads
+        self._device = device
+        self._turn = asyncio.Lock()
+        self._interpreter: Interpreter | None = None
+        self._known: tuple[Description, str] | None = None
+
+    def read(self, content: Mapping[str, Any]) -> OnnxTask:
+        """Return what a job's content asks for. Raises `InputInvalidError`."""
+        held, _ = read_content(content, _Input, _Parameters)
+        found = IDENTITY.fullmatch(str(content.get("model")))
+        if found is None:
+            raise InputInvalidError("the model is named name@sha256, by the hash of its bytes")
+        check_tensors(held.tensors)
+        return OnnxTask(self, check_source(held.model_url), found[1], held.tensors)
+
+    async def prepare(self) -> Description:
+        """See that ONNX Runtime computes, and on what. Raises `EngineFailedError`."""
+        description, _ = await self._learn()
+        return description
+
+    async def close(self) -> None:
+        """Nothing runs between jobs."""
+
+    async def infer(
+        self,
+        model: Path,
+        digest: str,
+        tensors: Mapping[str, Any],
+        folder: Path,
+        on_progress: OnProgress,
+        stop: asyncio.Event,
+    ) -> EngineResult:
+        """Return the model's outputs. Raises `InputInvalidError` and `EngineFailedError`."""
+        about, device = await self._learn()
+        begin = time.monotonic()
+        request = {"device": device, "threads": self._threads, "tensors": tensors}
+
+        def note(line: str) -> None:
+            if line == "loaded":
+                on_progress(LOADED_PROGRESS, "")
+
+        ending = await self._run(request, device, (Mount(model, MODEL),), folder, note, stop)
+        if ending.is_stopped:
+            return EngineResult({}, 0, about.text, is_cut=True)
+        answer = await asyncio.to_thread(read_answer, ending, folder)
+        return EngineResult(
+            {"tensors": answer},
+            max(1, -int(-(time.monotonic() - begin) // 1)),
+            about.text,
+            device=about.device,
+            pins={**about.pins, "model_sha256": digest},
+        )
+
+    async def _learn(self) -> tuple[Description, str]:
+        async with self._turn:
+            if self._known is None:
+                self._known = await self._ask()
+            return self._known
+
+    async def _ask(self) -> tuple[Description, str]:
+        """Try the devices that may be used, the wanted one first."""
+        wanted = self._device.wanted
+        devices = {"cpu": ("cpu",), CUDA: (CUDA,), "auto": (CUDA, "cpu")}[wanted]
+        self._interpreter = await find_interpreter(None)
+        problem = ""
+        for device in devices:
+            answer = await self._probe(device)
+            problem = str(answer["problem"])
+            if not problem:
+                return self._describe(str(answer["version"]), device), device
+        raise EngineFailedError(f"ONNX Runtime does not compute here: {problem}")
+
+    async def _probe(self, device: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="aitbc-onnx-") as name:
+            folder = Path(name)
+            ending = await self._run(
+                {"device": device},
+                device,
+                (),
+                folder,
+                lambda _: None,
+                asyncio.Event(),
+                PROBE_LIMITS,
+            )
+            path = folder / ANSWER
+            if not ending.is_good or not path.is_file():
+                raise EngineFailedError(
+                    f"ONNX Runtime does not run here: {ending.last_words}"[:300]
+                )
+            answer: dict[str, Any] = json.loads(path.read_bytes())
+            return answer
+
+    def _describe(self, version: str, device: str) -> Description:
+        assert self._interpreter is not None
+        build = f"onnxruntime {version}"
+        options = f"{PROVIDERS[device]}, threads {self._threads}, {self._interpreter.name}"
+        if self._sandbox.name:
+            options += f", {self._sandbox.name}"
+        return Description(
+            engine=build,
+            options=options,
+            device=self._device.describe(CUDA if device == CUDA else describe_processor()),
+            model=ANY_MODEL,
+            pins=build_pins("", build, threads=self._threads, provider=PROVIDERS[device]),
+            has_gpu=device == CUDA,
+        )
+
+    async def _run(
+        self,
+        request: Mapping[str, Any],
+        device: str,
+        inputs: tuple[Mount, ...],
+        folder: Path,
+        note: OnLine,
+        stop: asyncio.Event,
+        limits: Limits = LIMITS,
+    ) -> Ending:
+        interpreter = self._interpreter
+        assert interpreter is not None
+        here = Path(__file__).parent
+        scripts = tuple(Mount(here / name, f"{SCRIPT_FOLDER}/{name}") for name in SCRIPTS)
+        is_on_gpu = device == CUDA
+        variables = interpreter.build_variables(self._threads, SCRIPT_FOLDER, MODULES)
+        command = Command(
+            arguments=interpreter.build_line(f"{SCRIPT_FOLDER}/{SCRIPTS[0]}"),
+            inputs=(*interpreter.mounts, *scripts, *find_modules(), *inputs),
+            environment={**variables, **(self._device.environment if is_on_gpu else {})},
+            stdin=json.dumps(request).encode(),
+            needs_gpu=is_on_gpu,
+        )
+        try:
+            return await self._sandbox.run(command, limits, folder, note, stop)
+        except SandboxFailedError as error:
+            raise EngineFailedError(str(error)) from None
+
+
+def check_tensors(tensors: Mapping[str, Any]) -> None:
+    """Raise `InputInvalidError` unless each is nested lists of numbers, bounded in every way."""
+    size = 0
+    for name, value in tensors.items():
+        size += _count(name, value, 0)
+        if size > MAX_ELEMENTS:
+            raise InputInvalidError(f"the tensors hold more than {MAX_ELEMENTS} numbers")
+
+
+def _count(name: str, value: Any, rank: int) -> int:
+    if type(value) in (int, float, bool):
+        return 1
+    if type(value) is not list or rank == MAX_RANK:
+        raise InputInvalidError(f"{name} is no tensor: up to {MAX_RANK} lists deep, of numbers")
+    if not value or type(value[0]) is list:
+        return sum(_count(name, each, rank + 1) for each in value)
+    # One kind in a row: true among numbers would count as 1.
+    if not all(type(each) in (int, float) for each in value) and {type(each) for each in value} != {
+        bool
+    }:
+        raise InputInvalidError(f"{name} holds what is no number")
+    return len(value)
+
+
+def find_modules() -> tuple[Mount, ...]:
+    """Return the packages that a run may see, those of them that are here."""
+    spec = importlib.util.find_spec("onnxruntime")
+    places = [] if spec is None else list(spec.submodule_search_locations or ())
+    found = [Path(place).parent / name for place in places[:1] for name in PACKAGES]
+    return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
+
+
+def read_answer(ending: Ending, folder: Path) -> dict[str, Any]:
+    """Return the tensors that a run left. Raises `InputInvalidError` and `EngineFailedError`."""
+    if ending.limit is not None:
+        raise EngineFailedError(f"the model needs more {ending.limit} than a run may have")
+    if ending.exit_code > SIGNALLED:
+        raise InputInvalidError(
+            f"the model ends ONNX Runtime: signal {ending.exit_code - SIGNALLED}"
+        )
+    path = folder / ANSWER
+    try:
+        if ending.exit_code or path.stat().st_size > MAX_ANSWER_BYTES:
+            raise ValueError(ending.last_words[-300:])
+        answer = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineFailedError(f"ONNX Runtime gave no answer: {error}") from None
+    if "invalid" in answer:
+        raise InputInvalidError(str(answer["invalid"]))
+    if not isinstance(tensors := answer.get("tensors"), dict):
+        raise EngineFailedError(str(answer.get("failed", "the answer is none")))
+    return tensors
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
