@@ -27,7 +27,8 @@ from miner.engines.interface import (
 )
 from miner.pools.growing import GrowingText
 from miner.pools.members import SILENCE_SECONDS, Host, HostLostError, Members
-from miner.pools.messages import CHUNK_BYTES, MessageError, Report, decode
+from miner.pools.messages import MessageError, Report, decode
+from miner.pools.transfer import fetch_results, send_sources
 
 MAX_TRIES: Final = 3
 STOP_SECONDS: Final = 3.0
@@ -114,23 +115,26 @@ class _RemoteRun:
     ) -> EngineResult:
         is_forgotten = False
         try:
-            for name, path in files.items():
-                if name != OUTPUT:
-                    await self._send(name, path)
+            await send_sources(self._host, self._id, files)
             report = await self._wait(content, stop)
+            result = report.result
+            has_files = result is not None and bool(result.files)
             # A stop may arrive when the run is over, and would leave an empty one there.
-            is_forgotten = not stop.is_set()
+            is_forgotten = not has_files and not stop.is_set()
+            if result is not None and result.files:
+                output = files[OUTPUT]
+                result = await fetch_results(self._host, self._id, result, output, stop)
         finally:
             if not is_forgotten:
                 with contextlib.suppress(HostLostError):
                     await self._call("end", self._id)
         if report.is_invalid:
             raise InputInvalidError(report.problem)
-        if report.result is None:
+        if result is None:
             raise EngineFailedError(report.problem)
-        if not report.result.is_cut:
+        if not result.is_cut:
             self._text.finish()
-        return report.result
+        return result
 
     async def _wait(self, content: bytes, stop: asyncio.Event) -> Report:
         following = asyncio.create_task(self._follow(content))
@@ -157,19 +161,5 @@ class _RemoteRun:
                 return report
             report = decode(await self._call("follow", self._id, self._length), Report)
 
-    async def _send(self, name: str, path: Path) -> None:
-        offset = 0
-        while (chunk := await asyncio.to_thread(_read, path, offset)) or not offset:
-            await self._call("receive", self._id, name, chunk)
-            offset += len(chunk)
-            if not chunk:
-                return  # an empty file is a file
-
     async def _call(self, method: str, *arguments: Any) -> Any:
         return await self._host.call(method, *arguments, seconds=SILENCE_SECONDS)
-
-
-def _read(path: Path, offset: int) -> bytes:
-    with path.open("rb") as source:
-        source.seek(offset)
-        return source.read(CHUNK_BYTES)

@@ -16,11 +16,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from miner.engines.interface import Engine, EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import (
+    OUTPUT,
+    Engine,
+    EngineFailedError,
+    EngineResult,
+    InputInvalidError,
+)
 from miner.gpu.announcement import choose_announced
 from miner.gpu.device import DeviceMissingError
 from miner.kinds import KindUnavailableError, open_engines
-from miner.pools.messages import Greeting, Report, encode, get_release
+from miner.pools.messages import CHUNK_BYTES, Greeting, Report, encode, get_release
+from miner.pools.transfer import append
+from miner.results import check_files, open_plain
 from miner.settings import MinerSettings
 
 FOLLOW_SECONDS: Final = 2.0
@@ -36,7 +44,8 @@ class _Run:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="aitbc-job-", dir=folder))
-        self.files: dict[str, Path] = {}
+        self.files = {OUTPUT: self.folder / OUTPUT}
+        self.files[OUTPUT].mkdir(mode=0o700)
         self.stop = asyncio.Event()
         self.changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -104,11 +113,11 @@ class EngineHost:
 
     async def receive(self, run_id: str, member: str, chunk: bytes) -> None:
         """Add to a file of a run that is to come."""
-        if MEMBER.fullmatch(member) is None:
+        if MEMBER.fullmatch(member) is None or member == OUTPUT:
             raise ValueError(f"not the name of an input: {member!r}")
         run = self._get(run_id)
         run.files[member] = run.folder / member
-        await asyncio.to_thread(_append, run.files[member], chunk)
+        await asyncio.to_thread(append, run.files[member], chunk)
 
     async def run(self, run_id: str, content: bytes) -> bytes:
         """Begin a run and return its first `Report`."""
@@ -120,16 +129,22 @@ class EngineHost:
     async def follow(self, run_id: str, length: int) -> bytes:
         """Return a `Report` as soon as a run has news beyond `length` characters of its text.
 
-        A run whose end was told is forgotten.
+        A run whose end was told is forgotten, unless its result has files to be taken.
         """
         run = self._runs[run_id]
         await run.wait_for_news(length)
         report = Report(
             run.progress, run.text[length:], run.result, run.problem, is_invalid=run.is_invalid
         )
-        if report.is_end:
+        if report.is_end and not (run.result and run.result.files):
             await self.end(run_id)
         return encode(report)
+
+    async def take(self, run_id: str, number: int, offset: int) -> bytes:
+        """Return the next piece of a file of a run's result; less than a whole one is the last."""
+        result = self._runs[run_id].result
+        assert result is not None
+        return await asyncio.to_thread(_read_plain, result.files[number].path, offset)
 
     async def stop(self, run_id: str) -> None:
         """Have a run end soon, with what there is by then; it may not have begun yet."""
@@ -161,7 +176,9 @@ class EngineHost:
         assert self._engine is not None
         try:
             task = self._engine.read(content)
-            run.result = await task.run(run.files, run.note, run.stop)
+            result = await task.run(run.files, run.note, run.stop)
+            await asyncio.to_thread(check_files, result.files, run.files[OUTPUT])
+            run.result = result
         except InputInvalidError as error:
             run.problem, run.is_invalid = str(error) or "the input is invalid", True
         except EngineFailedError as error:
@@ -173,6 +190,7 @@ class EngineHost:
             run.changed.set()
 
 
-def _append(path: Path, chunk: bytes) -> None:
-    with path.open("ab") as sink:
-        sink.write(chunk)
+def _read_plain(path: Path, offset: int) -> bytes:
+    with open_plain(path) as source:
+        source.seek(offset)
+        return source.read(CHUNK_BYTES)

@@ -22,6 +22,7 @@ class LocalHost:
         self.calls: list[str] = []
         self._host = host
         self._lost = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -54,7 +55,10 @@ class LocalHost:
     async def kill(self) -> None:
         """End what it runs."""
         self._lost.set()
-        await self._host.close()
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._host.close())
+        # As with a real process: whoever asked may go, and it ends all the same.
+        await asyncio.shield(self._ending)
 
 
 class LocalCluster:
