@@ -11,7 +11,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from miner.engines import blender, code, code_runtimes, embedding, image, speech, text
+from miner import bench_model
+from miner.engines import (
+    blender,
+    code,
+    code_runtimes,
+    embedding,
+    image,
+    onnx,
+    speech,
+    text,
+    video,
+)
 from miner.engines.interface import Engine
 from miner.settings import MinerSettings
 
@@ -25,6 +36,7 @@ for _ in range(1_000_000):
     value = hashlib.sha256(value).digest()
 print(value.hex())
 """
+VIDEO_SECONDS: Final = 5
 SOUND_SECONDS: Final = 5
 SOUND_RATE: Final = 16_000
 
@@ -65,6 +77,22 @@ def make_sound(folder: Path, settings: MinerSettings) -> dict[str, Path]:
     return {speech.MEMBER: path}
 
 
+def make_video(folder: Path, settings: MinerSettings) -> dict[str, Path]:
+    """Have ffmpeg make five seconds of moving bars, without sound."""
+    path = folder / "bars.mp4"
+    source = f"testsrc=duration={VIDEO_SECONDS}:size=640x360:rate=25"
+    command = [video.find_program(), "-loglevel", "error", "-f", "lavfi", "-i", source, path]
+    subprocess.run(command, check=True, capture_output=True, timeout=TOOL_SECONDS)
+    return {video.MEMBER: path}
+
+
+def make_model(folder: Path, settings: MinerSettings) -> dict[str, Path]:
+    """Write a small model of ONNX."""
+    path = folder / "model.onnx"
+    path.write_bytes(bench_model.build_model())
+    return {onnx.MEMBER: path}
+
+
 def make_scene(folder: Path, settings: MinerSettings) -> dict[str, Path]:
     """Have Blender save the scene that it begins with: a cube, a lamp and a camera."""
     environment = settings.blender_environment or blender.ENVIRONMENT
@@ -86,6 +114,18 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     speech.SERVICE: Sample({speech.MEMBER: ELSEWHERE}, {"language": "en"}, make_sound),
     image.SERVICE: Sample(
         {"prompt": "a red ring on white"}, {"size": "256x256", "num_images": 4, "seed": 1}
+    ),
+    video.SERVICE: Sample(
+        {video.MEMBER: ELSEWHERE}, {"output_format": "mp4", "codec": "h264"}, make_video
+    ),
+    onnx.SERVICE: Sample(
+        {
+            onnx.MEMBER: ELSEWHERE,
+            "tensors": {bench_model.INPUT: [float(index) for index in range(bench_model.SIDE)]},
+        },
+        {},
+        make_model,
+        model=bench_model.IDENTITY,
     ),
     code.SERVICE: Sample({}, {"source": PROGRAM}, model=code_runtimes.PYTHON),
     blender.SERVICE: Sample(

@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from miner.bench import BenchFailedError, measure, read_memory
+from miner.bench_model import IDENTITY
 from miner.bench_samples import SAMPLES, make_sound
 from miner.cli import app
+from miner.kinds import KINDS
 from miner.settings import MinerSettings
 from tests.support.engine_bench import fetch
 from tests.support.text_endpoint import TextEndpoint
@@ -44,6 +46,17 @@ async def test_speech_is_measured_with_sound_made_here(tmp_path: Path) -> None:
     fetch("tiny.en")
     figures = await measure("whisper_transcription", make_settings(), runs=1)
     assert (figures.unit, figures.units) == ("audio_second", 5)
+
+
+def test_every_kind_has_a_sample() -> None:
+    assert set(SAMPLES) == set(KINDS)
+
+
+async def test_a_video_and_a_model_are_made_here_and_measured_in_the_sandbox() -> None:
+    video = await measure("video_transcoding", make_settings(), runs=1)
+    assert (video.unit, video.units) == ("video_second", 5)
+    model = await measure("onnx_inference", make_settings(), runs=1)
+    assert model.model == IDENTITY and model.units >= 1
 
 
 async def test_a_program_is_paid_by_the_second_however_fast_it_is() -> None:
