@@ -14,6 +14,7 @@ NAMES = (
     "api",
     "settlements",
     "live",
+    "miner_overhead",
     "explorer",
     "cluster",
 )
