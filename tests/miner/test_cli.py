@@ -116,7 +116,7 @@ def test_models_are_fetched_and_their_paths_said(tmp_path: Path) -> None:
 
 
 def test_a_kind_that_is_none_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path, "run", "--kind", "video_transcoding")
+    done = run(tmp_path, "run", "--kind", "mining")
     assert done.returncode == 3
     assert "kinds" in done.stderr
 
