@@ -5,10 +5,13 @@ than once been an endless loop; only its headers are understood (POSIX ustar, pa
 no plain file or folder, links and devices among it, is left out.
 """
 
+import errno
 import os
 import shutil
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +22,9 @@ CHUNK: Final = 1024 * 1024
 MAX_NAME_BYTES: Final = 255
 MAX_MEMBERS: Final = 20_000
 """Files, folders, links and whatever else an archive may list."""
+MAX_DIRECTORY_BYTES: Final = 1024 * 1024
+"""Of a zip: ten thousand members and more."""
+ZIP_END_BYTES, ZIP_LOCATOR_BYTES = 22, 20
 MAX_RATIO: Final = 200
 """Bytes that one byte of a compressed member may stand for."""
 
@@ -39,9 +45,10 @@ def is_plain_name(name: str) -> bool:
     """Tell whether a path stays below where it is put, and is one on every system."""
     parts = name.split("/")
     return (
-        len(name.encode(errors="replace")) <= MAX_NAME_BYTES
+        name.isprintable()
+        and len(name.encode()) <= MAX_NAME_BYTES
         and all(part not in ("", ".", "..") for part in parts)
-        and not any(ord(character) < 32 or character in '\\:*?"<>|\x7f' for character in name)
+        and not any(character in '\\:*?"<>|' for character in name)
     )
 
 
@@ -83,6 +90,7 @@ def read_zip(archive: Path, folder: Path, room: Room) -> list[Path]:
     """
     written: list[Path] = []
     left = room.size
+    _check_directory(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in opened.infolist():
@@ -91,6 +99,8 @@ def read_zip(archive: Path, folder: Path, room: Room) -> list[Path]:
                 kind = member.external_attr >> 16 & 0o170000
                 if not is_plain_name(member.filename) or kind not in (0, 0o100000):
                     raise ArchiveRefusedError(f"{member.filename[:80]!r} is no plain file's name")
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ArchiveRefusedError(f"{member.filename[:80]!r} is packed in a rare way")
                 if len(written) == room.files:
                     raise ArchiveRefusedError(f"more than {room.files} files")
                 if member.file_size > left:
@@ -102,9 +112,40 @@ def read_zip(archive: Path, folder: Path, room: Room) -> list[Path]:
                     # The reader stops at the length that the directory names.
                     pieces = iter(partial(source.read, CHUNK), b"")
                     written.append(_write(folder, member.filename, pieces))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+        *(EOFError, ValueError, struct.error),
+    ) as error:
         raise ArchiveRefusedError(f"not an archive: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArchiveRefusedError("not an archive: a member lies before its beginning") from None
     return written
+
+
+def _check_directory(archive: Path) -> None:
+    """Refuse a zip whose directory is large: Python's reader takes all of it into memory.
+
+    The end record is looked for as that reader does (zipfile, APPNOTE 4.3.16): the last bytes where
+    they are one without a comment, else the last such mark before them.
+    """
+    with archive.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - ZIP_END_BYTES - 2**16 - ZIP_LOCATOR_BYTES))
+        tail = file.read()
+    place = len(tail) - ZIP_END_BYTES
+    if place < 0:
+        raise ArchiveRefusedError("not an archive: it is too short")
+    if not (tail.startswith(b"PK\5\6", place) and tail.endswith(b"\0\0")):
+        place = tail.rfind(b"PK\5\6", max(0, len(tail) - ZIP_END_BYTES - 2**16))
+    if place < 0 or len(tail) - place < ZIP_END_BYTES:
+        raise ArchiveRefusedError("not an archive: it has no end")
+    if place >= ZIP_LOCATOR_BYTES and tail.startswith(b"PK\6\7", place - ZIP_LOCATOR_BYTES):
+        raise ArchiveRefusedError("a zip of the large kind (zip64)")
+    (directory_bytes,) = struct.unpack_from("<I", tail, place + 12)
+    if directory_bytes > MAX_DIRECTORY_BYTES:
+        raise ArchiveRefusedError(f"its directory is over {MAX_DIRECTORY_BYTES} bytes")
 
 
 def empty(folder: Path) -> None:

@@ -26,7 +26,7 @@ END_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.5
 OWN_PROCESSES: Final = 3
 """That a run has beside its own: bubblewrap is two, and the shell that gathers what is left."""
-_CONTROLLERS: Final = ("memory", "pids", "cpu")
+_CONTROLLERS: Final = ("memory", "pids")
 _numbers = itertools.count()
 
 

@@ -1,0 +1,72 @@
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from miner.sandbox.bubblewrap import Bubblewrap
+from miner.sandbox.interface import Command, Limits, Mount
+from miner.sandbox.open import open_sandbox
+from miner.sandbox.plain import PlainProcess
+
+TRY = """
+import json, sys
+from miner.sandbox.interface import SandboxMissingError
+from miner.sandbox.open import open_sandbox
+try:
+    print(json.dumps(open_sandbox(allow_unsandboxed=json.loads(sys.argv[1])).name))
+except SandboxMissingError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def open_elsewhere(path: str, *, allow_unsandboxed: bool) -> str:
+    """Return the name of the sandbox, or what is missing, in a process with another PATH."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRY, json.dumps(allow_unsandboxed)],
+        env={"PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+    )
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(said, str)
+    return said
+
+
+def test_this_machine_has_a_sandbox() -> None:
+    opened = open_sandbox(allow_unsandboxed=False)
+    assert isinstance(opened, Bubblewrap)
+    assert opened.name == ""
+
+
+def test_without_bubblewrap_foreign_bytes_are_refused_unless_the_operator_allows(
+    tmp_path: Path,
+) -> None:
+    missing = open_elsewhere(str(tmp_path), allow_unsandboxed=False)
+    assert "apt install bubblewrap" in missing
+    assert "allow_unsandboxed" in missing
+    assert open_elsewhere(str(tmp_path), allow_unsandboxed=True) == "no sandbox"
+
+
+def test_a_bubblewrap_that_does_not_work_is_none(tmp_path: Path) -> None:
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\necho no namespaces here >&2\nexit 1\n")
+    program.chmod(0o755)
+    missing = open_elsewhere(f"{tmp_path}:/usr/bin:/bin", allow_unsandboxed=False)
+    assert "does not run here" in missing
+    assert "No such file or directory" in missing or "no namespaces here" in missing
+
+
+async def test_a_plain_process_gets_the_real_paths(tmp_path: Path) -> None:
+    file, output = tmp_path / "file", tmp_path / "output"
+    file.write_text("content")
+    output.mkdir()
+    lines: list[str] = []
+    command = Command(
+        arguments=("cp", "/input/file", "/work/copy"), inputs=(Mount(file, "/input/file"),)
+    )
+    ending = await PlainProcess().run(command, Limits(), output, lines.append, asyncio.Event())
+    assert ending.is_good
+    assert ending.bounds == "prlimit"
+    assert (output / "copy").read_text() == "content"
