@@ -23,9 +23,11 @@ from miner.engines.interface import (
     EngineFailedError,
     EngineResult,
     InputInvalidError,
+    build_pins,
     is_held,
 )
 from miner.engines.text_backends import LlamaProcess
+from miner.engines.text_request import read_text_request
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.inputs import FETCH_SECONDS, MAX_FILE_BYTES, find_digest
 from miner.kinds import (
@@ -43,7 +45,6 @@ from miner.settings import MinerSettings
 from outbound.errors import OutboundError
 from outbound.fetch import fetch
 
-MODEL: Final = "model_sha256"
 MINOR_PINS: Final = frozenset({"threads", "context"})
 """What a class that allows for other last bits does not ask to be the same."""
 USUAL_CONTEXT: Final = 2_048
@@ -139,7 +140,8 @@ async def _check_text(claim: Claim) -> Recheck:
     if verdict.standing is Standing.STANDS and isinstance(usage, Mapping):
         counted = int(usage["prompt_tokens"]) + int(usage["completion_tokens"])
         verdict = check_units(core, counted, verdict)
-    pins = {"build": endpoint.engine, MODEL: core.model.partition("@")[2]}
+    seed = read_text_request(claim.content).seed
+    pins = build_pins(core.model, endpoint.engine, **endpoint.pins, seed=seed)
     return Recheck(weigh_pins(core, pins, verdict), pins)
 
 
@@ -183,9 +185,11 @@ def _compare(claim: Claim, found: EngineResult, made: Sequence[tuple[str, str]])
     """`made`: name and SHA-256 of each of the run's files, which are gone by now."""
     result = claim.result
     if made or "files" in result:
-        verdict = exact.compare_files(result.get("files"), made)
-        if verdict.standing is not Standing.STANDS or not found.answer:
-            return verdict
+        files = exact.compare_files(result.get("files"), made)
+        if files.standing is Standing.STANDS:
+            rest = exact.compare_answers(result, found.answer)
+            return files if rest.standing is Standing.STANDS else rest
+        return files
     match claim.core.service:
         case embedding.SERVICE:
             return tolerance.compare_vectors(result, found.answer)
@@ -217,8 +221,8 @@ def weigh_pins(core: ReceiptCore, found: Mapping[str, str], verdict: Verdict) ->
         return verdict.weaken("the receipt does not say which build ran")
     for name, wanted in core.pins.items():
         is_minor = name in MINOR_PINS and core.verification != "exact"
-        if not is_minor and name in found and found[name] != wanted:
-            return verdict.weaken(f"needs {name} {wanted}; here is {found[name]}")
+        if not is_minor and found.get(name) != wanted:
+            return verdict.weaken(f"needs {name} {wanted}; here is {found.get(name, 'none')}")
     return verdict
 
 

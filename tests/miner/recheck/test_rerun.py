@@ -4,6 +4,7 @@ import asyncio
 import base64
 import copy
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +15,17 @@ import pytest
 
 from ledger.receipts import ReceiptCore
 from ledger.terms import compute_content_hash
+from miner import bench_model
+from miner.engines import video
 from miner.engines.image_model import encode_png
+from miner.engines.interface import OUTPUT
 from miner.kinds import KINDS, close_engines, open_engines
 from miner.models import load_packaged_lock
+from miner.recheck.exact import hash_file
 from miner.recheck.pictures import read_png
 from miner.recheck.rerun import (
     Claim,
+    FetchFile,
     OtherJobError,
     Recheck,
     check_units,
@@ -32,32 +38,44 @@ from miner.settlement import UNIT_TYPES, VERIFICATION
 from tests.ledger.test_receipts import CORE
 
 FOX = Path(__file__).parents[2] / "fixtures/audio/fox.wav"
-FILE = "file_" + sha256(FOX.read_bytes()).hexdigest()
 LOCK = load_packaged_lock()
 
 Forge = Callable[[dict[str, Any]], None]
 
 
-async def fetch_file(file_id: str, path: Path) -> None:
-    assert file_id == FILE
-    await asyncio.to_thread(shutil.copy, FOX, path)
-
-
 def make_content(service: str, held: Mapping[str, Any], **params: Any) -> dict[str, Any]:
     model = LOCK.find(KINDS[service].model)
-    assert model is not None
-    digest = FILE.removeprefix("file_")
-    files = {"files": {FILE: {"sha256": digest}}} if FILE in held.values() else {}
-    return {"service": service, "model": model.identity, "input": held, "params": params, **files}
+    name = "a_model" if model is None else model.identity
+    return {"service": service, "model": name, "input": held, "params": params}
 
 
-async def make_claim(content: dict[str, Any]) -> Claim:
+def name_files(content: dict[str, Any], **sources: Path) -> dict[str, Any]:
+    """Return a content whose sources are files of the API, as a coordinator writes it."""
+    digests = {member: hash_file(path) for member, path in sources.items()}
+    return {
+        **content,
+        "input": {**content["input"], **{name: f"file_{digests[name]}" for name in digests}},
+        "files": {f"file_{digest}": {"sha256": digest} for digest in digests.values()},
+    }
+
+
+def serve_files(*paths: Path) -> FetchFile:
+    held = {f"file_{hash_file(path)}": path for path in paths}
+
+    async def fetch_file(file_id: str, path: Path) -> None:
+        await asyncio.to_thread(shutil.copy, held[file_id], path)
+
+    return fetch_file
+
+
+async def make_claim(content: dict[str, Any], folder: Path, **sources: Path) -> Claim:
     """Return a job's receipt as its miner would have signed it, with content and result."""
     chosen: dict[str, Any] = {"kinds": [content["service"]], "device": "cpu"}
     engines = await open_engines(MinerSettings.model_construct(**chosen))
     try:
         task = engines[content["service"]].read(content)
-        made = await task.run(dict.fromkeys(task.sources, FOX), lambda *_: None, asyncio.Event())
+        files = {**sources, OUTPUT: folder}
+        made = await task.run(files, lambda *_: None, asyncio.Event())
     finally:
         await close_engines(engines)
     core = msgspec.structs.replace(
@@ -71,7 +89,11 @@ async def make_claim(content: dict[str, Any]) -> Claim:
         device=made.device,
         pins=dict(made.pins),
     )
-    return sign(core, content, made.answer)
+    stored = [
+        {"file_id": "file_x", "name": file.name, "sha256": hash_file(file.path)}
+        for file in made.files
+    ]
+    return sign(core, content, {**made.answer, "files": stored} if stored else made.answer)
 
 
 def sign(core: ReceiptCore, content: Mapping[str, Any], result: Mapping[str, Any]) -> Claim:
@@ -94,13 +116,13 @@ def keep(result: dict[str, Any]) -> None:
     """Forge nothing."""
 
 
-async def check(claim: Claim) -> Recheck:
-    return await recheck(claim, fetch_file)
+async def check(claim: Claim, *files: Path) -> Recheck:
+    return await recheck(claim, serve_files(*files))
 
 
-async def test_vectors() -> None:
+async def test_vectors(tmp_path: Path) -> None:
     content = make_content("text_embedding", {"texts": ["one", "two"]})
-    claim = await make_claim(content)
+    claim = await make_claim(content, tmp_path)
     found = await check(claim)
     assert found.verdict.standing is Standing.STANDS and found.pins == claim.core.pins
     assert found.verdict.measure and found.verdict.value == pytest.approx(1)
@@ -144,9 +166,10 @@ def test_no_more_is_billed_than_there_is() -> None:
     assert check_units(timed, 0, stands) is stands
 
 
-async def test_pictures() -> None:
+async def test_pictures(tmp_path: Path) -> None:
     held = {"prompt": "a red ring on white"}
-    claim = await make_claim(make_content("stable_diffusion", held, num_images=2, size="64x64"))
+    content = make_content("stable_diffusion", held, num_images=2, size="64x64")
+    claim = await make_claim(content, tmp_path)
     assert claim.core.pins["seed"] == str(claim.result["seed"])
     assert (await check(claim)).verdict.standing is Standing.STANDS
 
@@ -162,20 +185,77 @@ async def test_pictures() -> None:
 
 
 @pytest.mark.slow
-async def test_transcripts() -> None:
-    claim = await make_claim(make_content("whisper_transcription", {"audio_url": FILE}))
-    assert (await check(claim)).verdict.standing is Standing.STANDS
+async def test_transcripts(tmp_path: Path) -> None:
+    content = name_files(make_content("whisper_transcription", {}), audio_url=FOX)
+    claim = await make_claim(content, tmp_path, audio_url=FOX)
+    assert (await check(claim, FOX)).verdict.standing is Standing.STANDS
 
     def forge(result: dict[str, Any]) -> None:
         result["text"] = result["text"].replace("fox", "dog")
         result["segments"][0]["text"] = result["segments"][0]["text"].replace("fox", "dog")
 
-    assert (await check(lie(claim, forge))).verdict.standing is Standing.REFUSED
+    assert (await check(lie(claim, forge), FOX)).verdict.standing is Standing.REFUSED
 
 
-async def test_text() -> None:
+@pytest.mark.slow
+async def test_videos(tmp_path: Path) -> None:
+    source, folder = tmp_path / "bars.mp4", tmp_path / "output"
+    folder.mkdir()
+    bars = "testsrc=duration=1:size=160x90:rate=10"
+    command = [str(video.find_program()), "-loglevel", "error", "-f", "lavfi", "-i", bars]
+    await asyncio.to_thread(subprocess.run, [*command, str(source)], check=True)
+    content = make_content("video_transcoding", {}, codec="h264", resolution="80x44")
+    content = name_files(content | {"model": video.MODEL}, input_url=source)
+    claim = await make_claim(content, folder, input_url=source)
+    found = await check(claim, source)
+    assert found.verdict.standing is Standing.STANDS, found
+    assert found.verdict.value == claim.result["files"][0]["sha256"]
+
+    [path] = folder.glob("*/video.mp4")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # in the middle of a frame
+    forged = sha256(data).hexdigest()
+    refused = await check(lie(claim, lambda made: made["files"][0].update(sha256=forged)), source)
+    assert refused.verdict.standing is Standing.REFUSED
+    fewer = await check(lie(claim, lambda made: made.update(frames=9)), source)
+    assert fewer.verdict.standing is Standing.REFUSED
+    elsewhere = await check(lie(claim, lambda made: made.update(frames=9), device="CPU 2"), source)
+    assert elsewhere.verdict.standing is Standing.UNKNOWN
+    assert "needs the device CPU 2" in elsewhere.verdict.reason
+
+
+@pytest.mark.slow
+async def test_tensors(tmp_path: Path) -> None:
+    model, folder = tmp_path / "model.onnx", tmp_path / "output"
+    folder.mkdir()
+    model.write_bytes(bench_model.build_model())
+    tensors = {bench_model.INPUT: [float(number) for number in range(bench_model.SIDE)]}
+    content = make_content("onnx_inference", {"tensors": tensors})
+    content = name_files(content | {"model": bench_model.IDENTITY}, model_url=model)
+    claim = await make_claim(content, folder, model_url=model)
+    found = await check(claim, model)
+    assert found.verdict.standing is Standing.STANDS and found.verdict.value == 0, found
+
+    def forge(result: dict[str, Any]) -> None:
+        [name] = result["tensors"]
+        result["tensors"][name] = shift(result["tensors"][name])
+
+    assert (await check(lie(claim, forge), model)).verdict.standing is Standing.REFUSED
+
+
+def shift(value: Any) -> Any:
+    """Return nested lists with the first number off by a tenth."""
+    if isinstance(value, dict):
+        return {name: shift(held) if name == "data" else held for name, held in value.items()}
+    if isinstance(value, list):
+        return [shift(value[0]), *value[1:]]
+    return value + 0.1
+
+
+async def test_text(tmp_path: Path) -> None:
     held = {"prompt": "Say yes."}
-    claim = await make_claim(make_content("llm_inference", held, max_tokens=8, temperature=0.7))
+    content = make_content("llm_inference", held, max_tokens=8, temperature=0.7)
+    claim = await make_claim(content, tmp_path)
     assert (await check(claim)).verdict.standing is Standing.STANDS
 
 
