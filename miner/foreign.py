@@ -3,6 +3,7 @@ operator has to ask for by name: strangers' programs and scenes.
 """
 
 import asyncio
+from pathlib import Path
 from typing import Final
 
 from miner.engines import blender, code, onnx, video
@@ -10,6 +11,7 @@ from miner.engines.interface import Engine
 from miner.gpu.device import Device
 from miner.sandbox.interface import SandboxMissingError
 from miner.sandbox.open import find_sandbox, open_sandbox
+from miner.sandbox.plain import PlainProcess
 from miner.settings import MinerSettings
 
 FOREIGN: Final = frozenset({code.SERVICE, blender.SERVICE})
@@ -43,3 +45,16 @@ async def open_sandboxed_engine(name: str, settings: MinerSettings, device: Devi
         case _:
             environment = settings.blender_environment or blender.ENVIRONMENT
             return blender.BlenderEngine(sandbox, environment, settings.threads, device)
+
+
+def build_sandboxed_reader(name: str, settings: MinerSettings) -> Engine | None:
+    """Return an engine that only reads contents; None where it reads by what it finds here."""
+    # It reads and never runs: what would run it is never asked.
+    unused = PlainProcess()
+    match name:
+        case onnx.SERVICE:
+            return onnx.OnnxEngine(unused, settings.threads)
+        case video.SERVICE:
+            return video.VideoEngine(Path(), unused, settings.threads)
+        case _:
+            return None

@@ -17,7 +17,13 @@ import structlog
 from miner.engines import blender, code, embedding, image, onnx, speech, text, video
 from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
-from miner.foreign import FOREIGN, SANDBOXED, has_sandbox, open_sandboxed_engine
+from miner.foreign import (
+    FOREIGN,
+    SANDBOXED,
+    build_sandboxed_reader,
+    has_sandbox,
+    open_sandboxed_engine,
+)
 from miner.gpu.announcement import check_claim
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.gpu.energy import EnergyMeter, MeteredEngine
@@ -149,7 +155,10 @@ def build_reader(name: str, settings: MinerSettings) -> Engine:
     Raises `KindUnavailableError`.
     """
     if name in SANDBOXED:
-        raise KindUnavailableError(f"{name} runs on the miner's own machine, in no pool")
+        reader = build_sandboxed_reader(name, settings)
+        if reader is None:
+            raise KindUnavailableError(f"{name} runs on the miner's own machine, in no pool")
+        return reader
     store = ModelStore(settings.models_folder, load_packaged_lock())
     return _build_engine(_find_model(name, settings, store), Path(), settings, CPU)
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from miner.engines.interface import EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import OUTPUT, EngineFailedError, EngineResult, InputInvalidError
 from miner.kinds import KindUnavailableError
 from miner.pools.engine import MAX_TRIES
 from miner.pools.open import Pool, check_settings, choose_gpu, choose_node_settings
+from miner.pools.open import open_pool as connect
 from miner.pools.placement import Demand, Node
 from miner.settings import MinerSettings
 from tests.support.engine_bench import FOX
 from tests.support.miner_bench import until
 from tests.support.pool_cluster import LocalCluster, LocalHost
+from tests.support.videos import make_video, read_streams
 
 IMAGE = "stable_diffusion"
 LONG: dict[str, Any] = {"num_images": 10, "steps": 100, "size": "1024x1024"}
@@ -164,6 +166,34 @@ async def test_files_go_where_the_job_runs_and_are_gone_afterwards(tmp_path: Pat
         result = await task.run({"audio_url": FOX}, lambda *_: None, asyncio.Event())
         assert "quick brown fox" in result.answer["text"]
         assert not os.listdir(tmp_path)
+
+
+async def test_the_files_of_a_result_come_back(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / OUTPUT
+    there.mkdir()
+    here.mkdir()
+    source = make_video(tmp_path / "a.mp4")
+    async with open_pool(nodes=1, folder=there, kinds=["video_transcoding"]) as (pool, _):
+        engine = pool.engines["video_transcoding"]
+        content = {"input": {"input_url": "file_a"}, "params": {"output_format": "mkv"}}
+        task = engine.read({**content, "model": engine.model})
+        files = {"input_url": source, OUTPUT: here}
+        result = await task.run(files, lambda *_: None, asyncio.Event())
+        (file,) = result.files
+        assert (file.name, file.path.parent) == ("video.mkv", here)
+        assert "Video: " in read_streams(file.path)
+        assert not os.listdir(there)
+
+
+async def test_a_kind_that_is_read_by_what_is_here_is_in_no_pool() -> None:
+    with pytest.raises(KindUnavailableError, match="custom_code runs on the miner's own machine"):
+        async with open_pool(kinds=["custom_code"]):
+            pass
+
+
+async def test_without_ray_a_pool_says_how_to_get_it() -> None:
+    with pytest.raises(KindUnavailableError, match=r"pip install 'aitbc\[ray\]'"):
+        await connect(make_settings(pool="ray://127.0.0.1:10001"))
 
 
 async def test_a_cluster_that_lets_anybody_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
