@@ -16,7 +16,7 @@ import pytest
 from ledger.receipts import ReceiptCore
 from ledger.terms import compute_content_hash
 from miner import bench_model
-from miner.engines import video
+from miner.engines import blender, video
 from miner.engines.image_model import encode_png
 from miner.engines.interface import OUTPUT
 from miner.kinds import KINDS, close_engines, open_engines
@@ -36,6 +36,7 @@ from miner.recheck.verdict import Standing, Verdict, refuse
 from miner.settings import MinerSettings
 from miner.settlement import UNIT_TYPES, VERIFICATION
 from tests.ledger.test_receipts import CORE
+from tests.support.blend_scene import make_scene
 
 FOX = Path(__file__).parents[2] / "fixtures/audio/fox.wav"
 LOCK = load_packaged_lock()
@@ -222,6 +223,25 @@ async def test_videos(tmp_path: Path) -> None:
     elsewhere = await check(lie(claim, lambda made: made.update(frames=9), device="CPU 2"), source)
     assert elsewhere.verdict.standing is Standing.UNKNOWN
     assert "needs the device CPU 2" in elsewhere.verdict.reason
+
+
+@pytest.mark.engines
+async def test_frames(tmp_path: Path) -> None:
+    scene, folder = make_scene("plain", tmp_path), tmp_path / "output"
+    folder.mkdir()
+    content = make_content("blender_rendering", {}, resolution_x=64, resolution_y=48, samples=4)
+    content["params"] |= {"frames": 2, "seed": 5}
+    content = name_files(content | {"model": blender.MODEL}, blend_file_url=scene)
+    claim = await make_claim(content, folder, blend_file_url=scene)
+    found = await check(claim, scene)
+    assert found.verdict.standing is Standing.STANDS, found
+
+    def swap(result: dict[str, Any]) -> None:
+        first, second = result["files"]
+        first["sha256"], second["sha256"] = second["sha256"], first["sha256"]
+
+    refused = await check(lie(claim, swap), scene)
+    assert refused.verdict.standing is Standing.REFUSED and "file 0" in refused.verdict.reason
 
 
 @pytest.mark.slow
