@@ -1,10 +1,14 @@
 """The miner against a node as it runs: its database, its blocks, the real model and the SDK."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from aitbc.cli.main import app
 from aitbc.client import AsyncAITBCClient
 from ledger.faults import Reason
 from ledger.receipts import parse_receipt
@@ -12,7 +16,7 @@ from miner.recheck.rerun import Claim, recheck
 from miner.recheck.verdict import Standing
 from tests.support.engine_bench import FOX
 from tests.support.miner_bench import mine
-from tests.support.miner_market import open_market
+from tests.support.miner_market import Market, open_market
 from tests.support.text_endpoint import TextEndpoint
 
 
@@ -31,6 +35,9 @@ async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Pa
         verdict = await market.client.receipts.verify(receipt.to_dict())
         stats = await market.client.miners.get_stats("miner_a")
         supply = await market.client.chain.audit_supply()
+        checked = await recheck_by_command(market, tmp_path, first.job_id)
+    assert (checked["verdict"], checked["receipt"]) == ("stands", "settlement verified")
+    assert (checked["verification"], checked["value"]) == ("logit_gap", 0.0)
     assert result["results"]["usage"]["completion_tokens"] <= 8
     core, _ = parse_receipt(receipt.to_dict())
     assert core.units == result["results"]["usage"]["total_tokens"]
@@ -38,6 +45,21 @@ async def test_jobs_are_run_by_the_real_model_and_settled_on_a_node(tmp_path: Pa
     assert verdict.valid
     assert (stats["settled"], stats["lapsed"]) == (2, 0)
     assert supply["balanced"]
+
+
+async def recheck_by_command(market: Market, folder: Path, job_id: str) -> dict[str, Any]:
+    """Run `aitbc receipt recheck` as the job's client does; return what it prints."""
+    key_file = folder / "client.key"
+    key_file.write_text(market.client_key)
+    key_file.chmod(0o600)
+    genesis = folder / "node" / "genesis.json"
+    # A loop of its own and a client that waits: not where the node runs.
+    options = ["--api-url", market.node.url, "--api-key-file", key_file, "--genesis", genesis]
+    arguments = ["receipt", "recheck", job_id, *map(str, options), "--json"]
+    outcome = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert outcome.exit_code == 0, outcome.output
+    shown: dict[str, Any] = json.loads(outcome.stdout)
+    return shown
 
 
 async def no_file(file_id: str, path: Path) -> None:

@@ -21,6 +21,7 @@ class Market(NamedTuple):
     node: RunningNode
     client: AsyncAITBCClient
     settings: MinerSettings
+    client_key: str
 
 
 @asynccontextmanager
@@ -47,7 +48,7 @@ async def open_market(path: Path, **changed: Any) -> AsyncIterator[Market]:
             }
         )
         async with AsyncAITBCClient(node.url, client_key) as client:
-            yield Market(node, client, settings)
+            yield Market(node, client, settings, client_key)
 
 
 def _make_keys(data: Path) -> tuple[str, str]:
