@@ -113,8 +113,8 @@ def read_zip(archive: Path, folder: Path, room: Room) -> list[Path]:
                     pieces = iter(partial(source.read, CHUNK), b"")
                     written.append(_write(folder, member.filename, pieces))
     except (
-        *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
-        *(EOFError, ValueError, struct.error),
+        *(zipfile.BadZipFile, zlib.error, struct.error),
+        *(RuntimeError, EOFError, ValueError),
     ) as error:
         raise ArchiveRefusedError(f"not an archive: {error}") from None
     except OSError as error:

@@ -36,6 +36,7 @@ from miner.sandbox.bounds import (
 from miner.sandbox.interface import (
     MAX_FILES,
     MAX_ROOM_FILES,
+    WORK,
     Command,
     Ending,
     Limits,
@@ -70,7 +71,7 @@ _GPU_DEVICES: Final = "nvidia*"
 _GPU_FOLDERS: Final = ("/sys/bus/pci", "/sys/devices", "/sys/module/nvidia")
 # The command sees neither the tape's pipe nor what is done with it; its own code comes back. A file
 # of two names is kept under both, and what is mounted in `/work` is none of the results.
-_TAR: Final = "tar --format=ustar --hard-dereference --one-file-system -C /work -cf - ."
+_TAR: Final = f"tar --format=ustar --hard-dereference --one-file-system -C {WORK} -cf - ."
 _GATHER: Final = (
     f'printf {START.decode()} >&{TAPE_DESCRIPTOR}; "$@" {TAPE_DESCRIPTOR}>&-; code=$?; '
     f"{_TAR} >&{TAPE_DESCRIPTOR} || test $code != 0 || code={TAPE_FAILED}; exit $code"
@@ -214,12 +215,12 @@ class Bubblewrap:
                 line += ["--dev-bind", str(device), str(device)]
             for folder in _GPU_FOLDERS:
                 line += ["--ro-bind-try", folder, folder]
-        for name, target in zip(launcher.FOLDERS, ("/work", "/tmp", "/dev/shm"), strict=True):
+        for name, target in zip(launcher.FOLDERS, (WORK, "/tmp", "/dev/shm"), strict=True):
             line += ["--bind", f"{launcher.ROOM}/{name}", target]
         for number, mount in enumerate(command.inputs):
             line += ["--ro-bind", f"{launcher.STAGE}/{number}", mount.target]
         # Else its owner inside could write to the folders that hold the mounts.
-        line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/work"]
+        line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
         variables = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
         for variable, value in (variables | dict(command.environment)).items():
             line += ["--setenv", variable, value]

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 MIB: Final = 1024 * 1024
+WORK: Final = "/work"
+"""The folder inside that a command starts in, and whose files are its results."""
 MAX_LINE_BYTES: Final = 64 * 1024
 """Of a line of standard output; a longer one is cut."""
 MAX_OUTPUT_BYTES: Final = 16 * MIB

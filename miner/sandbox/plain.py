@@ -13,10 +13,8 @@ from pathlib import Path
 
 from miner.sandbox.archives import empty
 from miner.sandbox.bounds import ProcessBounds
-from miner.sandbox.interface import Command, Ending, Limits, Mount, OnLine
+from miner.sandbox.interface import WORK, Command, Ending, Limits, Mount, OnLine
 from miner.sandbox.supervision import Supervision
-
-WORK = "/work"
 
 
 class PlainProcess:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from miner.sandbox.bubblewrap import Bubblewrap
-from miner.sandbox.interface import Command, Limits, Mount
+from miner.sandbox.interface import WORK, Command, Limits, Mount
 from miner.sandbox.open import open_sandbox
 from miner.sandbox.plain import PlainProcess
 
@@ -64,7 +64,7 @@ async def test_a_plain_process_gets_the_real_paths(tmp_path: Path) -> None:
     output.mkdir()
     lines: list[str] = []
     command = Command(
-        arguments=("cp", "/input/file", "/work/copy"), inputs=(Mount(file, "/input/file"),)
+        arguments=("cp", "/input/file", f"{WORK}/copy"), inputs=(Mount(file, "/input/file"),)
     )
     ending = await PlainProcess().run(command, Limits(), output, lines.append, asyncio.Event())
     assert ending.is_good

@@ -33,7 +33,7 @@ def main() -> None:
     attempt("shadow", read, "/etc/shadow")
     attempt("accounts", read, "/etc/passwd")
     attempt("key", read, targets["key"])
-    attempt("key above", read, "/work/../.." + targets["key"])
+    attempt("key above", read, "../" * 16 + targets["key"])
     attempt("key through init", read, "/proc/1/root" + targets["key"])
     attempt("key through parent", read, f"/proc/{os.getppid()}/root" + targets["key"])
     attempt("home", os.listdir, "/root")

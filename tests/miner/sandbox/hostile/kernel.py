@@ -45,7 +45,7 @@ def main() -> None:
     attempt_call("userfaultfd", 1)
     attempt_call("kexec_load", 0, 0, 0, 0)
     attempt_call("finit_module", 0, b"", 0)
-    attempt_call("swapon", b"/work/none", 0)
+    attempt_call("swapon", b"none", 0)
     attempt_call("reboot", 0xFEE1DEAD - 2**32, 672274793, 0x89ABCDEF - 2**32, 0)
     attempt_call("newest")
     attempt("clock", call, "clock_settime", 0, ctypes.create_string_buffer(16))
@@ -63,8 +63,8 @@ def main() -> None:
         "/dev/kvm",
     ):
         attempt(path, os.open, path, os.O_RDONLY)
-    attempt_call("mknodat", -100, b"/work/disk", 0o60666, 0xFE00)
-    attempt_call("mknodat", -100, b"/work/memory", 0o20666, 0x0101)
+    attempt_call("mknodat", -100, b"disk", 0o60666, 0xFE00)
+    attempt_call("mknodat", -100, b"memory", 0o20666, 0x0101)
 
 
 main()

@@ -18,11 +18,11 @@ def run_as_owner(program: str) -> str:
 
 
 def make_program() -> str:
-    shutil.copy("/usr/bin/id", "/work/id")
-    os.chmod("/work/id", 0o4755)
-    if not os.stat("/work/id").st_mode & stat.S_ISUID:
+    shutil.copy("/usr/bin/id", "./id")
+    os.chmod("./id", 0o4755)
+    if not os.stat("./id").st_mode & stat.S_ISUID:
         raise OSError("no bit")
-    return run_as_owner("/work/id")
+    return run_as_owner("./id")
 
 
 def become_root() -> None:
@@ -32,7 +32,7 @@ def become_root() -> None:
 def main() -> None:
     attempt("own program", make_program)
     attempt("root", become_root)
-    attempt("owner", os.chown, "/work/id", 0, 0)
+    attempt("owner", os.chown, "./id", 0, 0)
     attempt("groups", os.setgroups, [0])
     for name in ("su", "sudo", "mount", "newgrp", "passwd"):
         path = shutil.which(name)
