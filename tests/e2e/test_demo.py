@@ -20,6 +20,8 @@ def test_the_demonstration_holds_in_every_step_and_ends_by_itself(tmp_path: Path
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "✘" not in result.stdout
+    for kind in ("stable_diffusion", "video_transcoding", "onnx_inference"):
+        assert f"\n{kind} " in result.stdout, result.stdout
     assert "processes have ended" in result.stdout
     assert (folder / "receipt.json").stat().st_mode & 0o777 == 0o600
 

@@ -101,7 +101,8 @@ class SecondAct:
     def _ask_model(self) -> Job:
         stored = self._client.files.upload(MODEL)
         return self._client.jobs.create(
-            service="onnx_inference", model_url=stored.file_id, tensors={"celsius": CELSIUS}
+            type="onnx_inference",
+            input={"model_url": stored.file_id, "tensors": {"celsius": CELSIUS}},
         )
 
     def _check_model(self, job: Job) -> None:

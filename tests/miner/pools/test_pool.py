@@ -203,10 +203,10 @@ async def test_a_cluster_that_lets_anybody_in_is_refused(monkeypatch: pytest.Mon
             pass
 
 
-async def test_an_engine_that_does_not_come_up_on_its_node_says_why() -> None:
+async def test_an_engine_that_does_not_come_up_on_its_node_says_why(tmp_path: Path) -> None:
     with pytest.raises(KindUnavailableError, match="could not be fetched|is not on this disk"):
         async with open_pool(
-            kinds=["text_embedding"], models_folder="nowhere", wheels_folder=os.devnull
+            kinds=["text_embedding"], models_folder=str(tmp_path), wheels_folder=os.devnull
         ):
             pass
     with pytest.raises(KindUnavailableError, match="no node of the cluster has room"):
