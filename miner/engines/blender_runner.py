@@ -3,9 +3,10 @@
 `blender.py`, with nothing of ours to import: orders come as JSON on standard input; what happens is
 told on standard output, a line of JSON for each step. Without a scene it says what Blender this is.
 
-A scene is data and never gets to run Python: scripts, handlers and drivers that would are off. What
-a picture depends on is set here, whatever the scene says, or refused: files outside the scene,
-shaders that are programs, time limits, metadata of the moment.
+A scene is data and never gets to run Python: scripts, handlers and drivers are off, and lines drawn
+by scripts, which Blender runs all the same, are refused. What a picture depends on is set here,
+whatever the scene says, or refused: files outside the scene, shaders that are programs, settings
+of the render that change from frame to frame.
 """
 
 import importlib
@@ -20,6 +21,8 @@ BACKENDS: Final = ("OPTIX", "CUDA")
 CPU, CUDA = "cpu", "cuda"
 WORDS: Final = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 """Kinds of chunk of a PNG that are no part of the picture (PNG 3rd edition, 11.3)."""
+FIXED: Final = ("render", "cycles", "view_layers")
+"""Of a scene: what no animation may change."""
 MAX_WORDS: Final = 300
 
 
@@ -72,9 +75,36 @@ def open_scene(bpy: Any, path: str) -> Any:
     missing = next(_find_outside(bpy), None)
     if missing is not None:
         raise SceneRefused(f"{missing} is no part of the scene's file: pack it into that")
-    if getattr(scene.cycles, "shading_system", False):
-        raise SceneRefused("the scene is shaded by programs (Open Shading Language)")
+    for each in bpy.data.scenes:
+        check_programs(each)
+    for text in list(bpy.data.texts):
+        bpy.data.texts.remove(text)  # no program is left that anything could run
     return scene
+
+
+def check_programs(scene: Any) -> None:
+    """Raise `SceneRefused` for what would be drawn by programs, or otherwise than is ordered."""
+    if scene.cycles.shading_system:
+        raise SceneRefused("the scene is shaded by programs (Open Shading Language)")
+    if any(layer.freestyle_settings.mode == "SCRIPT" for layer in scene.view_layers):
+        raise SceneRefused("the scene's lines are drawn by programs (Freestyle scripts)")
+    for path in _find_animated(scene):
+        if path.startswith(FIXED):
+            raise SceneRefused(f"the scene changes {path} from frame to frame")
+
+
+def _find_animated(scene: Any) -> Iterator[str]:
+    """Yield what a scene has animated of its own settings."""
+    held = scene.animation_data
+    if held is None:
+        return
+    yield from (driver.data_path for driver in held.drivers)
+    actions = [held.action, *(strip.action for track in held.nla_tracks for strip in track.strips)]
+    for action in filter(None, actions):
+        for layer in action.layers:
+            for strip in layer.strips:
+                for bag in strip.channelbags:
+                    yield from (curve.data_path for curve in bag.fcurves)
 
 
 def _find_outside(bpy: Any) -> Iterator[str]:
@@ -168,7 +198,8 @@ def main() -> None:
         )
         if "scene" in orders:
             scene = open_scene(bpy, orders["scene"])
-            set_up(scene, orders, device)
+            for each in bpy.data.scenes:  # a picture may be composed of several
+                set_up(each, orders, device)
             render_frames(bpy, scene, orders, tell)
             tell({"are_scripts_refused": bool(bpy.app.autoexec_fail)})
     except DeviceMissing as error:

@@ -52,6 +52,18 @@ def build(bpy: Any, kind: str) -> None:
     elif kind == "programmed":
         bpy.context.scene.render.engine = "CYCLES"
         bpy.context.scene.cycles.shading_system = True
+    elif kind == "drawn":
+        scene = bpy.context.scene
+        scene.render.use_freestyle = True
+        lines = scene.view_layers[0].freestyle_settings
+        lines.mode = "SCRIPT"
+        style = bpy.data.texts.new("style.py")
+        style.write(WRITE)
+        lines.modules.new().script = style
+    elif kind == "animated":
+        cycles = bpy.context.scene.cycles
+        for frame, cycles.samples in ((1, 4), (2, 4_000)):
+            cycles.keyframe_insert("samples", frame=frame)
 
 
 def main() -> None:

@@ -150,6 +150,8 @@ async def test_a_scene_never_runs_its_python(tmp_path: Path) -> None:
         ("outside", "'wood' is no part of the scene's file"),
         ("blind", "no camera"),
         ("programmed", "Open Shading Language"),
+        ("drawn", "Freestyle scripts"),
+        ("animated", r"changes cycles\.samples"),
         ("broken", "not a scene"),
     ],
 )
