@@ -1,12 +1,19 @@
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from miner.sandbox.bounds import ProcessBounds, make_bounds
+from miner.sandbox.bounds import (
+    CGROUPS,
+    PREFIX,
+    ProcessBounds,
+    make_bounds,
+    sweep_groups,
+)
 from miner.sandbox.bubblewrap import Bubblewrap, Choose
 from miner.sandbox.interface import (
     MAX_LINE_BYTES,
@@ -157,6 +164,32 @@ async def test_a_run_whose_waiter_is_cancelled_ends(sandbox: Bubblewrap, tmp_pat
     with pytest.raises(asyncio.CancelledError):
         await running
     await wait_until(word, is_there=False)
+
+
+MINER = """
+import asyncio, sys
+from pathlib import Path
+from miner.sandbox.bubblewrap import Bubblewrap
+from miner.sandbox.interface import Command, Limits
+
+command = Command(arguments=("sh", "-c", "trap '' TERM HUP INT; sleep " + sys.argv[2] + "; true"))
+run = Bubblewrap.open().run(command, Limits(), Path(sys.argv[1]), print, asyncio.Event())
+asyncio.run(run)
+"""
+
+
+async def test_a_run_ends_with_its_miner(tmp_path: Path) -> None:
+    word = f"{os.getpid()}.75"
+    miner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", MINER, str(tmp_path), word),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    await wait_until(word, is_there=True)
+    miner.kill()
+    await miner.wait()
+    await wait_until(word, is_there=False)
+    sweep_groups()
+    assert not any(f"{PREFIX}{miner.pid}-" in folder for folder, _, _ in os.walk(CGROUPS))
 
 
 async def wait_until(word: str, *, is_there: bool) -> None:
