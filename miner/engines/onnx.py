@@ -68,6 +68,7 @@ PROBE_LIMITS: Final = LIMITS._replace(cpu_seconds=60, wall_seconds=60.0)
 PROVIDERS: Final = {"cpu": "CPUExecutionProvider", CUDA: "CUDAExecutionProvider"}
 SIGNALLED: Final = 128
 LOADED_PROGRESS: Final = 20
+_NUMBERS: Final = (int, float, bool)
 IDENTITY: Final = re.compile(r"[^@]{1,128}@([0-9a-f]{64})", re.ASCII)
 
 TensorName = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -260,17 +261,16 @@ def check_tensors(tensors: Mapping[str, Any]) -> None:
 
 
 def _count(name: str, value: Any, rank: int) -> int:
-    if type(value) in (int, float, bool):
+    if type(value) in _NUMBERS:
         return 1
     if type(value) is not list or rank == MAX_RANK:
         raise InputInvalidError(f"{name} is no tensor: up to {MAX_RANK} lists deep, of numbers")
-    if not value or type(value[0]) is list:
+    kinds = {type(each) for each in value}
+    if kinds <= {list}:
         return sum(_count(name, each, rank + 1) for each in value)
     # One kind in a row: true among numbers would count as 1.
-    if not all(type(each) in (int, float) for each in value) and {type(each) for each in value} != {
-        bool
-    }:
-        raise InputInvalidError(f"{name} holds what is no number")
+    if not (kinds <= {int, float} or kinds == {bool}):
+        raise InputInvalidError(f"{name} holds what is no number, or lists among numbers")
     return len(value)
 
 

@@ -60,6 +60,8 @@ def _read_fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     while position < len(message):
         key, position = _read_number(message, position)
         number, wire = key >> 3, key & 7
+        if number == 0:
+            raise NotOnnxError("not a model of the ONNX format")
         if wire == _VARINT:
             value, position = _read_number(message, position)
             yield number, value
@@ -70,7 +72,7 @@ def _read_fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             size = 8 if wire == _FIXED_64 else 4
         else:
             raise NotOnnxError("not a model of the ONNX format")
-        if number == 0 or size > len(message) - position:
+        if size > len(message) - position:
             raise NotOnnxError("not a model of the ONNX format")
         yield number, message[position : position + size]
         position += size

@@ -9,7 +9,6 @@ import hashlib
 import importlib.util
 import re
 import tempfile
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -54,8 +53,11 @@ LIMITS: Final = Limits(
     disk_bytes=256 * MIB,
 )
 PROBE_LIMITS: Final = Limits(cpu_seconds=30, wall_seconds=30.0, processes=256, disk_bytes=MIB)
-LAST_LINES: Final = 6
-DURATION: Final = re.compile(r"  Duration: (\d{2,4}):(\d\d):(\d\d)\.(\d\d),")
+MAX_PROBLEMS: Final = 3
+DURATION: Final = re.compile(r"\[info\]   Duration: (\d{2,4}):(\d\d):(\d\d)\.(\d\d),")
+PROBLEM: Final = re.compile(r"(?:\[[^\]]{1,80}\] )?\[(?:error|fatal)\] (.+)")
+DELAY: Final = 1_000_000
+"""Microseconds that what ffmpeg counts may be behind what it writes: pictures are put in order."""
 VERSION: Final = re.compile(r"ffmpeg version (\S{1,60}) ")
 
 
@@ -69,30 +71,34 @@ class Watch:
     def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress = on_progress
         self._length = 0
-        self._last: deque[str] = deque(maxlen=LAST_LINES)
-        self.written = 0
-        """Microseconds of output."""
+        self._problems: list[str] = []
+        self._written = 0
         self.frames = 0
 
     @property
-    def last_words(self) -> str:
-        """What it said last that is no progress."""
-        return " / ".join(self._last)[-400:]
+    def duration(self) -> int:
+        """Microseconds of output: as counted, or as the input says where that is hardly more."""
+        return min(max(self._written, self._length), self._written + DELAY)
+
+    @property
+    def problems(self) -> str:
+        """What went wrong first."""
+        return " / ".join(self._problems)[:400]
 
     def note(self, line: str) -> None:
         """Read one line. What a stranger's file makes ffmpeg say is never at a line's beginning."""
         key, _, value = line.partition("=")
         if key == "out_time_us" and value.isdigit():
-            self.written = max(self.written, int(value))
+            self._written = max(self._written, int(value))
             if self._length:
-                self._on_progress(min(99, 100 * self.written // self._length), "")
+                self._on_progress(min(99, 100 * self._written // self._length), "")
         elif key == "frame" and value.strip().isdigit():
             self.frames = int(value)
         elif found := DURATION.match(line):
             hours, minutes, seconds, hundredths = map(int, found.groups())
             self._length = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + hundredths * 10_000
-        elif " " in line.strip():
-            self._last.append(line.strip()[:200])
+        elif (found := PROBLEM.match(line)) and len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(found[1][:200])
 
 
 class VideoTask:
@@ -165,12 +171,12 @@ class VideoEngine:
         answer = {
             "output_format": parameters.output_format,
             "codec": parameters.codec,
-            "duration_ms": watch.written // 1_000,
+            "duration_ms": watch.duration // 1_000,
             "frames": watch.frames,
         }
         return EngineResult(
             answer,
-            max(1, -(-watch.written // 1_000_000)),
+            max(1, -(-watch.duration // 1_000_000)),
             f"{about.engine}; {encoder}, {about.options}",
             device=self._device.describe(CUDA) if is_on_gpu else describe_processor(),
             pins={**about.pins, "encoder": encoder},
@@ -263,7 +269,7 @@ def check_ending(ending: Ending, watch: Watch) -> None:
     if ending.limit is not None:
         raise EngineFailedError(f"the video needs more {ending.limit} than a run may have")
     if ending.exit_code:
-        raise InputInvalidError(f"ffmpeg cannot read or write it: {watch.last_words}")
+        raise InputInvalidError(f"ffmpeg cannot read or write it: {watch.problems}")
     if not watch.frames:
         raise InputInvalidError("there is no picture in it")
 

@@ -105,7 +105,7 @@ def build_line(parameters: Parameters, settings: Settings, output: str) -> tuple
         size = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
     else:
         size = f"scale={parameters.resolution.replace('x', ':')},setsar=1"
-    line = [PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "info"]
+    line = [PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"]
     line += ["-progress", "pipe:1", "-stats_period", str(PROGRESS_SECONDS)]
     if settings.has_avx2:
         line += ["-cpuflags", AVX2]
