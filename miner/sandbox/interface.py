@@ -13,9 +13,9 @@ WORK: Final = "/work"
 MAX_LINE_BYTES: Final = 64 * 1024
 """Of a line of standard output; a longer one is cut."""
 MAX_OUTPUT_BYTES: Final = 16 * MIB
-"""Of standard output and error together; more ends the run."""
-MAX_LINES: Final = 100_000
-"""Of standard output; more ends the run: each is a call in the miner."""
+"""Of standard output and error together, for each hour that is begun; more ends the run."""
+MAX_LINES: Final = 250_000
+"""Of standard output, in the same way: each is a call in the miner."""
 MAX_FILES: Final = 64
 """That a run may leave."""
 MAX_ROOM_FILES: Final = 16_384

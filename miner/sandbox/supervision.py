@@ -19,6 +19,7 @@ from miner.sandbox.interface import (
 )
 
 LOOK_SECONDS: Final = 0.1
+HOUR_SECONDS: Final = 3_600
 LAST_WORDS_BYTES: Final = 2_048
 CHUNK: Final = 64 * 1024
 
@@ -41,6 +42,7 @@ class Supervision:
         self._stop = stop
         self._limit: str | None = None
         self._is_stopped = False
+        self._begun = time.monotonic()
         self._written = 0
         self._lines = 0
         self._words: deque[int] = deque(maxlen=LAST_WORDS_BYTES)
@@ -103,11 +105,8 @@ class Supervision:
     async def _read_lines(self, pipe: asyncio.StreamReader) -> None:
         rest = b""
         while chunk := await pipe.read(CHUNK):
-            self._count(len(chunk))
             *lines, rest = (rest + chunk).split(b"\n")
-            self._lines += len(lines)
-            if self._lines > MAX_LINES:
-                self._end("output")
+            if self._is_too_much(len(chunk), len(lines)):
                 continue
             for line in lines:
                 self._on_line(line[:MAX_LINE_BYTES].decode(errors="replace"))
@@ -117,17 +116,22 @@ class Supervision:
 
     async def _read_words(self, pipe: asyncio.StreamReader) -> None:
         while chunk := await pipe.read(CHUNK):
-            self._count(len(chunk))
+            self._is_too_much(len(chunk))
             self._words.extend(chunk[-LAST_WORDS_BYTES:])
 
-    def _count(self, size: int) -> None:
+    def _is_too_much(self, size: int, lines: int = 0) -> bool:
+        """Count what was written, and end the run where that is more than its time allows."""
         self._written += size
-        if self._written > MAX_OUTPUT_BYTES:
-            self._end("output")
+        self._lines += lines
+        hours = 1 + int((time.monotonic() - self._begun) / HOUR_SECONDS)
+        if self._written <= hours * MAX_OUTPUT_BYTES and self._lines <= hours * MAX_LINES:
+            return False
+        self._end("output")
+        return True
 
     async def _watch(self) -> None:
         """Kill the run at its end, and when it is told to stop."""
-        end = time.monotonic() + self._limits.wall_seconds
+        end = self._begun + self._limits.wall_seconds
         while True:
             if self._stop.is_set():
                 self._is_stopped = True
