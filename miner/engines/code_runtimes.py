@@ -28,7 +28,7 @@ WASM_PACKAGES: Final = f"{PACKAGES}/wasm"
 REPORT: Final = ".report.json"
 MODULE: Final = "module.wasm"
 USUAL_FUEL: Final = 10**12
-"""Some minutes."""
+"""Two minutes or so of one core."""
 MAX_FILES: Final = 2_000
 MAX_CODE_BYTES: Final = 256 * MIB
 
