@@ -100,7 +100,9 @@ async def _mine(settings: MinerSettings, stop: asyncio.Event, drain: asyncio.Eve
             return
         stack.push_async_callback(fleet.close)
         sender = TransactionSender(client, wallet)
-        facts = await _read_facts(sender, stop)
+        # A miner that owes nothing need not wait for a node to be told to end.
+        ending = stop if await records.load() else drain
+        facts = await wait_for_stop(ending, _read_facts(sender, stop))
         if facts is None:
             return
         if facts.key_id != key_id:

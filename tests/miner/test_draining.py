@@ -73,6 +73,14 @@ async def test_a_miner_that_drains_shuts_down_at_a_second_word(tmp_path: Path) -
     assert server.get_status(job_id) is JobStatus.QUEUED  # given back
 
 
+async def test_a_miner_without_a_node_that_owes_nothing_ends(tmp_path: Path) -> None:
+    nowhere = {"api_urls": '["http://127.0.0.1:1"]', "kinds": '["stable_diffusion"]'}
+    with running(tmp_path, **nowhere) as (process, log):
+        await until(lambda: "waiting for a node" in log.read_text())
+        assert await wait(tmp_path / "data", seconds=20) == [[]]
+        assert process.wait(10) == 0
+
+
 async def test_a_folder_of_no_miner_is_named(tmp_path: Path) -> None:
     with pytest.raises(DrainFailedError, match="no miner's data folder"):
         await wait(tmp_path)
