@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import files, tables, wire
+from coordinator import files, job_rows, tables, wire
 from coordinator.coordinator import Coordinator
 from coordinator.files import JobFile
 from coordinator.job_rows import JOBS, JobRecord
@@ -88,10 +88,14 @@ async def save_output(
     content_type: str,
     chunks: AsyncIterator[bytes],
 ) -> FileRow:
-    """Store a result file for a job's owner. Raises `FileTooLarge`, `TooManyOutputs`."""
+    """Store a result file for a job's owner. Raises `FileTooLarge`, `TooManyOutputs`.
+
+    It takes the place of one with its name, which a miner stored that was started anew in between;
+    not where a result is in, which may name it.
+    """
     job_row_id = record.job.row_id
     assert job_row_id is not None
-    count, size = await coordinator.storage.read(lambda c: _measure(c, job_row_id))
+    count, size = await coordinator.storage.read(lambda c: _measure(c, job_row_id, name))
     limit = coordinator.settings.maximum_file_bytes
     if count >= MAX_OUTPUTS or size >= limit:
         raise TooManyOutputs
@@ -100,6 +104,8 @@ async def save_output(
     )
 
     def bind(connection: Connection) -> bool:
+        if job_rows.find_receipt(connection, record.job) is None:
+            files.hide(connection, _list_outputs(connection, job_row_id, name))
         count, size = _measure(connection, job_row_id)
         if count >= MAX_OUTPUTS or size + row.size > limit:
             return False
@@ -174,9 +180,22 @@ async def _find(
     return rows[0] if rows else None
 
 
-def _measure(connection: Connection, job_row_id: int) -> tuple[int, int]:
+def _list_outputs(connection: Connection, job_row_id: int, name: str) -> list[int]:
+    """Return the result files of a job that have a name."""
+    joined = _FILES.join(_USES, _USES.c.file_row_id == _FILES.c.row_id)
+    chosen = (_USES.c.job_row_id == job_row_id, _USES.c.is_output.is_(True), _FILES.c.name == name)
+    found = connection.execute(sa.select(_FILES.c.row_id).select_from(joined).where(*chosen))
+    return list(found.scalars())
+
+
+def _measure(
+    connection: Connection, job_row_id: int, without: str | None = None
+) -> tuple[int, int]:
+    """Return how many result files a job has, those of one name aside, and their bytes."""
     joined = _FILES.join(_USES, _USES.c.file_row_id == _FILES.c.row_id)
     statement = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_FILES.c.size), 0))
-    chosen = (_USES.c.job_row_id == job_row_id, _USES.c.is_output.is_(True))
+    chosen = [_USES.c.job_row_id == job_row_id, _USES.c.is_output.is_(True)]
+    if without is not None:
+        chosen.append(_FILES.c.name != without)
     count, size = connection.execute(statement.select_from(joined).where(*chosen)).one()
     return int(count), int(size)

@@ -110,10 +110,32 @@ async def test_a_job_has_so_many_result_files(world: World) -> None:
     await world.register()
     await world.claim(job["job_id"])
     path = f"/v1/jobs/{job['job_id']}/files"
-    for _ in range(MAX_OUTPUTS):
-        assert (await upload(world, path, "miner", b"x")).status == 201
-    reply = await upload(world, path, "miner", b"x")
+    for number in range(MAX_OUTPUTS):
+        assert (await upload(world, path, "miner", b"x", f"{number}.wav")).status == 201
+    reply = await upload(world, path, "miner", b"x", "another.wav")
     assert (reply.status, reply.json["error_code"]) == (413, "RESULT_TOO_LARGE")
+
+
+async def test_a_miner_that_runs_its_job_again_stores_its_files_again(world: World) -> None:
+    body = {"input_url": "https://example.com/v.mp4", "max_cost": "0.5"}
+    job = (await world.call("POST", "/v1/services/ffmpeg/transcode", "client", body)).json
+    path = f"/v1/jobs/{job['job_id']}"
+    await world.until(path, "client", lambda j: j["phase"] == "queued")
+    await world.register(capabilities=["video_transcoding"])
+    await world.claim(job["job_id"])
+    for number in range(MAX_OUTPUTS):
+        first = await upload(world, path + "/files", "miner", b"x", f"{number}.mp4")
+    again = await upload(world, path + "/files", "miner", b"y", "63.mp4")
+    assert again.status == 201
+    for stored, status in ((first, 422), (again, 200)):
+        named = {"file_id": stored.json["file_id"], "sha256": stored.json["sha256"]}
+        done = {"miner_id": "miner_miner", "result": {"files": [named]}, "units": 3}
+        assert (await world.call("POST", path + "/complete", "miner", done)).status == status
+    # What a result names is not taken from under it.
+    late = await upload(world, path + "/files", "miner", b"z", "63.mp4")
+    assert late.status in (409, 413)
+    await world.until(path, "client", lambda j: j["status"] == "completed")
+    assert (await world.call("GET", path + "/download", "client")).body == b"y"
 
 
 async def test_what_a_lost_lease_stored_is_nobodys(world: World) -> None:
@@ -124,8 +146,8 @@ async def test_what_a_lost_lease_stored_is_nobodys(world: World) -> None:
     for who in ("miner", "rival"):
         await world.register(who, capabilities=["video_transcoding"])
     await world.claim(job["job_id"])
-    for _ in range(MAX_OUTPUTS):
-        stored = await upload(world, path + "/files", "miner", b"x")
+    for number in range(MAX_OUTPUTS):
+        stored = await upload(world, path + "/files", "miner", b"x", f"{number}.wav")
     own = f"/v1/files/{stored.json['file_id']}"
     assert (await world.call("GET", own, "client")).status == 404, "it is not paid"
     assert (await world.call("GET", "/v1/files", "client")).json["total"] == 0
