@@ -8,6 +8,7 @@ no plain file or folder, links and devices among it, is left out.
 import errno
 import os
 import shutil
+import stat
 import struct
 import tarfile
 import zipfile
@@ -146,6 +147,22 @@ def _check_directory(archive: Path) -> None:
     (directory_bytes,) = struct.unpack_from("<I", tail, place + 12)
     if directory_bytes > MAX_DIRECTORY_BYTES:
         raise ArchiveRefusedError(f"its directory is over {MAX_DIRECTORY_BYTES} bytes")
+
+
+def prune(folder: Path, room: Room) -> None:
+    """Remove what is no plain file or folder. Raises `ArchiveRefusedError` for more than `room`."""
+    files, size = 0, 0
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place, name)
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and is_plain_name(str(path.relative_to(folder))):
+                files += 1
+                size += status.st_size
+            elif not stat.S_ISDIR(status.st_mode):
+                path.unlink()
+    if files > room.files or size > room.size:
+        raise ArchiveRefusedError(f"more than {room.files} files or {room.size} bytes")
 
 
 def empty(folder: Path) -> None:

@@ -3,9 +3,13 @@
 import asyncio
 from functools import cache
 
+import structlog
+
 from miner.sandbox.bubblewrap import Bubblewrap
 from miner.sandbox.interface import Sandbox, SandboxMissingError
 from miner.sandbox.plain import PlainProcess
+
+log = structlog.get_logger(__name__)
 
 
 @cache
@@ -21,6 +25,7 @@ def open_sandbox(*, allow_unsandboxed: bool) -> Sandbox:
             raise SandboxMissingError(
                 f"{error}; or set allow_unsandboxed where only jobs of your own come"
             ) from None
+        log.warning("foreign bytes run without a sandbox", reason=str(error))
         return PlainProcess()
 
 

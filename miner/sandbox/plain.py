@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from miner.sandbox.archives import empty
+import msgspec
+
+from miner.sandbox.archives import ArchiveRefusedError, Room, empty, prune
 from miner.sandbox.bounds import ProcessBounds
-from miner.sandbox.interface import WORK, Command, Ending, Limits, Mount, OnLine
+from miner.sandbox.interface import MAX_FILES, WORK, Command, Ending, Limits, Mount, OnLine
 from miner.sandbox.supervision import Supervision
 
 
@@ -41,6 +43,10 @@ class PlainProcess:
         ending = await Supervision(
             process, ProcessBounds(limits), limits, on_line, stop
         ).see_through(command.stdin)
+        try:
+            prune(output, Room(MAX_FILES, limits.disk_bytes))
+        except ArchiveRefusedError as error:
+            ending = msgspec.structs.replace(ending, limit="files", last_words=str(error))
         if ending.limit is not None or ending.is_stopped:
             empty(output)
         return ending

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from miner.sandbox.bubblewrap import Bubblewrap
-from miner.sandbox.interface import WORK, Command, Limits, Mount
+from miner.sandbox.interface import MAX_FILES, MIB, WORK, Command, Ending, Limits, Mount
 from miner.sandbox.open import open_sandbox
 from miner.sandbox.plain import PlainProcess
 
@@ -58,15 +60,38 @@ def test_a_bubblewrap_that_does_not_work_is_none(tmp_path: Path) -> None:
     assert "No such file or directory" in missing or "no namespaces here" in missing
 
 
-async def test_a_plain_process_gets_the_real_paths(tmp_path: Path) -> None:
-    file, output = tmp_path / "file", tmp_path / "output"
-    file.write_text("content")
-    output.mkdir()
-    lines: list[str] = []
-    command = Command(
-        arguments=("cp", "/input/file", f"{WORK}/copy"), inputs=(Mount(file, "/input/file"),)
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    return folder
+
+
+async def run_plain(output: Path, *arguments: str, inputs: tuple[Mount, ...] = ()) -> Ending:
+    command = Command(arguments=arguments, inputs=inputs)
+    return await PlainProcess().run(
+        command, Limits(disk_bytes=MIB), output, lambda line: None, asyncio.Event()
     )
-    ending = await PlainProcess().run(command, Limits(), output, lines.append, asyncio.Event())
+
+
+async def test_a_plain_process_gets_the_real_paths(tmp_path: Path, output: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("content")
+    mounts = (Mount(file, "/input/file"),)
+    ending = await run_plain(output, "cp", "/input/file", f"{WORK}/copy", inputs=mounts)
     assert ending.is_good
     assert ending.bounds == "prlimit"
     assert (output / "copy").read_text() == "content"
+
+
+async def test_a_plain_process_leaves_plain_files_alone(output: Path) -> None:
+    script = "mkdir a; echo 1 > a/b; ln -s /etc/passwd link; ln -s / root; mkfifo pipe"
+    ending = await run_plain(output, "sh", "-c", script)
+    assert ending.is_good
+    assert sorted(str(path.relative_to(output)) for path in output.rglob("*")) == ["a", "a/b"]
+
+
+async def test_a_plain_process_that_leaves_too_much_leaves_nothing(output: Path) -> None:
+    ending = await run_plain(output, "sh", "-c", f"seq {MAX_FILES + 1} | xargs touch")
+    assert ending.limit == "files"
+    assert list(output.iterdir()) == []
