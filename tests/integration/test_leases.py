@@ -1,8 +1,11 @@
 """Leases under stress: miners as processes of their own at a true node, killed while they work."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Container
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,8 @@ PATIENCE = 60.0
 SHORT_MS = 15_000
 """Of a lease, of which the miner keeps 5 seconds for the proof and a block."""
 SALT = bytes([5]) * 32
+ENGINE = b"miner.engines.local_server"
+PICTURE = {"type": "stable_diffusion", "input": {"prompt": "a red ring on white"}}
 
 
 class Miners:
@@ -46,16 +51,18 @@ class Miners:
             "api_key": key,
             "text_endpoint": endpoint.url,
             "text_endpoint_model": "served",
-            "kinds": '["llm_inference"]',
             "poll_seconds": 1,
         }
 
-    def start(self, stack: ExitStack, name: str) -> Any:
-        """Start a miner, on what it left where it ran before; return its process."""
+    def start(self, stack: ExitStack, name: str, *kinds: str) -> int:
+        """Start a miner, on what it left where it ran before; return its process id."""
         place = self._path / name
         place.mkdir(exist_ok=True)
-        process, _ = stack.enter_context(running(place, miner_id=name, **self._choices))
-        return process
+        chosen = json.dumps(["llm_inference", *kinds])
+        process, _ = stack.enter_context(
+            running(place, miner_id=name, kinds=chosen, **self._choices)
+        )
+        return process.pid
 
     def list_spool(self, name: str) -> list[str]:
         return list_claims(self._path / name / "data" / "spool")
@@ -127,14 +134,33 @@ async def read_balance(node: RunningNode, wallet: Wallet) -> int:
     return int((await node.read(f"/v1/accounts/{wallet.text_address}"))["balance_base"])
 
 
+async def kill_engines(parents: Container[int]) -> None:
+    """Kill whatever engine runs below some processes, as a poison job would, until cancelled."""
+    while True:
+        for engine in list_engines(parents):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(engine, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+
+
+def list_engines(parents: Container[int]) -> list[int]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((place / "stat").read_text().rpartition(") ")[2].split()[1])
+            if parent in parents and ENGINE in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+    return found
+
+
 async def test_three_miners_of_one_key_do_each_job_once_and_a_poison_job_ends(
     tmp_path: Path,
 ) -> None:
     names, endpoint = ("miner_a", "miner_b", "miner_c"), TextEndpoint(delay=0.04)
     async with open_scene(tmp_path, endpoint) as (node, keys, miners):
+        headers = {"X-Api-Key": keys["client"]}
         with ExitStack() as stack:
-            for name in names:
-                miners.start(stack, name)
+            parents = {miners.start(stack, name, "stable_diffusion") for name in names}
             jobs = [await submit(node, keys["client"], f"job {each}", 20) for each in range(9)]
             for job in jobs:
                 await wait_job(node, job, "settled")
@@ -142,17 +168,17 @@ async def test_three_miners_of_one_key_do_each_job_once_and_a_poison_job_ends(
             assert sum(claims for claims, _, _ in counts) == endpoint.asked == 9
             assert sum(settled for _, settled, _ in counts) == 9
             assert min(settled for _, settled, _ in counts) >= 1, counts
-            endpoint.fails = 1_000
+
             before = await read_balance(node, CLIENT)
-            poison = await submit(node, keys["client"], "ends every engine", 20)
+            killing = asyncio.create_task(kill_engines(parents))
+            poison = str((await post(node, "/v1/jobs", headers, PICTURE))["job_id"])
             failed = await wait_job(node, poison, "failed")
+            killing.cancel()
             assert before - await read_balance(node, CLIENT) < 10_000, "the fee alone"
             assert {attempt["miner_id"] for attempt in failed["attempts"]} == set(names)
             reasons = [attempt["reason_code"] for attempt in failed["attempts"]]
             assert reasons == [Reason.ENGINE_FAILED] * 3
-            assert endpoint.asked == 12
-            endpoint.fails = 0
-            after = await submit(node, keys["client"], "the next", 2)
+            after = str((await post(node, "/v1/jobs", headers, PICTURE))["job_id"])
             await wait_job(node, after, "settled")
             supply = await node.read("/v1/audit/supply")
     assert supply["balanced"]
