@@ -17,6 +17,12 @@ from tests.support.world import World
 from zk.statement import PublicInputs, Witness
 
 SALT = b"salt".ljust(32, b"\0")
+ABOUT_THE_RUN: dict[str, Any] = {
+    "engine": "test engine",
+    "device": "CPU of a test",
+    "verification": "logit_gap",
+    "pins": {"build": "test 1", "seed": "7"},
+}
 BOX_KEY = PrivateKey(b"box".ljust(32, b"\0"))
 
 
@@ -128,10 +134,7 @@ async def build_completion(
         price=1_000,
         amount=settle.amount,
         model=claimed["content"]["model"],
-        engine="test engine",
-        device="CPU of a test",
-        verification="logit_gap",
-        pins={"build": "test 1", "seed": "7"},
+        **ABOUT_THE_RUN,
         input_hash=opened.input_hash.hex(),
         result_hash=opening.result_hash.hex(),
         started_at=opening.started // 1000,
