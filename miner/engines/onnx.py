@@ -1,17 +1,17 @@
 """Decides what an onnx_inference job asks: a model that comes with it, tensors in, tensors out.
 
 A model is named by the hash of its bytes, and holds all its data in them. Each run is a process of
-its own in the sandbox; its seconds are billed, a begun one whole. A run that is cut short leaves
-nothing and bills nothing.
+its own in the sandbox; the seconds that the model takes are billed, a begun one whole. A run that
+is cut short leaves nothing and bills nothing.
 """
 
 import asyncio
 import hashlib
 import importlib.util
 import json
+import math
 import re
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -149,7 +149,6 @@ class OnnxEngine:
     ) -> EngineResult:
         """Return the model's outputs. Raises `InputInvalidError` and `EngineFailedError`."""
         about, device = await self._learn()
-        begin = time.monotonic()
         request = {"device": device, "threads": self._threads, "tensors": tensors}
 
         def note(line: str) -> None:
@@ -159,10 +158,10 @@ class OnnxEngine:
         ending = await self._run(request, device, (Mount(model, MODEL),), folder, note, stop)
         if ending.is_stopped:
             return EngineResult({}, 0, about.text, is_cut=True)
-        answer = await asyncio.to_thread(read_answer, ending, folder)
+        answer, seconds = await asyncio.to_thread(read_answer, ending, folder)
         return EngineResult(
             {"tensors": answer},
-            max(1, -int(-(time.monotonic() - begin) // 1)),
+            max(1, math.ceil(seconds)),
             about.text,
             device=about.device,
             pins={**about.pins, "model_sha256": digest},
@@ -282,8 +281,11 @@ def find_modules() -> tuple[Mount, ...]:
     return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
 
 
-def read_answer(ending: Ending, folder: Path) -> dict[str, Any]:
-    """Return the tensors that a run left. Raises `InputInvalidError` and `EngineFailedError`."""
+def read_answer(ending: Ending, folder: Path) -> tuple[dict[str, Any], float]:
+    """Return the tensors that a run left, and the seconds that the model took.
+
+    Raises `InputInvalidError` and `EngineFailedError`.
+    """
     if ending.limit is not None:
         raise EngineFailedError(f"the model needs more {ending.limit} than a run may have")
     if ending.exit_code > SIGNALLED:
@@ -299,9 +301,9 @@ def read_answer(ending: Ending, folder: Path) -> dict[str, Any]:
         raise EngineFailedError(f"ONNX Runtime gave no answer: {error}") from None
     if "invalid" in answer:
         raise InputInvalidError(str(answer["invalid"]))
-    if not isinstance(tensors := answer.get("tensors"), dict):
-        raise EngineFailedError(str(answer.get("failed", "the answer is none")))
-    return tensors
+    if "failed" in answer:
+        raise EngineFailedError(str(answer["failed"]))
+    return answer["tensors"], float(answer["seconds"])
 
 
 def _hash(path: Path) -> str:

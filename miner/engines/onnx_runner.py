@@ -1,12 +1,14 @@
 """Runs one ONNX model in the sandbox: the request as JSON on standard input, the answer in a file.
 
-A script with nothing of this package beside it but `onnx_format`. The answer is `{"tensors"}`, or
-why there is none: `{"invalid"}` for what the client can mend, `{"failed"}` for anything else.
+A script with nothing of this package beside it but `onnx_format`. The answer is `{"tensors"}` and
+the `seconds` of loading and running, or why there is none: `{"invalid"}` for what the client can
+mend, `{"failed"}` for anything else.
 """
 
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -121,6 +123,7 @@ def _write(array: Any) -> Any:
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer to a request."""
+    begin = time.monotonic()
     with open(MODEL, "rb") as file:
         model = file.read()
     try:
@@ -139,7 +142,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         # Memory that is short, and a GPU that fails, are the machine's.
         is_machines = "alloc" in text or "CUDA" in text
         return {"invalid" if is_models and not is_machines else "failed": text}
-    return {"tensors": tensors}
+    return {"tensors": tensors, "seconds": time.monotonic() - begin}
 
 
 def probe(request: Mapping[str, Any]) -> dict[str, Any]:
