@@ -31,7 +31,16 @@ from miner.engines.interface import (
 from miner.engines.local_server import describe_processor
 from miner.engines.sandboxed_python import Interpreter, find_interpreter
 from miner.gpu.device import CUDA, Device
-from miner.sandbox.interface import MIB, Command, Ending, Limits, Mount, Sandbox, SandboxFailedError
+from miner.sandbox.interface import (
+    MIB,
+    WORK,
+    Command,
+    Ending,
+    Limits,
+    Mount,
+    Sandbox,
+    SandboxFailedError,
+)
 
 SERVICE: Final = "blender_rendering"
 MODEL: Final = "blender"
@@ -40,7 +49,6 @@ SOURCE: Final = "blend_file_url"
 ENVIRONMENT: Final = Path(".venv-blender")
 SCENE: Final = "/input/scene.blend"
 RUNNER: Final = "/runner/blender.py"
-WORK: Final = "/work"
 NAME: Final = "frame_%04d.png"
 MEMORY_BYTES: Final = 8_192 * MIB
 DISK_BYTES: Final = 512 * MIB
@@ -137,7 +145,6 @@ class Blender:
             environment={
                 **self._interpreter.build_variables(self.threads),
                 **self._device.environment,
-                "HOME": f"{WORK}/.tmp",
             },
             stdin=json.dumps({**orders, "device": self._device.wanted}).encode(),
             needs_gpu=self._device.gpu is not None,

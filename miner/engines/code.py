@@ -80,7 +80,7 @@ class CodeTask:
     async def run(
         self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
     ) -> EngineResult:
-        """Return what the program's run came to; stopped, nothing but the seconds."""
+        """Return what the program's run came to; stopped, what it had printed."""
         output, printed = files[OUTPUT], Printed()
         folder = output.parent / "code"
         folder.mkdir()
@@ -109,7 +109,9 @@ class CodeTask:
             pins=build_pins("", self._runtime.engine, **self._runtime.pins),
         )
         if ending.is_stopped:
-            return result
+            words = {"stdout": printed.take(), "stderr": ending.last_words}
+            answer = {"exit_code": None, "output": None, **words}
+            return msgspec.structs.replace(result, answer=answer)
         if ending.limit is not None:
             raise InputInvalidError(f"the program was ended by its bound: {ending.limit}")
         answer = await asyncio.to_thread(self._runtime.build_answer, ending, printed, output)

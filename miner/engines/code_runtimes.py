@@ -17,7 +17,7 @@ from miner.engines.code_packages import Packages
 from miner.engines.interface import EngineFailedError, InputInvalidError
 from miner.engines.sandboxed_python import PACKAGES, Interpreter
 from miner.sandbox.archives import ArchiveRefusedError, Room, is_plain_name, read_zip
-from miner.sandbox.interface import MIB, Command, Ending, Mount
+from miner.sandbox.interface import MIB, WORK, Command, Ending, Mount
 
 PYTHON: Final = "python"
 WASM: Final = "wasm"
@@ -107,10 +107,7 @@ class PythonRuntime:
         return Command(
             arguments=self._interpreter.build_line(f"{CODE}/{program.entrypoint}"),
             inputs=(*self._interpreter.mounts, Mount(folder, CODE)),
-            environment={
-                **self._interpreter.build_variables(self._threads, CODE),
-                "HOME": "/work/.tmp",
-            },
+            environment=self._interpreter.build_variables(self._threads, CODE),
             stdin=program.given,
         )
 
@@ -146,7 +143,7 @@ class WasmRuntime:
             program.entrypoint,
             str(program.fuel),
             program.seed.to_bytes(8, "big").hex(),
-            f"/work/{REPORT}",
+            f"{WORK}/{REPORT}",
         )
         return Command(
             arguments=line,

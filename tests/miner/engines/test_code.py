@@ -198,8 +198,9 @@ async def test_a_program_that_does_not_end_is_stopped_and_its_seconds_are_counte
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.call_later(1.2, stop.set)
-    left = await run_python(tmp_path, "while True: pass", stop=stop)
-    assert (left.result.is_cut, left.result.answer, left.files) == (True, {}, {})
+    left = await run_python(tmp_path, "print('begun')\nwhile True: pass", stop=stop)
+    assert (left.result.is_cut, left.files) == (True, {})
+    assert (left.result.answer["exit_code"], left.result.answer["stdout"]) == (None, "begun")
     assert left.result.units >= 2
 
 
