@@ -55,6 +55,8 @@ PROBE_SECONDS: Final = 10.0
 TAPE_DESCRIPTOR, FILTER_DESCRIPTOR = 3, 4
 START: Final = b"+"
 """Of the tape: the sandbox is made, and the command begins."""
+ROOM_LEFT, ROOM_FULL = b"=", b"!"
+"""Of the tape, after the command: whether it failed with no room left to write to."""
 TAPE_PADDING: Final = 64 * 1024
 """That may follow an archive's end: it is written in pieces of 10 KiB."""
 TAPE_FAILED: Final = 74
@@ -72,8 +74,12 @@ _GPU_FOLDERS: Final = ("/sys/bus/pci", "/sys/devices", "/sys/module/nvidia")
 # The command sees neither the tape's pipe nor what is done with it; its own code comes back. A file
 # of two names is kept under both, and what is mounted in `/work` is none of the results.
 _TAR: Final = f"tar --format=ustar --hard-dereference --one-file-system -C {WORK} -cf - ."
+# No free block, or no free file.
+_IS_FULL: Final = f'case " $(stat -f -c "%a %d" {WORK}) " in *" 0 "*) ;; *) false ;; esac'
 _GATHER: Final = (
     f'printf {START.decode()} >&{TAPE_DESCRIPTOR}; "$@" {TAPE_DESCRIPTOR}>&-; code=$?; '
+    f"room={ROOM_LEFT.decode()}; test $code != 0 && {_IS_FULL} && room={ROOM_FULL.decode()}; "
+    f"printf $room >&{TAPE_DESCRIPTOR}; "
     f"{_TAR} >&{TAPE_DESCRIPTOR} || test $code != 0 || code={TAPE_FAILED}; exit $code"
 )
 _numbers = itertools.count(secrets.randbelow(len(USERS)))
@@ -138,7 +144,7 @@ class Bubblewrap:
     ) -> Ending:
         """As `Sandbox.run`."""
         bounds = self._choose_bounds(limits)
-        reading: asyncio.Task[None] | None = None
+        reading: asyncio.Task[bool] | None = None
         tape, end = os.pipe()
         try:
             with self._prepare(command, limits, bounds, end) as (line, given):
@@ -272,15 +278,19 @@ def _remove_groups(groups: tuple[Path, ...]) -> None:
                 time.sleep(PAUSE)
 
 
-def _read_out(tape: int, output: Path, room: Room) -> None:
+def _read_out(tape: int, output: Path, room: Room) -> bool:
+    """Write what a run left into its folder; return whether it failed for want of room."""
     with os.fdopen(tape, "rb") as stream:
         if stream.read(len(START)) != START:
             raise SandboxFailedError("the sandbox was not made")
+        if stream.read(len(ROOM_FULL)) == ROOM_FULL:
+            return True
         read_tape(stream, output, room)
         stream.read(TAPE_PADDING)  # else whoever writes it finds its pipe closed
+    return False
 
 
-def _conclude(ending: Ending, reading: asyncio.Task[None], output: Path) -> Ending:
+def _conclude(ending: Ending, reading: asyncio.Task[bool], output: Path) -> Ending:
     """Return the ending, with `output` emptied where it is not of a whole run.
 
     Raises `SandboxFailedError`.
@@ -288,7 +298,9 @@ def _conclude(ending: Ending, reading: asyncio.Task[None], output: Path) -> Endi
     refused = reading.exception()
     is_whole = ending.limit is None and not ending.is_stopped
     if refused is None and is_whole:
-        return ending
+        if not reading.result():
+            return ending
+        ending = msgspec.structs.replace(ending, limit="disk")
     empty(output)
     if is_whole and isinstance(refused, SandboxFailedError):
         raise SandboxFailedError(f"{refused}: {ending.last_words}")

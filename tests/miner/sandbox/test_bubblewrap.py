@@ -123,6 +123,23 @@ async def test_a_failed_command_comes_back_with_its_code_and_words(
     assert os.listdir(tmp_path) == ["part"]
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "head -c 100000000 /dev/zero > large",
+        "head -c 1000000000 /dev/zero | split -b 1000000 - /tmp/part",
+        "seq 100000 | xargs touch",
+        "exec head -c 100000000 /dev/zero > large",
+    ],
+)
+async def test_a_run_that_fails_for_want_of_room_met_its_bound(
+    sandbox: Bubblewrap, tmp_path: Path, script: str
+) -> None:
+    ending, _ = await run_shell(sandbox, tmp_path, f"trap '' XFSZ; {script}")
+    assert ending.limit == "disk"
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_long_line_is_cut_and_odd_bytes_are_replaced(
     sandbox: Bubblewrap, tmp_path: Path
 ) -> None:
