@@ -1,7 +1,7 @@
 """A cluster in this very process: nodes with processors and GPUs, whose engines can be lost.
 
 Everything but Ray is as it is: the hosts, their engines' processes, the messages. What Ray itself
-does is tried in `tests/miner/pools/test_ray.py`.
+does is tried in `tests/miner/pools/test_ray_cluster.py`.
 """
 
 import asyncio
