@@ -18,6 +18,7 @@ from ledger.faults import Reason
 from miner.engines import blender_runner
 from miner.engines.content import Seed, check_source, read_content
 from miner.engines.interface import (
+    MAX_RESULT_BYTES,
     MAX_RESULT_FILES,
     OUTPUT,
     Description,
@@ -51,7 +52,6 @@ SCENE: Final = "/input/scene.blend"
 RUNNER: Final = "/runner/blender.py"
 NAME: Final = "frame_%04d.png"
 MEMORY_BYTES: Final = 8_192 * MIB
-DISK_BYTES: Final = 512 * MIB
 PROCESSES: Final = 512
 """Threads are counted too, and Blender has some for each core."""
 START_SECONDS: Final = 120
@@ -154,7 +154,7 @@ class Blender:
             cpu_seconds=seconds * max(4, self.threads),
             wall_seconds=seconds,
             processes=PROCESSES,
-            disk_bytes=DISK_BYTES,
+            disk_bytes=MAX_RESULT_BYTES,
             open_files=1_024,
         )
         try:

@@ -30,6 +30,7 @@ from miner.engines.code_runtimes import (
 from miner.engines.content import check_source, derive_seed
 from miner.engines.interface import (
     ANY_MODEL,
+    MAX_RESULT_BYTES,
     OUTPUT,
     Description,
     EngineFailedError,
@@ -48,7 +49,6 @@ ENTRYPOINTS: Final = {PYTHON: "main.py", WASM: "_start"}
 MAX_SECONDS: Final = 24 * 3_600
 """Of one run; its lease ends sooner as a rule."""
 MEMORY_BYTES: Final = 2_048 * MIB
-DISK_BYTES: Final = 256 * MIB
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -91,7 +91,7 @@ class CodeTask:
             memory_bytes=MEMORY_BYTES,
             cpu_seconds=MAX_SECONDS * self._threads,
             wall_seconds=MAX_SECONDS,
-            disk_bytes=DISK_BYTES,
+            disk_bytes=MAX_RESULT_BYTES,
         )
         begun = time.monotonic()
         try:

@@ -19,7 +19,9 @@ from miner.sandbox.interface import MAX_LINE_BYTES
 
 RESULT: Final = "result.json"
 MAX_OUTPUT_BYTES: Final = 512 * 1024
-"""Of what is printed, and of `result.json`: a result is at most a megabyte of JSON."""
+"""Of what is printed, and of `result.json`."""
+MAX_ANSWER_BYTES: Final = 900_000
+"""A result is at most a megabyte of JSON, and a character may take six bytes of it."""
 
 
 class Printed:
@@ -74,13 +76,16 @@ def build_answer(
         # What is no JSON are words, and they are the answer as they are.
         with contextlib.suppress(ValueError, RecursionError):
             output, printed = _read_json(printed), ""
-    return {
+    answer = {
         "exit_code": exit_code,
         "output": output,
         "stdout": printed,
         "stderr": errors,
         **others,
     }
+    if len(json.dumps(answer)) > MAX_ANSWER_BYTES:
+        raise InputInvalidError(f"the output is over {MAX_ANSWER_BYTES} bytes: files may be larger")
+    return answer
 
 
 def _read_json(text: str | bytes) -> Any:

@@ -31,6 +31,8 @@ USUAL_FUEL: Final = 10**12
 """Two minutes or so of one core."""
 MAX_FILES: Final = 2_000
 MAX_CODE_BYTES: Final = 256 * MIB
+"""Of an archive's files."""
+MAX_SOURCE_BYTES: Final = code_wasm_runner.MAX_MODULE_BYTES
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -182,6 +184,8 @@ def _read_source(program: Program, source: Path | None) -> bytes:
     if source is None:
         assert program.source is not None
         return program.source.encode("utf-8", "surrogatepass")
+    if source.stat().st_size > MAX_SOURCE_BYTES:
+        raise InputInvalidError(f"the code is over {MAX_SOURCE_BYTES} bytes")
     return source.read_bytes()
 
 

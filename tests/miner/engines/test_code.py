@@ -147,6 +147,7 @@ async def test_a_content_that_says_no_program_is_refused(
         ("open('result.json', 'w').write('[' * 100_000)", "no JSON"),
         ("open('result.json', 'w').write('[NaN]')", "no JSON"),
         ("open('result.json', 'w').write('1' * 600_000)", "is over"),
+        ("for _ in range(100): print('\\0' * 5_000)", "output is over"),
         ("print('x' * 70_000)", "a line of over"),
         ("for _ in range(20_000): print('x' * 50)", "printed more than"),
         ("while True: print('x' * 1_000)", "its bound: output"),
