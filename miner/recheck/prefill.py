@@ -139,10 +139,11 @@ def measure(
     draws = draw(sampling.seed, len(answer) + 1)
     gaps: list[float] = []
     ending = MOST_GAP
+    before = list(prompt)
     for number, logits in enumerate(prefill.iterate(prompt, answer)):
-        before = [*prompt, *answer[:number]] if number else list(prompt)
-        changed = penalise(logits, before[-sampling.repeat_last_n :], sampling)
+        changed = penalise(logits, before, sampling)
         if number < len(answer):
+            before.append(answer[number])
             gaps.append(measure_gap(changed, answer[number], draws[number], sampling))
             continue
         for token in np.argsort(-changed)[:BATCH]:

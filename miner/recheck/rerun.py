@@ -42,6 +42,7 @@ from miner.recheck import exact, tolerance
 from miner.recheck.logit_gap import check_text
 from miner.recheck.verdict import CannotSayError, Standing, Verdict, refuse
 from miner.settings import MinerSettings
+from miner.settlement import VERIFICATION
 from outbound.errors import OutboundError
 from outbound.fetch import fetch
 
@@ -78,7 +79,7 @@ async def recheck(claim: Claim, fetch_file: FetchFile, *, allow_loopback: bool =
 
     `allow_loopback` is for trials, as in `miner.inputs`.
     """
-    _check_hashes(claim)
+    _check_claim(claim)
     core = claim.core
     if core.verification == "none":
         verdict = Verdict(
@@ -102,7 +103,7 @@ async def recheck(claim: Claim, fetch_file: FetchFile, *, allow_loopback: bool =
         return Recheck(Verdict(Standing.UNKNOWN, str(error) or type(error).__name__), {})
 
 
-def _check_hashes(claim: Claim) -> None:
+def _check_claim(claim: Claim) -> None:
     core = claim.core
     expected = {
         "content": (claim.content, core.input_hash),
@@ -115,6 +116,11 @@ def _check_hashes(claim: Claim) -> None:
             is_same = False  # without a canonical form
         if not is_same:
             raise OtherJobError(f"the {name} is not the one that the receipt names")
+    for name in ("service", "model"):
+        if claim.content.get(name) != getattr(core, name):
+            raise OtherJobError(f"the receipt names another {name} than the job")
+    if VERIFICATION.get(core.service, core.verification) != core.verification:
+        raise OtherJobError(f"{core.service} is not of the class {core.verification}")
 
 
 async def _check_text(claim: Claim) -> Recheck:

@@ -48,9 +48,11 @@ def draw(seed: int, count: int) -> Array:
 
 def penalise(logits: Array, before: Sequence[int], sampling: Sampling) -> Array:
     """Return the logits less what the tokens before cost by presence and frequency."""
-    if not (sampling.presence_penalty or sampling.frequency_penalty) or not before:
+    # llama.cpp's own reading: a window of 0 is none, one of -1 everything.
+    window = len(before) if sampling.repeat_last_n < 0 else sampling.repeat_last_n
+    counts = Counter(before[max(0, len(before) - window) :])
+    if not (sampling.presence_penalty or sampling.frequency_penalty) or not counts:
         return logits
-    counts = Counter(before[-sampling.repeat_last_n :])
     tokens = np.fromiter(counts, np.int64)
     times = np.fromiter(counts.values(), np.float32)
     changed = logits.copy()

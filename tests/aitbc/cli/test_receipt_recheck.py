@@ -47,14 +47,16 @@ def made() -> tuple[dict[str, Any], dict[str, Any]]:
     return result.answer, {**about, "units": result.units}
 
 
-def recheck(result: dict[str, Any], *options: str, **members: Any) -> Result:
+def recheck(
+    result: dict[str, Any], *options: str, asked: dict[str, Any] = CONTENT, **members: Any
+) -> Result:
     """Run the command against a node that hands over this result and a receipt of it."""
     signed = {
         "service": "stable_diffusion",
         "verification": "tolerance",
         "unit_type": "image",
         "model": MODEL,
-        "input_hash": compute_content_hash(CONTENT).hex(),
+        "input_hash": compute_content_hash(asked).hex(),
         "result_hash": compute_content_hash(result).hex(),
         **{name: value for name, value in members.items() if name != "content"},
     }
@@ -96,7 +98,8 @@ def test_without_the_model_there_is_no_verdict(
     made: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
     result, about = made
-    outcome = recheck(result, **{**about, "model": "another@" + "00" * 32})
+    other = {**CONTENT, "model": "another@" + "00" * 32}
+    outcome = recheck(result, asked=other, content=other, **{**about, "model": other["model"]})
     assert outcome.exit_code == ExitCode.CANNOT_SAY
     assert "needs the model another" in outcome.stderr
 

@@ -280,27 +280,25 @@ async def test_text(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_said_is_said() -> None:
-    content = make_content("text_embedding", {"texts": ["one"]})
-    core = msgspec.structs.replace(
-        CORE, service="text_embedding", verification="tolerance", model=content["model"]
-    )
-    claim = sign(core, content, {"embeddings": [[0.0]]})
     cases = {
-        "nothing that text_embedding makes": {"verification": "none"},
-        "needs the model another": {"model": "another"},
-        "no engine for theatre here": {"service": "theatre"},
-        "the model gpt-4 is not one": {
-            "service": "llm_inference", "verification": "logit_gap", "model": "gpt-4",
-        },
-    }  # fmt: skip
-    for reason, members in cases.items():
-        verdict = (await check(lie(claim, keep, **members))).verdict
+        "nothing that custom_code makes": ("custom_code", "python"),
+        "needs the model another; here is": ("text_embedding", "another"),
+        "there is no engine for theatre": ("theatre", "hamlet"),
+        "the model gpt-4 is not one": ("llm_inference", "gpt-4"),
+    }
+    for reason, (service, model) in cases.items():
+        content = {"service": service, "model": model, "input": {"texts": ["one"]}, "params": {}}
+        core = msgspec.structs.replace(
+            CORE, service=service, model=model, verification=VERIFICATION.get(service, "exact")
+        )
+        verdict = (await check(sign(core, content, {"embeddings": [[0.0]]}))).verdict
         assert verdict.standing is Standing.UNKNOWN and reason in verdict.reason, verdict
         assert verdict.to_record()["verdict"] == "cannot say"
 
 
 async def test_another_content_or_result_is_not_looked_at() -> None:
-    claim = sign(CORE, {"service": "llm_inference"}, {"text": "Hi"})
+    content = {"service": CORE.service, "model": CORE.model}
+    claim = sign(CORE, content, {"text": "Hi"})
     for other in (
         claim._replace(content={"service": "custom_code"}),
         claim._replace(result={"text": "Ho"}),
@@ -308,3 +306,6 @@ async def test_another_content_or_result_is_not_looked_at() -> None:
     ):
         with pytest.raises(OtherJobError, match="is not the one that the receipt names"):
             await check(other)
+    for members in ({"model": "a better one"}, {"service": "theatre"}, {"verification": "none"}):
+        with pytest.raises(OtherJobError):
+            await check(lie(claim, keep, **members))

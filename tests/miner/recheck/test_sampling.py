@@ -1,5 +1,6 @@
 """The replay of llama.cpp's sampler: draws of the standard, and gaps that mean what they say."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,6 +58,10 @@ def test_penalties_count_what_stands_in_the_window() -> None:
     changed = penalise(LOGITS, [4, 0, 0, 1], sampling)
     assert changed.tolist() == pytest.approx([4.0, 3.25, 3.9, 1.0, -2.0])
     assert penalise(LOGITS, [], sampling) is LOGITS
+    none = msgspec.structs.replace(sampling, repeat_last_n=0)
+    assert penalise(LOGITS, [0], none) is LOGITS
+    whole = msgspec.structs.replace(sampling, repeat_last_n=-1)
+    assert penalise(LOGITS, [4, 0, 0, 1], whole)[4] == pytest.approx(-2.75)
 
 
 @given(
