@@ -175,12 +175,15 @@ class Attempt:
             )
 
     async def _store_files(self, result: EngineResult, folder: Path) -> EngineResult:
-        """Return the result with its files stored; told to stop before that, without them."""
+        """Return the result with its files stored; told to stop before that, nothing of it.
+
+        What its client cannot have is not billed.
+        """
         self._phase = "uploading"
         storing = self._result_files.store(result.files, folder)
         stored = await wait_for_stop(self._stop, storing)
         if stored is None:
-            return msgspec.structs.replace(result, is_cut=True)
+            return EngineResult({}, 0, result.engine, is_cut=True)
         return msgspec.structs.replace(result, answer={**result.answer, "files": stored})
 
     def _finish(self, result: EngineResult, started: int, completed: int) -> Work:
