@@ -85,6 +85,13 @@ _GATHER: Final = (
 _numbers = itertools.count(secrets.randbelow(len(USERS)))
 
 Choose = Callable[[Limits], Bounds]
+MakeFilter = Callable[[bool], bytes]
+"""Takes whether the run's memory is counted as a whole."""
+
+
+def make_filter(is_counted: bool) -> bytes:
+    """Return this machine's filter. Raises `ValueError` where it has none."""
+    return build_filter(denies_uncounted=not is_counted)
 
 
 class Bubblewrap:
@@ -92,14 +99,16 @@ class Bubblewrap:
 
     name = ""
 
-    def __init__(self, program: str, choose_bounds: Choose = make_bounds) -> None:
+    def __init__(
+        self,
+        program: str,
+        choose_bounds: Choose = make_bounds,
+        make_filter: MakeFilter = make_filter,
+    ) -> None:
         """Raises `ValueError` for a machine that has no filter."""
         self._program = program
         self._choose_bounds = choose_bounds
-        self._filters = {
-            is_counted: build_filter(denies_uncounted=not is_counted)
-            for is_counted in (False, True)
-        }
+        self._filters = {is_counted: make_filter(is_counted) for is_counted in (False, True)}
 
     @classmethod
     def open(cls) -> "Bubblewrap":

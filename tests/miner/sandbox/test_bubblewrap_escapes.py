@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from miner.sandbox.bounds import ProcessBounds
 from miner.sandbox.bubblewrap import Bubblewrap
 from miner.sandbox.interface import MAX_ROOM_FILES, Mount
 from miner.sandbox.plain import PlainProcess
+from miner.sandbox.seccomp import ALLOW
 from tests.miner.sandbox.runs import LIMITS, run_program
 
 FOREIGN = {"x86_64": ("x32", "i386")}
@@ -136,6 +138,25 @@ async def test_the_same_programs_get_out_where_no_sandbox_is(
     run = await run_program(PlainProcess(), tmp_path / "output", program, targets=host.targets)
     names = [line.split(": ")[1] for line in run.escaped]
     assert [way for way in ways if way not in names] == []
+
+
+async def test_some_of_it_goes_through_where_the_filter_lets_every_call_pass(
+    host: Host, tmp_path: Path
+) -> None:
+    """So the filter is what holds it."""
+    everything = struct.pack("=HBBI", 0x06, 0, 0, ALLOW)
+    open_sandbox = Bubblewrap(
+        shutil.which("bwrap") or "bwrap", make_filter=lambda is_counted: everything
+    )
+    for program in ("kernel", "processes", "network"):
+        run = await run_program(open_sandbox, tmp_path / "output", program, targets=host.targets)
+        assert run.escaped != []
+    for way in FOREIGN.get(platform.machine(), ()):
+        run = await run_program(open_sandbox, tmp_path / "output", "architecture", way)
+        assert run.escaped == ["escaped"]
+    # What namespaces hold needs no filter.
+    assert host.victim.poll() is None
+    assert host.reached == []
 
 
 async def test_processes_are_neither_read_nor_ended(
