@@ -15,6 +15,8 @@ NAMES = (
     "settlements",
     "live",
     "miner_overhead",
+    "sandbox",
+    "ray_pool",
     "explorer",
     "cluster",
 )
