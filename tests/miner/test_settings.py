@@ -46,7 +46,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         "unknown = 1",
         "concurrency = 65",
         "kinds = []",
-        'kinds = ["video_transcoding"]',
+        'kinds = ["mining"]',
         'kinds = "llm_inference"',
     ],
 )
