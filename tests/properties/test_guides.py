@@ -28,9 +28,11 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"\.?[\w-]+(?:/[\w.-]+)*(?:/|\.py|\.md|\.toml|\.json|\.lock)")
 OF_A_RUN = {
     ".demo/", "DATA", "DIR", "ceremony.json", "config.toml", "devnet.json", "genesis.json",
-    "verification_key.json",
+    "model.py", "result.json", "verification_key.json",
 }  # fmt: skip
-"""What names a file or folder of a running network, and not of this one."""
+"""What names a file or folder of a running network or job, and not of this one."""
+OF_A_SANDBOX = re.compile(r"/(?:code|dev|etc|input|mnt|proc|sys|tmp|usr|work)(?:/|$)")
+"""What names a place in a job's sandbox, and no route."""
 
 
 def read_code(path: Path) -> Iterator[str]:
@@ -126,6 +128,7 @@ def test_routes_of_a_page_exist(path: Path) -> None:
         re.sub(r"\{\w+\}", "{}", route).rstrip("…")
         for code in read_code(path)
         for route in re.findall(r"^(?:GET |POST |DELETE )?(/[a-z][\w/{}.…-]*)$", code)
+        if not OF_A_SANDBOX.match(route)
     }
     known |= {"/ws", "/openapi.json", "/asyncapi.json"}
     bare = [each.removeprefix("/api") for each in named]
