@@ -64,7 +64,7 @@ FAULT_TABLE: Final[Mapping[int, Fault]] = MappingProxyType({
         "miner", "running", True, False, "The engine stopped with an error."
     ),
     Reason.RESOURCES_MISSING: Fault(
-        "miner", "preparing", True, False, "The miner lacks hardware or packages that the job asks for."
+        "miner", "preparing", True, False, "The miner lacks hardware or packages that the job needs."
     ),
     Reason.TIME_LIMIT_REACHED: Fault(
         "miner", "running", True, False, "The work did not end inside the lease."
