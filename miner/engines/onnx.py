@@ -48,8 +48,9 @@ SERVICE: Final = "onnx_inference"
 MEMBER: Final = "model_url"
 PACKAGES: Final = ("numpy", "numpy.libs", "onnxruntime", "nvidia")
 """What is shown to a run of the packages here; the last one is for a GPU."""
-SCRIPTS: Final = ("onnx_runner.py", "onnx_format.py")
-SCRIPT_FOLDER: Final = "/engine"
+PROGRAM: Final = Path(__file__).parent / "onnx_program"
+PROGRAM_INSIDE: Final = "/engine"
+SCRIPT: Final = "/engine/onnx_runner.py"
 MODULES: Final = "/modules"
 MODEL: Final = "/input/model"
 ANSWER: Final = "answer.json"
@@ -233,13 +234,12 @@ class OnnxEngine:
     ) -> Ending:
         interpreter = self._interpreter
         assert interpreter is not None
-        here = Path(__file__).parent
-        scripts = tuple(Mount(here / name, f"{SCRIPT_FOLDER}/{name}") for name in SCRIPTS)
         is_on_gpu = device == CUDA
-        variables = interpreter.build_variables(self._threads, SCRIPT_FOLDER, MODULES)
+        modules = find_modules(is_alone=bool(self._sandbox.name))
+        variables = interpreter.build_variables(self._threads, PROGRAM_INSIDE, MODULES)
         command = Command(
-            arguments=interpreter.build_line(f"{SCRIPT_FOLDER}/{SCRIPTS[0]}"),
-            inputs=(*interpreter.mounts, *scripts, *find_modules(), *inputs),
+            arguments=interpreter.build_line(SCRIPT, MODEL),
+            inputs=(*interpreter.mounts, Mount(PROGRAM, PROGRAM_INSIDE), *modules, *inputs),
             environment={**variables, **(self._device.environment if is_on_gpu else {})},
             stdin=json.dumps(request).encode(),
             needs_gpu=is_on_gpu,
@@ -273,10 +273,15 @@ def _count(name: str, value: Any, rank: int) -> int:
     return len(value)
 
 
-def find_modules() -> tuple[Mount, ...]:
-    """Return the packages that a run may see, those of them that are here."""
+def find_modules(*, is_alone: bool) -> tuple[Mount, ...]:
+    """Return the packages that a run may see, those of them that are here.
+
+    Without a sandbox (`is_alone`) a run sees all that there is anyway.
+    """
     spec = importlib.util.find_spec("onnxruntime")
     places = [] if spec is None else list(spec.submodule_search_locations or ())
+    if is_alone:
+        return tuple(Mount(Path(place).parent, MODULES) for place in places[:1])
     found = [Path(place).parent / name for place in places[:1] for name in PACKAGES]
     return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
 

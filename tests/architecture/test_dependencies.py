@@ -29,7 +29,7 @@ EXTRA_OF_MODULE = {
     "zk/backend_py_ecc.py": "node",
     "miner/engines/speech_model.py": "speech",
     # A script inside the sandbox: it finds its sibling beside it, and nothing imports it.
-    "miner/engines/onnx_runner.py": "onnx",
+    "miner/engines/onnx_program/onnx_runner.py": "onnx",
 }
 
 

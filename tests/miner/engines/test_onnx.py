@@ -19,6 +19,7 @@ from miner.engines.onnx import MAX_ELEMENTS, MAX_RANK, OnnxEngine
 from miner.gpu.device import Device
 from miner.gpu.hardware import Gpu
 from miner.sandbox.open import open_sandbox
+from miner.sandbox.plain import PlainProcess
 from tests.support.onnx_models import (
     BOOL,
     DOUBLE,
@@ -52,12 +53,16 @@ def make_content(model: bytes, tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 async def infer(
-    model: bytes, tensors: dict[str, Any], folder: Path, stop: asyncio.Event | None = None
+    model: bytes,
+    tensors: dict[str, Any],
+    folder: Path,
+    stop: asyncio.Event | None = None,
+    engine: OnnxEngine = ENGINE,
 ) -> EngineResult:
     path, output = folder / "model_url", folder / OUTPUT
     path.write_bytes(model)
     output.mkdir(exist_ok=True)
-    task = ENGINE.read(make_content(model, tensors))
+    task = engine.read(make_content(model, tensors))
     assert task.sources == {"model_url": FILE}
     files = {"model_url": path, OUTPUT: output}
     return await task.run(files, lambda *_: None, stop or asyncio.Event())
@@ -73,6 +78,13 @@ async def test_a_model_is_run_and_the_receipt_can_name_it(tmp_path: Path) -> Non
     assert result.pins["model_sha256"] == hashlib.sha256(model).hexdigest()
     assert result.pins["provider"] == "CPUExecutionProvider" and result.pins["threads"] == "1"
     assert not (await ENGINE.prepare()).has_gpu and ENGINE.model == ANY_MODEL
+
+
+async def test_where_none_is_wanted_it_runs_without_a_sandbox_and_says_so(tmp_path: Path) -> None:
+    engine = OnnxEngine(PlainProcess(), 1)
+    result = await infer(make_linear(), {"x": [[1, 1, 1]]}, tmp_path, engine=engine)
+    assert result.answer == {"tensors": {"y": [[6.5]]}}
+    assert result.engine.endswith("no sandbox")
 
 
 @pytest.mark.parametrize(

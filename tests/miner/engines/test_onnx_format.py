@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.engines.onnx_format import MAX_DEPTH, NotOnnxError, check_model
+from miner.engines.onnx_program.onnx_format import MAX_DEPTH, NotOnnxError, check_model
 from tests.support.onnx_models import (
     declare,
     field,

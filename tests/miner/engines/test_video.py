@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from miner.engines.interface import OUTPUT, EngineFailedError, EngineResult, InputInvalidError
-from miner.engines.video import Watch, check_ending
+from miner.engines.video import VideoEngine, Watch, check_ending, find_program
 from miner.sandbox.interface import Ending
+from miner.sandbox.plain import PlainProcess
 from tests.support.videos import make_video, open_engine, read_streams
 
 FILE = "file_" + "0a" * 32
@@ -120,6 +121,18 @@ async def test_what_is_no_video_is_the_clients_fault(data: bytes, tmp_path: Path
     assert not any(
         path.is_file() and path.stat().st_size for path in (tmp_path / OUTPUT).rglob("*.mp4")
     )
+
+
+async def test_where_none_is_wanted_it_runs_without_a_sandbox_and_says_so(tmp_path: Path) -> None:
+    source, output = make_video(tmp_path / "a.mkv", seconds=1, sound=False), tmp_path / OUTPUT
+    output.mkdir()
+    result = (
+        await VideoEngine(find_program(), PlainProcess(), 1)
+        .read(make_content())
+        .run({"input_url": source, OUTPUT: output}, lambda *_: None, asyncio.Event())
+    )
+    assert "Video: h264" in read_streams(result.files[0].path)
+    assert result.engine.endswith("no sandbox")
 
 
 async def test_sound_without_a_picture_is_no_video(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Runs one ONNX model in the sandbox: the request as JSON on standard input, the answer in a file.
 
-A script with nothing of this package beside it but `onnx_format`. The answer is `{"tensors"}` and
-the `seconds` of loading and running, or why there is none: `{"invalid"}` for what the client can
-mend, `{"failed"}` for anything else.
+Its only argument is where the model lies. Of this package it has `onnx_format` beside it, and
+nothing else. The answer is `{"tensors"}` and the `seconds` of loading and running, or why there is
+none: `{"invalid"}` for what the client can mend, `{"failed"}` for anything else.
 """
 
 import json
@@ -17,7 +17,6 @@ import onnxruntime  # type: ignore[import-untyped]
 from onnx_format import NotOnnxError, check_model  # type: ignore[import-not-found]
 
 ANSWER: Final = "answer.json"
-MODEL: Final = "/input/model"
 PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 DTYPES: Final = {
     "float": "float32", "double": "float64", "float16": "float16", "bool": "bool",
@@ -124,7 +123,7 @@ def _write(array: Any) -> Any:
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer to a request."""
     begin = time.monotonic()
-    with open(MODEL, "rb") as file:
+    with open(sys.argv[1], "rb") as file:
         model = file.read()
     try:
         check_model(model)
