@@ -41,6 +41,7 @@ LOSS: Final = 0.10
 READY_SECONDS: Final = 60.0
 JOB_SECONDS: Final = 120.0
 ANSWER_TOKENS: Final = 48
+ROUNDS: Final = 3
 IMAGE: Final = {"input": {"prompt": "a red ring on white"}, "params": {"size": "64x64", "seed": 1}}
 SMALL: Final = Limits(
     memory_bytes=2**30, cpu_seconds=10, wall_seconds=20.0, processes=16, disk_bytes=2**20,
@@ -231,34 +232,49 @@ async def ask_bare(url: str, bodies: list[bytes]) -> None:
 
 
 async def measure_width(scene: Scene, width: int) -> tuple[float, float]:
-    """Return the tokens a second of so many jobs side by side, and of the engine asked bare."""
+    """Return the tokens a second of so many jobs side by side, and of the engine asked bare.
+
+    In turns, the best of each: what else the machine does only ever takes something away.
+    """
     store = ModelStore(choose_folder(), load_packaged_lock())
     path = store.fetch("smollm2-135m")
     llama = LlamaProcess(path, "served", threads=1, context=256, slots=width)
+    gates: list[Gate] = []
+
+    async def complete(request: web.Request) -> web.StreamResponse:
+        return await gates[-1].complete(request)
+
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(JOB_SECONDS)) as session:
         try:
             endpoint = await llama.ensure()
-            gates = [Gate(endpoint.url, endpoint.key, session, width) for _ in range(2)]
-            through, bare = gates
-            async with serve(build_engine(through.complete)) as url:
+            async with serve(build_engine(complete)) as url:
                 settings = {**name_engine(url), "CONCURRENCY": str(width), "CONTEXT_TOKENS": "256"}
                 async with scene.run_miner("bench_wide", **settings):
-                    jobs = [
-                        await scene.post(
-                            {
-                                "prompt": f"Tell a long story about the number {number}.",
-                                "params": {"max_tokens": ANSWER_TOKENS},
-                            }
-                        )
-                        for number in range(width)
-                    ]
-                    for job in jobs:
-                        await scene.wait_settled(job)
-            async with serve(build_engine(bare.complete)) as url:
-                await ask_bare(url, through.bodies)
+                    for number in range(ROUNDS):
+                        gates.append(Gate(endpoint.url, endpoint.key, session, width))
+                        await run_side_by_side(scene, width, f"round {number}")
+                        bodies = gates[-1].bodies
+                        gates.append(Gate(endpoint.url, endpoint.key, session, width))
+                        await ask_bare(url, bodies)
         finally:
             await llama.close()
-    return through.throughput, bare.throughput
+    rates = [gate.throughput for gate in gates]
+    return max(rates[::2]), max(rates[1::2])
+
+
+async def run_side_by_side(scene: Scene, width: int, title: str) -> None:
+    """Return once so many jobs are settled that their miner ran together."""
+    jobs = [
+        await scene.post(
+            {
+                "prompt": f"Tell a long story about the number {number}, {title}.",
+                "params": {"max_tokens": ANSWER_TOKENS},
+            }
+        )
+        for number in range(width)
+    ]
+    for job in jobs:
+        await scene.wait_settled(job)
 
 
 async def run(count: int, width: int) -> bool:
