@@ -13,7 +13,7 @@ from coordinator.http.listing import build_page
 from coordinator.http.problems import not_found
 from coordinator.http.routing import PUBLIC, Answer, Call, Route
 from coordinator.services.definition import Hardware, Service, Verification
-from coordinator.services.models import MODELS, get_model_name, pin_model
+from coordinator.services.models import MODELS, get_model_name, pin_brought, pin_model
 from coordinator.services.registry import SERVICES
 from outbound.errors import OutboundError
 from outbound.urls import parse_url
@@ -114,6 +114,17 @@ async def validate(call: Call) -> Answer:
     return Answer(Validated(valid=not errors, errors=errors, warnings=warnings))
 
 
+def _check_brought(service: Service, members: dict[str, Any]) -> list[Finding]:
+    """Return what a model that comes with its job lacks: at an address, a hash in its name."""
+    if members[service.main].startswith(wire.FILE_PREFIX):
+        return []
+    try:
+        pin_brought(members.get("model") or service.default_model or "", None)
+    except ValueError as error:
+        return [Finding(pointer="/model", message=str(error))]
+    return []
+
+
 async def check_request(
     call: Call, service: Service, members: dict[str, Any]
 ) -> tuple[list[Finding], list[Finding]]:
@@ -130,6 +141,8 @@ async def check_request(
                 parse_url(source)
             except OutboundError as error:
                 errors.append(Finding(pointer=f"/{name}", message=error.detail))
+    if service.brings_model and not errors:
+        errors = _check_brought(service, members)
     warnings: list[Finding] = []
     if service.request.model_config.get("extra") != "allow":
         warnings = [

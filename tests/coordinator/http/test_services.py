@@ -135,5 +135,10 @@ async def test_a_request_is_checked_before_it_is_sent(world: World) -> None:
     assert {error["pointer"] for error in bad["errors"]} == {"/prompt", "/size"}
     inside = await check("whisper_transcription", {"audio_url": "http://a@10.0.0.1/"})
     assert inside["valid"] is False
+    brought = {"model_url": "https://example.com/m.onnx", "tensors": {"x": 1}}
+    for model, pointers in (({}, ["/model"]), ({"model": "m@" + "0a" * 32}, [])):
+        found = await check("onnx_inference", {**brought, **model})
+        assert [error["pointer"] for error in found["errors"]] == pointers
+    assert (await check("onnx_inference", {**brought, "model_url": "file_" + "0a" * 32}))["valid"]
     body = {"service_id": "none", "request_data": {}}
     assert (await world.call("POST", "/v1/registry/services/validate", None, body)).status == 404
