@@ -48,7 +48,7 @@ engines: $(READY) ## The heavy engines in environments of their own: Ray, Blende
 	@scripts/engines.sh
 
 .PHONY: test-engines
-test-engines: engines ## The tests that need them (5 minutes)
+test-engines: engines ## The tests that need them (3 minutes)
 	.venv-engines/bin/pytest -m engines
 
 .PHONY: e2e
