@@ -64,7 +64,7 @@ FAULT_TABLE: Final[Mapping[int, Fault]] = MappingProxyType({
         "miner", "running", True, False, "The engine stopped with an error."
     ),
     Reason.RESOURCES_MISSING: Fault(
-        "miner", "preparing", True, False, "The miner lacks hardware or packages that the job needs."
+        "miner", "preparing", True, False, "The miner lacks what the job needs to run on or with."
     ),
     Reason.TIME_LIMIT_REACHED: Fault(
         "miner", "running", True, False, "The work did not end inside the lease."
