@@ -81,7 +81,16 @@ def make_video(folder: Path, settings: MinerSettings) -> dict[str, Path]:
     """Have ffmpeg make five seconds of moving bars, without sound."""
     path = folder / "bars.mp4"
     source = f"testsrc=duration={VIDEO_SECONDS}:size=640x360:rate=25"
-    command = [video.find_program(), "-loglevel", "error", "-f", "lavfi", "-i", source, path]
+    command = [
+        str(video.find_program()),
+        "-loglevel",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        str(path),
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=TOOL_SECONDS)
     return {video.MEMBER: path}
 
@@ -98,7 +107,7 @@ def make_scene(folder: Path, settings: MinerSettings) -> dict[str, Path]:
     environment = settings.blender_environment or blender.ENVIRONMENT
     path = folder / "scene.blend"
     script = "import bpy, sys; bpy.ops.wm.save_as_mainfile(filepath=sys.argv[1])"
-    command = [environment / "bin" / "python", "-c", script, path]
+    command = [str(environment / "bin" / "python"), "-c", script, str(path)]
     subprocess.run(command, check=True, capture_output=True, timeout=TOOL_SECONDS)
     return {"blend_file_url": path}
 

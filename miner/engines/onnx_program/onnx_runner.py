@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 from onnx_format import NotOnnxError, check_model  # type: ignore[import-not-found]
 
 ANSWER: Final = "answer.json"
