@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from miner.engines import blender, code, onnx, video
+from miner.engines import blender, code, onnx, speech, video
 from miner.engines.interface import Engine
 from miner.gpu.device import Device
 from miner.sandbox.interface import SandboxMissingError
@@ -17,6 +17,9 @@ from miner.settings import MinerSettings
 FOREIGN: Final = frozenset({code.SERVICE, blender.SERVICE})
 """Those that are to be named."""
 SANDBOXED: Final = FOREIGN | {onnx.SERVICE, video.SERVICE}
+"""Those that run in it whole."""
+NEEDS_SANDBOX: Final = SANDBOXED | {speech.SERVICE}
+"""Those, and what decodes in it what a model of ours then reads."""
 
 
 def has_sandbox(settings: MinerSettings) -> bool:

@@ -19,6 +19,7 @@ from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
 from miner.foreign import (
     FOREIGN,
+    NEEDS_SANDBOX,
     SANDBOXED,
     build_sandboxed_reader,
     has_sandbox,
@@ -29,6 +30,8 @@ from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.gpu.energy import EnergyMeter, MeteredEngine
 from miner.models import ModelMissingError, ModelStore, PinnedModel, load_packaged_lock
 from miner.sandbox.interface import SandboxMissingError
+from miner.sandbox.open import find_sandbox
+from miner.sandbox.plain import PlainProcess
 from miner.settings import MinerSettings
 
 PROGRESS_STEP: Final = 10
@@ -74,8 +77,10 @@ def is_here(name: str, settings: MinerSettings, store: ModelStore) -> bool:
     """Tell whether this machine has a kind's packages, and its model or its sandbox. Blocking."""
     if find_missing_package(name) is not None:
         return False
+    if name in NEEDS_SANDBOX and not has_sandbox(settings):
+        return False
     if name in SANDBOXED:
-        return has_sandbox(settings)
+        return True
     try:
         store.open(KINDS[name].model)
     except ModelMissingError:
@@ -146,6 +151,9 @@ async def _open_engine(
         return await open_sandboxed_engine(name, settings, device)
     model = _find_model(name, settings, store)
     path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
+    if name in NEEDS_SANDBOX:
+        sandbox = await find_sandbox(allow_unsandboxed=settings.allow_unsandboxed)
+        return speech.SpeechEngine(model.identity, path, sandbox, settings.threads, device)
     return _build_engine(model, path, settings, device)
 
 
@@ -189,7 +197,8 @@ def _build_engine(
         case embedding.SERVICE:
             return embedding.EmbeddingEngine(model.identity, path, settings.threads)
         case speech.SERVICE:
-            return speech.SpeechEngine(model.identity, path, settings.threads, device)
+            # One that reads and never runs: what would decode for it is never asked.
+            return speech.SpeechEngine(model.identity, path, PlainProcess(), settings.threads)
         case image.SERVICE:
             return image.ImageEngine(model.identity, path, settings.threads)
         case _:

@@ -7,7 +7,6 @@ is cut short leaves nothing and bills nothing.
 
 import asyncio
 import hashlib
-import importlib.util
 import json
 import math
 import re
@@ -31,7 +30,12 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.local_server import describe_processor
-from miner.engines.sandboxed_python import Interpreter, find_interpreter
+from miner.engines.sandboxed_python import (
+    MODULES,
+    Interpreter,
+    find_interpreter,
+    find_modules,
+)
 from miner.gpu.device import CPU, CUDA, Device
 from miner.sandbox.interface import (
     MIB,
@@ -51,7 +55,6 @@ PACKAGES: Final = ("numpy", "numpy.libs", "onnxruntime", "nvidia")
 PROGRAM: Final = Path(__file__).parent / "onnx_program"
 PROGRAM_INSIDE: Final = "/engine"
 SCRIPT: Final = "/engine/onnx_runner.py"
-MODULES: Final = "/modules"
 MODEL: Final = "/input/model"
 ANSWER: Final = "answer.json"
 MAX_ANSWER_BYTES: Final = 4 * MIB
@@ -235,7 +238,7 @@ class OnnxEngine:
         interpreter = self._interpreter
         assert interpreter is not None
         is_on_gpu = device == CUDA
-        modules = find_modules(is_alone=bool(self._sandbox.name))
+        modules = find_modules("onnxruntime", PACKAGES, is_alone=bool(self._sandbox.name))
         variables = interpreter.build_variables(self._threads, PROGRAM_INSIDE, MODULES)
         command = Command(
             arguments=interpreter.build_line(SCRIPT, MODEL),
@@ -271,19 +274,6 @@ def _count(name: str, value: Any, rank: int) -> int:
     if not (kinds <= {int, float} or kinds == {bool}):
         raise InputInvalidError(f"{name} holds what is no number, or lists among numbers")
     return len(value)
-
-
-def find_modules(*, is_alone: bool) -> tuple[Mount, ...]:
-    """Return the packages that a run may see, those of them that are here.
-
-    Without a sandbox (`is_alone`) a run sees all that there is anyway.
-    """
-    spec = importlib.util.find_spec("onnxruntime")
-    places = [] if spec is None else list(spec.submodule_search_locations or ())
-    if is_alone:
-        return tuple(Mount(Path(place).parent, MODULES) for place in places[:1])
-    found = [Path(place).parent / name for place in places[:1] for name in PACKAGES]
-    return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
 
 
 def read_answer(ending: Ending, folder: Path) -> tuple[dict[str, Any], float]:

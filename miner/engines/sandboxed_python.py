@@ -6,9 +6,10 @@ none of the environment's. Asking an interpreter what it is trusts it, as whoeve
 """
 
 import asyncio
+import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ SYSTEM: Final = Path("/usr")
 """What every sandbox shows as it is."""
 BASE: Final = "/python"
 PACKAGES: Final = "/packages"
+MODULES: Final = "/modules"
+"""Where single packages of the miner's own environment are shown."""
 _QUESTION: Final = (
     "import json, os, platform, sys, sysconfig; paths = sysconfig.get_paths(); print(json.dumps({"
     "'implementation': platform.python_implementation(), 'version': platform.python_version(), "
@@ -113,6 +116,19 @@ async def find_interpreter(environment: Path | None) -> Interpreter:
     if environment is not None and not answer["packages"]:
         raise EngineFailedError(f"{environment} is no virtual environment")
     return _read(answer, has_packages=environment is not None)
+
+
+def find_modules(package: str, names: Sequence[str], *, is_alone: bool) -> tuple[Mount, ...]:
+    """Return the folders of these names beside a package here, those of them that there are.
+
+    Without a sandbox (`is_alone`) a run sees all that there is anyway.
+    """
+    spec = importlib.util.find_spec(package)
+    places = [] if spec is None else list(spec.submodule_search_locations or ())
+    if is_alone:
+        return tuple(Mount(Path(place).parent, MODULES) for place in places[:1])
+    found = [Path(place).parent / name for place in places[:1] for name in names]
+    return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
 
 
 def _read(answer: Mapping[str, str | list[str]], *, has_packages: bool) -> Interpreter:

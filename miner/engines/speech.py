@@ -1,6 +1,7 @@
 """Decides what a whisper_transcription job asks: sound in, timed text out, seconds of it billed."""
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -9,9 +10,11 @@ import msgspec
 from msgspec import Meta
 
 from miner.engines.content import IGNORED_PARAMETERS, check_source, read_content
-from miner.engines.interface import Description, EngineResult, OnProgress
+from miner.engines.interface import OUTPUT, Description, EngineResult, OnProgress
 from miner.engines.local import LocalModel
+from miner.engines.sound import SoundDecoder
 from miner.gpu.device import CPU, Device
+from miner.sandbox.interface import Sandbox
 
 SERVICE: Final = "whisper_transcription"
 RUNNER: Final = "miner.engines.speech_model"
@@ -33,8 +36,11 @@ class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SpeechTask:
     """The sound of one job."""
 
-    def __init__(self, model: LocalModel, source: str, parameters: _Parameters) -> None:
+    def __init__(
+        self, model: LocalModel, decoder: SoundDecoder, source: str, parameters: _Parameters
+    ) -> None:
         self._model = model
+        self._decoder = decoder
         self._parameters = parameters
         self.sources: Mapping[str, str] = {MEMBER: source}
 
@@ -42,9 +48,13 @@ class SpeechTask:
         self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
     ) -> EngineResult:
         """Return the transcript, or its beginning."""
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=files[OUTPUT]))
+        samples = await self._decoder.decode(files[MEMBER], folder, stop)
+        if samples is None:
+            return EngineResult({}, 0, "", is_cut=True)
         language = self._parameters.language
         request = {
-            "path": str(files[MEMBER]),
+            "path": str(samples),
             "language": None if language == AUTOMATIC else language,
             "task": self._parameters.task,
         }
@@ -53,18 +63,21 @@ class SpeechTask:
 
 
 class SpeechEngine:
-    """The model whose weights lie at `path`."""
+    """The model whose weights lie at `path`; sound is decoded in the sandbox."""
 
     service = SERVICE
 
-    def __init__(self, model: str, path: Path, threads: int, device: Device = CPU) -> None:
+    def __init__(
+        self, model: str, path: Path, sandbox: Sandbox, threads: int, device: Device = CPU
+    ) -> None:
         self.model = model
+        self._decoder = SoundDecoder(sandbox)
         self._local = LocalModel("speech", RUNNER, model, {"path": str(path)}, threads, device)
 
     def read(self, content: Mapping[str, Any]) -> SpeechTask:
         """Return what a job's content asks for. Raises `InputInvalidError`."""
         held, parameters = read_content(content, _Input, _Parameters, IGNORED)
-        return SpeechTask(self._local, check_source(held.audio_url), parameters)
+        return SpeechTask(self._local, self._decoder, check_source(held.audio_url), parameters)
 
     async def prepare(self) -> Description:
         """Load the weights. Raises `EngineFailedError`."""

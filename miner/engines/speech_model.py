@@ -1,15 +1,10 @@
-"""A Whisper model in memory, by faster-whisper, and how sound gets out of a stranger's file.
-
-The container is told from its first bytes and opened as that and nothing else, from memory of ours:
-FFmpeg's own guess would take playlists, which name other files and addresses to be read.
-"""
+"""A Whisper model in memory, by faster-whisper: samples in, timed text out."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-import av
 import ctranslate2
 import faster_whisper
 import numpy as np
@@ -17,16 +12,13 @@ from numpy.typing import NDArray
 
 from miner.engines.interface import InputInvalidError
 from miner.engines.local_server import Made, OnStep, describe_processor
+from miner.engines.sound import RATE
 from miner.gpu.backends import choose_backend
 from miner.gpu.device import CUDA
 
-RATE: Final = 16_000
-"""Samples a second, as the model takes them."""
-MAX_SECONDS: Final = 3_600
 COMPUTE_TYPES: Final = {"cpu": "int8", "cuda": "float16"}
 """How numbers are held on each device."""
 BEAM: Final = 5
-MAGIC_BYTES: Final = 12
 
 Array = NDArray[np.float32]
 
@@ -68,8 +60,7 @@ class SpeechModel:
             raise InputInvalidError("this model transcribes English and does nothing else")
         if language is not None and language not in self._model.supported_languages:
             raise InputInvalidError("the model does not know this language")
-        with Path(request["path"]).open("rb") as file:
-            sound = read_sound(file)
+        sound = read_samples(Path(request["path"]))
         duration = len(sound) / RATE
         # One temperature: a fall-back to others would draw from chance.
         found, info = self._model.transcribe(
@@ -97,50 +88,12 @@ class SpeechModel:
         return Made(answer if heard else None, math.ceil(heard), is_cut)
 
 
-def read_sound(file: BinaryIO) -> Array:
-    """Return the first audio track as mono samples. Raises `InputInvalidError`."""
-    name = find_format(file.read(MAGIC_BYTES))
-    if name is None:
-        raise InputInvalidError("not WAV, FLAC, MP3, Ogg, MP4, WebM or Matroska")
-    file.seek(0)
-    pieces: list[Array] = []
-    count = 0
-    try:
-        with av.open(file, "r", format=name) as container:
-            if not container.streams.audio:
-                raise InputInvalidError("the file holds no sound")
-            resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
-            for frame in container.decode(container.streams.audio[0]):
-                for piece in resampler.resample(frame):
-                    pieces.append(piece.to_ndarray()[0])
-                    count += len(pieces[-1])
-                if count > MAX_SECONDS * RATE:
-                    raise InputInvalidError(f"the sound is longer than {MAX_SECONDS} s")
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
-    except (av.error.FFmpegError, ValueError) as error:
-        raise InputInvalidError(f"the sound does not decode: {error}") from None
-    if not count:
+def read_samples(path: Path) -> Array:
+    """Return what the decoder left. Raises `InputInvalidError` for numbers that are no sound."""
+    samples = np.fromfile(path, np.dtype("<f4"))
+    if not len(samples) or not np.isfinite(samples).all():
         raise InputInvalidError("the file holds no sound")
-    return np.concatenate(pieces)
-
-
-def find_format(magic: bytes) -> str | None:
-    """Return FFmpeg's name of the container that begins so."""
-    if magic[:4] == b"RIFF" and magic[8:12] == b"WAVE":
-        return "wav"
-    if magic[4:8] == b"ftyp":
-        return "mov"
-    beginnings = {
-        b"fLaC": "flac",
-        b"OggS": "ogg",
-        b"ID3": "mp3",
-        b"\x1a\x45\xdf\xa3": "matroska",
-    }
-    for beginning, name in beginnings.items():
-        if magic.startswith(beginning):
-            return name
-    is_frame = len(magic) > 1 and magic[0] == 0xFF and magic[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
-    return "mp3" if is_frame else None
+    return samples.astype(np.float32, copy=False)
 
 
 def load(options: Mapping[str, Any]) -> SpeechModel:

@@ -28,8 +28,9 @@ EXTRA_OF_PACKAGE = {
 EXTRA_OF_MODULE = {
     "zk/backend_py_ecc.py": "node",
     "miner/engines/speech_model.py": "speech",
-    # A script inside the sandbox: it finds its sibling beside it, and nothing imports it.
+    # Scripts inside the sandbox: they find their siblings beside them, and nothing imports them.
     "miner/engines/onnx_program/onnx_runner.py": "onnx",
+    "miner/engines/speech_program/sound_decoder.py": "speech",
 }
 
 

@@ -1,11 +1,12 @@
 """One job's content on one engine, as an attempt runs it."""
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from miner.engines.interface import Engine, EngineResult
+from miner.engines.interface import OUTPUT, Engine, EngineResult
 from miner.models import ModelStore, choose_folder, load_packaged_lock
 
 FOX = Path(__file__).parent.parent / "fixtures" / "audio" / "fox.wav"
@@ -31,4 +32,6 @@ async def run(
 ) -> EngineResult:
     """Return what an engine makes of a content."""
     task = engine.read({"input": input_, "params": params or {}})
-    return await task.run(files or {}, on_progress, stop or asyncio.Event())
+    with tempfile.TemporaryDirectory() as folder:
+        given = {OUTPUT: Path(folder), **(files or {})}
+        return await task.run(given, on_progress, stop or asyncio.Event())

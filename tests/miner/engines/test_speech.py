@@ -12,7 +12,8 @@ import pytest
 
 from miner.engines.interface import InputInvalidError
 from miner.engines.speech import SpeechEngine
-from miner.engines.speech_model import find_format, read_sound
+from miner.engines.speech_program.sound_decoder import NotSoundError, decode, find_format
+from miner.sandbox.bubblewrap import Bubblewrap
 from tests.support.engine_bench import FOX, fetch, run
 
 ADDRESS = {"audio_url": "https://example.org/fox"}
@@ -22,7 +23,7 @@ WORDS = "the quick brown fox jumps over the lazy dog"
 @pytest.fixture
 async def engine() -> AsyncIterator[SpeechEngine]:
     identity, path = fetch("tiny.en")
-    engine = SpeechEngine(identity, path, 1)
+    engine = SpeechEngine(identity, path, Bubblewrap.open(), 1)
     yield engine
     await engine.close()
 
@@ -113,8 +114,11 @@ def test_sound_comes_out_of_every_usual_container(
     codec: str, container: str, tmp_path: Path
 ) -> None:
     path = encode(tmp_path / "fox", codec, container)
+    samples = io.BytesIO()
     with path.open("rb") as file:
-        assert len(read_sound(file)) / 16_000 == pytest.approx(2.96, abs=0.1)
+        count = decode(file, samples)
+    assert count / 16_000 == pytest.approx(2.96, abs=0.1)
+    assert len(samples.getvalue()) == 4 * count
 
 
 @pytest.mark.parametrize(
@@ -133,8 +137,8 @@ def test_sound_comes_out_of_every_usual_container(
     ],
 )
 def test_what_holds_no_sound_is_refused(data: bytes) -> None:
-    with pytest.raises(InputInvalidError):
-        read_sound(io.BytesIO(data))
+    with pytest.raises(NotSoundError):
+        decode(io.BytesIO(data), io.BytesIO())
 
 
 def test_containers_by_their_first_bytes() -> None:
@@ -161,4 +165,4 @@ def test_containers_by_their_first_bytes() -> None:
 def test_what_cannot_be_done_as_asked_is_refused(input_: Any, params: Any) -> None:
     identity, path = fetch("tiny.en")
     with pytest.raises(InputInvalidError):
-        SpeechEngine(identity, path, 1).read({"input": input_, "params": params})
+        SpeechEngine(identity, path, Bubblewrap.open(), 1).read({"input": input_, "params": params})
