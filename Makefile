@@ -51,6 +51,11 @@ engines: $(READY) ## The heavy engines in environments of their own: Ray, Blende
 test-engines: engines ## The tests that need them (3 minutes)
 	.venv-engines/bin/pytest -m engines
 
+.PHONY: test-diffusers
+test-diffusers: $(READY) ## The image engine that needs torch, in an environment of its own (1 minute; 3 GB once)
+	@scripts/setup.sh .venv-diffusers requirements-diffusers.lock
+	.venv-diffusers/bin/pytest -m diffusers
+
 .PHONY: e2e
 e2e: $(READY) ## Four real nodes under load and faults: bounds and all (7 minutes; root for partitions)
 	$(BIN)/python -m tests.e2e
@@ -112,6 +117,9 @@ lock: $(READY) ## Resolve pyproject.toml again into requirements.lock, raising n
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--python-version 3.11 --extra dev --extra ray --custom-compile-command "make lock" \
 		--constraint requirements.lock pyproject.toml --output-file requirements-engines.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--python-version 3.11 --extra dev --extra diffusers --custom-compile-command "make lock" \
+		--constraint requirements.lock pyproject.toml --output-file requirements-diffusers.lock
 
 .PHONY: clean
 clean: ## Remove .venv, caches and built files

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from miner.engines import blender, code, embedding, image, onnx, speech, text, video
+from miner.engines import blender, code, diffusion, embedding, image, onnx, speech, text, video
 from miner.engines.interface import Engine, EngineFailedError
 from miner.engines.text_backends import LlamaProcess, RemoteEndpoint
 from miner.foreign import (
@@ -142,6 +142,10 @@ async def _open_engine(
 ) -> Engine:
     if name == text.SERVICE and settings.text_endpoint is not None:
         return await asyncio.to_thread(_open_endpoint, settings, settings.text_endpoint, store)
+    if name == image.SERVICE and settings.image_pipeline is not None:
+        return await asyncio.to_thread(
+            diffusion.open_pipeline, settings.image_pipeline, settings.threads, device
+        )
     missing = find_missing_package(name)
     if missing is not None:
         raise KindUnavailableError(

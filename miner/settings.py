@@ -107,6 +107,8 @@ class MinerSettings(BaseSettings):
     text_endpoint_model: str = ""
     """What that server calls the model."""
     text_endpoint_key: SecretStr = SecretStr("")
+    image_pipeline: Path | None = None
+    """A folder in the format of diffusers that draws the pictures, in place of `tiny`."""
     pool: Annotated[str, Field(pattern=r"^ray://[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$")] | None = (
         None
     )

@@ -12,6 +12,7 @@ from msgspec import Meta
 from miner.engines.content import IGNORED_PARAMETERS, Seed, derive_seed, read_content
 from miner.engines.interface import Description, EngineResult, InputInvalidError, OnProgress
 from miner.engines.local import LocalModel
+from miner.gpu.device import CPU, Device
 
 SERVICE: Final = "stable_diffusion"
 RUNNER: Final = "miner.engines.image_model"
@@ -56,13 +57,20 @@ class ImageTask:
 
 
 class ImageEngine:
-    """The model whose weights lie at `path`."""
+    """The model whose weights lie at `path`, by the module that runs such weights."""
 
     service = SERVICE
 
-    def __init__(self, model: str, path: Path, threads: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        path: Path,
+        threads: int,
+        device: Device = CPU,
+        runner: str = RUNNER,
+    ) -> None:
         self.model = model
-        self._local = LocalModel("image", RUNNER, model, {"path": str(path)}, threads)
+        self._local = LocalModel("image", runner, model, {"path": str(path)}, threads, device)
 
     def read(self, content: Mapping[str, Any]) -> ImageTask:
         """Return what a job's content asks for. Raises `InputInvalidError`."""

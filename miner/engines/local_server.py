@@ -20,6 +20,7 @@ from miner.engines.interface import InputInvalidError
 from miner.gpu.device import DeviceMissingError
 
 RUNNERS: Final = frozenset({
+    "miner.engines.diffusion_model",
     "miner.engines.embedding_model",
     "miner.engines.image_model",
     "miner.engines.speech_model",

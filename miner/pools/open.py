@@ -110,6 +110,10 @@ def check_settings(settings: MinerSettings) -> None:
         raise KindUnavailableError("a miner with a pool is told which kinds to run: set kinds")
     if settings.text_endpoint is not None:
         raise KindUnavailableError("a text endpoint needs no pool: run a miner of its own for it")
+    if settings.image_pipeline is not None:
+        raise KindUnavailableError(
+            "a pipeline's folder is this machine's: leave image_pipeline out"
+        )
     if settings.device.startswith("cuda:"):
         raise KindUnavailableError(
             "in a pool Ray chooses the GPU: leave device out, and set gpus in pool_shares"
