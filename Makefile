@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## A network, a miner and a job from escrow to settlement, then stop (20 s; 98 MB once)
+demo: $(READY) ## A network, a miner and four kinds of job from escrow to settlement, then stop (30 s; 98 MB once)
 	$(BIN)/aitbc demo
 
 .PHONY: devnet
