@@ -33,9 +33,7 @@ def run(
     text_endpoint: cli_options.TextEndpoint = None,
     device: cli_options.Device = None,
     pool: cli_options.Pool = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", help="Jobs at a time.")
-    ] = None,
+    concurrency: cli_options.Concurrency = None,
     log_json: Annotated[
         bool | None, typer.Option("--log-json/--log-text", help="How log lines are written.")
     ] = None,

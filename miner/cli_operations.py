@@ -22,7 +22,7 @@ from miner.kinds import choose_kinds
 from miner.models import ModelStore, load_packaged_lock
 from miner.money import format_ait
 from miner.run import ExitCode
-from miner.settings import load_settings
+from miner.settings import NO_ACCOUNT, NO_KEY, load_settings
 
 FIGURES: Final = (
     "kind", "device", "start", "first_answer", "job", "speed", "memory", "energy", "ait_per_hour"
@@ -39,6 +39,8 @@ def examine_machine(
     kind: cli_options.Kinds = None,
     text_endpoint: cli_options.TextEndpoint = None,
     device: cli_options.Device = None,
+    pool: cli_options.Pool = None,
+    concurrency: cli_options.Concurrency = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what this machine lacks to run the named kinds of job, and how to get it.
@@ -58,6 +60,8 @@ def examine_machine(
             kinds=kind or None,
             text_endpoint=text_endpoint,
             device=device,
+            pool=pool,
+            concurrency=concurrency,
         )
     except pydantic.ValidationError as error:
         _print_report(describe_settings(cli_options.describe_problems(error)), as_json=as_json)
@@ -112,7 +116,7 @@ def measure_machine(
     _quieten_logs()
     settings = cli_options.read_settings(
         config,
-        **cli_options.NO_ACCOUNT,
+        **NO_ACCOUNT,
         kinds=kind or None,
         text_endpoint=text_endpoint,
         device=device,
@@ -168,7 +172,7 @@ def show_earnings(
     `aitbc receipt export RECEIPT` makes of one of them a file that anybody can check.
     """
     settings = cli_options.read_settings(
-        config, miner_id=miner_id, api_urls=api_url or None, key_file=cli_options.NO_KEY
+        config, miner_id=miner_id, api_urls=api_url or None, key_file=NO_KEY
     )
     with AITBCClient(settings.api_urls, settings.api_key.get_secret_value()) as client:
         page = read_earnings(

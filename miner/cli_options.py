@@ -1,14 +1,13 @@
 """Decides what every command of a miner takes: the same settings, by the same flags."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import pydantic
 import typer
 
 from miner.run import ExitCode
-from miner.settings import MinerSettings, load_settings
+from miner.settings import NO_ACCOUNT, MinerSettings, load_settings
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 MinerId = Annotated[str | None, typer.Option("--miner-id", help="The miner's name on the chain.")]
@@ -38,9 +37,7 @@ Pool = Annotated[
     typer.Option("--pool", help="A Ray cluster of yours to run the engines on: ray://HOST:PORT."),
 ]
 
-NO_KEY: Final = Path("no-key-is-read")
-NO_ACCOUNT: Final[Mapping[str, Any]] = {"miner_id": "nobody", "api_key": "-", "key_file": NO_KEY}
-"""For commands that need none of these, so that they ask for none."""
+Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Jobs at a time.")]
 
 
 def read_settings(config: Path | None, **flags: Any) -> MinerSettings:

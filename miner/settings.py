@@ -4,6 +4,7 @@ Flags go before the environment (AITBC_MINER_…), the environment before the TO
 seconds, prices in base units per unit.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -32,6 +33,9 @@ KindName = Literal[
 USUAL_PRICE: Final = 1_000
 """Base units per unit, which is what a coordinator's price list has too."""
 Seconds = Annotated[float, Field(gt=0)]
+NO_KEY: Final = Path("no-key-is-read")
+NO_ACCOUNT: Final[Mapping[str, Any]] = {"miner_id": "nobody", "api_key": "-", "key_file": NO_KEY}
+"""For what runs an engine and has no account, so that nobody is asked for one."""
 
 
 class PoolShare(BaseModel):

@@ -43,6 +43,12 @@ def test_people_are_told_what_to_do(tmp_path: Path) -> None:
     assert MINER.seed.hex() not in done.output
 
 
+def test_a_line_of_run_is_taken_as_it_is(tmp_path: Path) -> None:
+    flags = ("--kind", "stable_diffusion", "--concurrency", "2", "--pool", "ray://127.0.0.1:1")
+    report = json.loads(run(tmp_path, *flags, "--json").stdout)
+    assert "pool" in [check["name"] for check in report["checks"]]
+
+
 def test_settings_that_do_not_read_are_checks_as_well(tmp_path: Path) -> None:
     done = run(tmp_path, "--device", "gpu", "--json")
     assert done.exit_code == 3
