@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httpx2
+from pydantic import ValidationError
 
 from ledger.receipts import ReceiptCore
 from ledger.terms import compute_content_hash
@@ -37,11 +38,11 @@ from miner.kinds import (
     find_missing_package,
     open_engines,
 )
-from miner.models import ModelMissingError, ModelStore, choose_folder, load_packaged_lock
+from miner.models import ModelMissingError, ModelStore, load_packaged_lock
 from miner.recheck import exact, tolerance
 from miner.recheck.logit_gap import check_text
 from miner.recheck.verdict import CannotSayError, Standing, Verdict, refuse
-from miner.settings import MinerSettings
+from miner.settings import NO_ACCOUNT, MinerSettings
 from miner.settlement import VERIFICATION
 from outbound.errors import OutboundError
 from outbound.fetch import fetch
@@ -87,6 +88,8 @@ async def recheck(claim: Claim, fetch_file: FetchFile, *, allow_loopback: bool =
         )
         return Recheck(verdict, {})
     try:
+        if core.service not in KINDS:
+            raise CannotSayError(f"there is no engine for {core.service} here")
         if core.verification == "logit_gap":
             return await _check_text(claim)
         return await _run_again(claim, fetch_file, allow_loopback)
@@ -128,7 +131,8 @@ async def _check_text(claim: Claim) -> Recheck:
     missing = find_missing_package(core.service)
     if missing is not None:
         raise CannotSayError(f"needs the package {missing}: pip install 'aitbc[miner]'")
-    store = ModelStore(choose_folder(), load_packaged_lock())
+    settings = read_settings(kinds=[core.service])
+    store = ModelStore(settings.models_folder, load_packaged_lock(), settings.wheels_folder)
     if store.lock.find(core.model) is None:
         raise CannotSayError(f"the model {core.model} is not one that can be fetched here")
     path = await asyncio.to_thread(store.fetch, core.model)
@@ -153,15 +157,12 @@ async def _check_text(claim: Claim) -> Recheck:
 
 async def _run_again(claim: Claim, fetch_file: FetchFile, allow_loopback: bool) -> Recheck:
     core = claim.core
-    if core.service not in KINDS:
-        raise CannotSayError(f"there is no engine for {core.service} here")
-    # No account is needed to run an engine: all that it is opened by has a default.
-    chosen: dict[str, Any] = {
-        "kinds": [core.service],
-        "threads": _choose_threads(core),
-        "device": "auto" if core.device.startswith("GPU") else "cpu",
-    }
-    engines = await open_engines(MinerSettings.model_construct(**chosen))
+    settings = read_settings(
+        kinds=[core.service],
+        threads=_choose_threads(core),
+        device="auto" if core.device.startswith("GPU") else "cpu",
+    )
+    engines = await open_engines(settings)
     try:
         engine = engines[core.service]
         if not is_held(core.model, engine.model):
@@ -230,6 +231,18 @@ def weigh_pins(core: ReceiptCore, found: Mapping[str, str], verdict: Verdict) ->
         if not is_minor and found.get(name) != wanted:
             return verdict.weaken(f"needs {name} {wanted}; here is {found.get(name, 'none')}")
     return verdict
+
+
+def read_settings(**chosen: Any) -> MinerSettings:
+    """Return the settings of a run here: where things lie is for the environment to say.
+
+    Raises `CannotSayError`.
+    """
+    try:
+        return MinerSettings(**NO_ACCOUNT, **chosen)
+    except ValidationError as error:
+        names = ", ".join(f"AITBC_MINER_{each['loc'][0]}".upper() for each in error.errors())
+        raise CannotSayError(f"the environment's {names} cannot be read") from None
 
 
 def _choose_threads(core: ReceiptCore) -> int:

@@ -296,6 +296,30 @@ async def test_what_cannot_be_said_is_said() -> None:
         assert verdict.to_record()["verdict"] == "cannot say"
 
 
+async def test_a_class_alone_is_no_service() -> None:
+    content = {"service": "theatre", "model": "hamlet"}
+    core = msgspec.structs.replace(
+        CORE, service="theatre", model="hamlet", verification="logit_gap"
+    )
+    verdict = (await check(sign(core, content, {"text": "Hi"}))).verdict
+    assert verdict.standing is Standing.UNKNOWN and "no engine for theatre" in verdict.reason
+
+
+async def test_where_things_lie_is_for_the_environment_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"service": blender.SERVICE, "model": blender.MODEL}
+    core = msgspec.structs.replace(
+        CORE, **content, verification=VERIFICATION[blender.SERVICE], device="CPU"
+    )
+    claim = sign(core, content, {"frames": 1})
+    monkeypatch.setenv("AITBC_MINER_BLENDER_ENVIRONMENT", str(tmp_path / "elsewhere"))
+    assert f"no Blender at {tmp_path / 'elsewhere'}" in (await check(claim)).verdict.reason
+    monkeypatch.setenv("AITBC_MINER_CONTEXT_TOKENS", "many")
+    verdict = (await check(claim)).verdict
+    assert verdict.standing is Standing.UNKNOWN and "AITBC_MINER_CONTEXT_TOKENS" in verdict.reason
+
+
 async def test_another_content_or_result_is_not_looked_at() -> None:
     content = {"service": CORE.service, "model": CORE.model}
     claim = sign(CORE, content, {"text": "Hi"})
