@@ -31,6 +31,8 @@ class DiffusionModel:
         os.environ.update(dict.fromkeys(OFFLINE, "1"))
         # torch asks where a file could be written, which an engine may not try (`local_server.py`).
         tempfile.tempdir = os.curdir
+        # There it would make a folder for programs that it compiles, which here it never does.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.curdir
         # They take seconds to load, and only this process has them.
         import diffusers  # noqa: PLC0415
         import torch  # noqa: PLC0415

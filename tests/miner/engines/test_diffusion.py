@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,10 +58,12 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[ImageEngine]:
+async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ImageEngine]:
+    monkeypatch.chdir(tmp_path)
     engine = open_pipeline(PIPELINE, 1, CPU)
     yield engine
     await engine.close()
+    assert not os.listdir(), "an engine leaves nothing where it runs"
 
 
 @pytest.mark.diffusers
