@@ -1,7 +1,7 @@
 """Decides how one leased job is run: terms, model, engine, heartbeats, and when to stop.
 
 A job ends in one of four ways: a result, a reason to give the lease back, a result cut short by the
-client's cancellation (its units are the tokens made by then), or a lease that is not ours any more.
+client's cancellation (its units are what was made by then), or a lease that is not ours any more.
 """
 
 import asyncio
