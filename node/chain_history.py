@@ -78,6 +78,10 @@ class ChainHistory:
 
         return await self._read(find)
 
+    async def get_located(self, position: int) -> Located | None:
+        """Return the final transaction at a position that a list gave."""
+        return await self._read(lambda raw: block_rows.read_located(raw, position))
+
     async def find_block(self, block_hash: bytes) -> FinalBlock | None:
         """Return a final block by its hash."""
         lookup = self._index.look_up(compute_term(Kind.BLOCK, block_hash))

@@ -52,4 +52,5 @@ def compute_identity(folder: Path) -> str:
         with path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").digest()
         whole.update(name.encode() + b"\x00" + digest)
-    return f"{folder.resolve().name[:MAX_NAME]}@{whole.hexdigest()}"
+    name = folder.resolve().name[:MAX_NAME].replace("@", "-")  # which parts a name from its hash
+    return f"{name}@{whole.hexdigest()}"

@@ -4,8 +4,6 @@ Weights are safetensors and code is this library's own: nothing is fetched, and 
 brings pickles or programs does not load.
 """
 
-import base64
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from miner.engines.image_model import encode_png
+from miner.engines.image_model import describe_png, encode_png
 from miner.engines.interface import InputInvalidError
 from miner.engines.local_server import Made, OnStep, describe_processor
 from miner.gpu.backends import choose_backend
@@ -80,11 +78,7 @@ class DiffusionModel:
             data = self._draw(request, number, on_step)
             if data is None:
                 break
-            images.append({
-                "b64_json": base64.b64encode(data).decode(),
-                "media_type": "image/png",
-                "sha256": hashlib.sha256(data).hexdigest(),
-            })  # fmt: skip
+            images.append(describe_png(data))
         answer = {"images": images, "seed": request["seed"]} if images else None
         return Made(answer, len(images), is_cut=len(images) < count)
 

@@ -61,11 +61,7 @@ class ImageModel:
             if pixels is None:
                 break
             data = encode_png(enlarge(pixels, request["width"], request["height"]))
-            images.append({
-                "b64_json": base64.b64encode(data).decode(),
-                "media_type": "image/png",
-                "sha256": hashlib.sha256(data).hexdigest(),
-            })  # fmt: skip
+            images.append(describe_png(data))
         answer = {"images": images, "seed": request["seed"]} if images else None
         return Made(answer, len(images), is_cut=len(images) < count)
 
@@ -98,6 +94,15 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks
     )
+
+
+def describe_png(data: bytes) -> dict[str, str]:
+    """Return a picture as a result has it."""
+    return {
+        "b64_json": base64.b64encode(data).decode(),
+        "media_type": "image/png",
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
 
 
 def load(options: Mapping[str, Any]) -> ImageModel:

@@ -85,7 +85,7 @@ async def describe_receipt(reader: ChainReader, job: bytes) -> models.ChainRecei
         raise _refuse_receipt(reader, job)
     place, event = found
     described = _describe_receipt(reader.view, place, event)
-    located = await reader.history.find_transaction(place.transaction_id)
+    located = await reader.history.get_located(place.position)
     assert located is not None
     return models.ChainReceiptDetail(
         **described,

@@ -36,6 +36,8 @@ def test_a_pipeline_is_named_by_all_its_bytes(tmp_path: Path) -> None:
     assert compute_identity(other) != compute_identity(same)
     config.rename(config.with_name("renamed.json"))
     renamed = compute_identity(other)
+    parted = copy(tmp_path / "c" / "pipe@line")
+    assert compute_identity(parted).startswith("pipe-line@")
     assert renamed not in (compute_identity(same), "")
 
 
