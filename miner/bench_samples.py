@@ -74,7 +74,7 @@ def make_sound(folder: Path, settings: MinerSettings) -> dict[str, Path]:
         file.setsampwidth(2)
         file.setframerate(SOUND_RATE)
         file.writeframes(bytes(samples))
-    return {speech.MEMBER: path}
+    return {speech.SOURCE: path}
 
 
 def make_video(folder: Path, settings: MinerSettings) -> dict[str, Path]:
@@ -92,14 +92,14 @@ def make_video(folder: Path, settings: MinerSettings) -> dict[str, Path]:
         str(path),
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=TOOL_SECONDS)
-    return {video.MEMBER: path}
+    return {video.SOURCE: path}
 
 
 def make_model(folder: Path, settings: MinerSettings) -> dict[str, Path]:
     """Write a small model of ONNX."""
     path = folder / "model.onnx"
     path.write_bytes(bench_model.build_model())
-    return {onnx.MEMBER: path}
+    return {onnx.SOURCE: path}
 
 
 def make_scene(folder: Path, settings: MinerSettings) -> dict[str, Path]:
@@ -120,16 +120,16 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     embedding.SERVICE: Sample(
         {"texts": [f"Sentence {number} is about the weather of a day." for number in range(8)]}, {}
     ),
-    speech.SERVICE: Sample({speech.MEMBER: ELSEWHERE}, {"language": "en"}, make_sound),
+    speech.SERVICE: Sample({speech.SOURCE: ELSEWHERE}, {"language": "en"}, make_sound),
     image.SERVICE: Sample(
         {"prompt": "a red ring on white"}, {"size": "256x256", "num_images": 4, "seed": 1}
     ),
     video.SERVICE: Sample(
-        {video.MEMBER: ELSEWHERE}, {"output_format": "mp4", "codec": "h264"}, make_video
+        {video.SOURCE: ELSEWHERE}, {"output_format": "mp4", "codec": "h264"}, make_video
     ),
     onnx.SERVICE: Sample(
         {
-            onnx.MEMBER: ELSEWHERE,
+            onnx.SOURCE: ELSEWHERE,
             "tensors": {bench_model.INPUT: [float(index) for index in range(bench_model.SIDE)]},
         },
         {},

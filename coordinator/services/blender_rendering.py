@@ -23,7 +23,7 @@ class RenderRequest(ServiceRequest):
     """Where the scene is, and how it is looked at."""
 
     blend_file_url: Source
-    engine: Literal["cycles", "eevee"] = "cycles"
+    engine: Literal["cycles"] = "cycles"
     resolution_x: Annotated[int, Field(ge=16, le=8_192)] = 1_920
     resolution_y: Annotated[int, Field(ge=16, le=8_192)] = 1_080
     samples: Annotated[int, Field(ge=1, le=16_384)] = 128

@@ -131,7 +131,7 @@ async def check_sandbox() -> Check:
     except (SandboxMissingError, SandboxFailedError) as error:
         remedy = "apt install bubblewrap, for kinds that run foreign bytes"
         return Check(MACHINE, "sandbox", State.WARNING, str(error), remedy)
-    return Check(MACHINE, "sandbox", State.OK, f"bubblewrap, bounds by {ending.bounds}")
+    return Check(MACHINE, "sandbox", State.OK, f"{sandbox.name}, bounds by {ending.bounds}")
 
 
 def _describe_gpu(gpu: Gpu) -> str:

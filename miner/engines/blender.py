@@ -30,18 +30,16 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.local_server import describe_processor
+from miner.engines.sandboxed import (
+    LONGEST_SECONDS,
+    check_bounds,
+    check_signal,
+    describe_sandbox,
+    run_command,
+)
 from miner.engines.sandboxed_python import Interpreter, find_interpreter
 from miner.gpu.device import CUDA, Device
-from miner.sandbox.interface import (
-    MIB,
-    WORK,
-    Command,
-    Ending,
-    Limits,
-    Mount,
-    Sandbox,
-    SandboxFailedError,
-)
+from miner.sandbox.interface import MIB, WORK, Command, Ending, Limits, Mount, Sandbox
 
 SERVICE: Final = "blender_rendering"
 MODEL: Final = "blender"
@@ -55,8 +53,6 @@ MEMORY_BYTES: Final = 8_192 * MIB
 PROCESSES: Final = 512
 """Threads are counted too, and Blender has some for each core."""
 START_SECONDS: Final = 120
-MAX_SECONDS: Final = 24 * 3_600
-"""Of one run; its lease ends sooner as a rule."""
 
 Side = Annotated[int, Meta(ge=16, le=8_192)]
 
@@ -66,7 +62,7 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    engine: Literal["cycles", "eevee"] = "cycles"
+    engine: Literal["cycles"] = "cycles"
     resolution_x: Side = 1_920
     resolution_y: Side = 1_080
     samples: Annotated[int, Meta(ge=1, le=16_384)] = 128
@@ -101,13 +97,11 @@ class Told:
 
     def check(self, ending: Ending) -> None:
         """Raise `InputInvalidError` or `EngineFailedError` unless all of it was done."""
-        if ending.limit is not None:
-            raise InputInvalidError(f"the render was ended by its bound: {ending.limit}")
         if "invalid" in self.facts:
             raise InputInvalidError(str(self.facts["invalid"]))
         if "missing" in self.facts:
             raise RenderResourceMissingError(str(self.facts["missing"]))
-        if "failed" in self.facts or ending.exit_code != 0:
+        if "failed" in self.facts or not ending.is_good:
             words = self.facts.get("failed") or ending.last_words or f"code {ending.exit_code}"
             raise EngineFailedError(f"Blender failed: {words}"[:500])
         if not {"version", "build", "device", "backend"} <= set(self.facts):
@@ -132,7 +126,7 @@ class Blender:
         output: Path,
         told: Told,
         stop: asyncio.Event,
-        seconds: int = MAX_SECONDS,
+        seconds: int = LONGEST_SECONDS,
     ) -> Ending:
         """Return how a run ended. Raises `EngineFailedError` where it did not come to one."""
         command = Command(
@@ -157,12 +151,9 @@ class Blender:
             disk_bytes=MAX_RESULT_BYTES,
             open_files=1_024,
         )
-        try:
-            return await self._sandbox.run(command, limits, output, told.add, stop)
-        except SandboxFailedError as error:
-            raise EngineFailedError(str(error)) from None
+        return await run_command(self._sandbox, command, limits, output, told.add, stop)
 
-    def describe(self, facts: Mapping[str, Any], bounds: str) -> Description:
+    def describe(self, facts: Mapping[str, Any], ending: Ending) -> Description:
         """Return what ran, by its own word."""
         active = str(facts["device"])
         engine = f"Blender {facts['version']} ({facts['build']}), Cycles"
@@ -170,7 +161,7 @@ class Blender:
             engine += f" by {facts['backend']}"
         return Description(
             engine=engine,
-            options=f"threads {self.threads}; {self._sandbox.name or 'bubblewrap'}, {bounds}",
+            options=f"threads {self.threads}, {describe_sandbox(self._sandbox, ending)}",
             device=self._device.describe(CUDA if active == CUDA else describe_processor()),
             model=MODEL,
             pins=build_pins(MODEL, engine, threads=self.threads),
@@ -207,12 +198,14 @@ class RenderTask:
         ending = await self._blender.run(orders, scene, output, told, stop)
         if ending.is_stopped:
             return EngineResult({}, 0, "", is_cut=True)
+        check_bounds(ending, "the scene")
+        check_signal(ending, "the scene")
         told.check(ending)
         pictures = [ResultFile(output / (NAME % n), NAME % n, "image/png") for n in numbers]
         missing = next((picture.name for picture in pictures if not picture.path.is_file()), None)
         if missing is not None:
             raise EngineFailedError(f"Blender left no {missing}")
-        about = self._blender.describe(told.facts, ending.bounds)
+        about = self._blender.describe(told.facts, ending)
         return EngineResult(
             {
                 "frames": wanted.frames,
@@ -244,13 +237,8 @@ class BlenderEngine:
         self._description: Description | None = None
 
     def read(self, content: Mapping[str, Any]) -> RenderTask:
-        """Return what a job's content asks for.
-
-        Raises `InputInvalidError`, and `EngineFailedError` for what this Blender does not do.
-        """
+        """Return what a job's content asks for. Raises `InputInvalidError`."""
         held, parameters = read_content(content, _Input, _Parameters)
-        if parameters.engine == "eevee":
-            raise RenderResourceMissingError("EEVEE needs a display: this miner renders by Cycles")
         if self._blender is None:
             raise EngineFailedError("the engine is not prepared")
         return RenderTask(self._blender, parameters, check_source(held.blend_file_url))
@@ -286,4 +274,4 @@ class BlenderEngine:
             raise EngineFailedError(
                 f"{self._environment} has Blender {told.facts['version']}, not {VERSION}"
             )
-        return blender.describe(told.facts, ending.bounds)
+        return blender.describe(told.facts, ending)

@@ -40,14 +40,18 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.local_server import describe_processor
+from miner.engines.sandboxed import (
+    LONGEST_SECONDS,
+    check_bounds,
+    describe_sandbox,
+    run_command,
+)
 from miner.engines.sandboxed_python import find_interpreter
-from miner.sandbox.interface import MIB, Limits, Sandbox, SandboxFailedError
+from miner.sandbox.interface import MIB, Limits, Sandbox
 
 SERVICE: Final = "custom_code"
-SOURCE_URL: Final = "source_url"
+SOURCE: Final = "source_url"
 ENTRYPOINTS: Final = {PYTHON: "main.py", WASM: "_start"}
-MAX_SECONDS: Final = 24 * 3_600
-"""Of one run; its lease ends sooner as a rule."""
 MEMORY_BYTES: Final = 2_048 * MIB
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -75,7 +79,7 @@ class CodeTask:
         self._sandbox = sandbox
         self._program = program
         self._threads = threads
-        self.sources: Mapping[str, str] = {} if source_url is None else {SOURCE_URL: source_url}
+        self.sources: Mapping[str, str] = {} if source_url is None else {SOURCE: source_url}
 
     async def run(
         self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
@@ -85,25 +89,21 @@ class CodeTask:
         folder = output.parent / "code"
         folder.mkdir()
         command = await asyncio.to_thread(
-            self._runtime.build_command, self._program, files.get(SOURCE_URL), folder
+            self._runtime.build_command, self._program, files.get(SOURCE), folder
         )
         limits = Limits(
             memory_bytes=MEMORY_BYTES,
-            cpu_seconds=MAX_SECONDS * self._threads,
-            wall_seconds=MAX_SECONDS,
+            cpu_seconds=LONGEST_SECONDS * self._threads,
+            wall_seconds=LONGEST_SECONDS,
             disk_bytes=MAX_RESULT_BYTES,
         )
         begun = time.monotonic()
-        try:
-            ending = await self._sandbox.run(command, limits, output, printed.add, stop)
-        except SandboxFailedError as error:
-            raise EngineFailedError(str(error)) from None
+        ending = await run_command(self._sandbox, command, limits, output, printed.add, stop)
         seconds = math.ceil(time.monotonic() - begun)
-        parts = (self._runtime.engine, self._sandbox.name or "bubblewrap", ending.bounds)
         result = EngineResult(
             answer={},
             units=seconds,
-            engine="; ".join(parts),
+            engine=f"{self._runtime.engine}; {describe_sandbox(self._sandbox, ending)}",
             is_cut=ending.is_stopped,
             device=describe_processor(),
             pins=build_pins("", self._runtime.engine, **self._runtime.pins),
@@ -112,8 +112,7 @@ class CodeTask:
             words = {"stdout": printed.take(), "stderr": ending.last_words}
             answer = {"exit_code": None, "output": None, **words}
             return msgspec.structs.replace(result, answer=answer)
-        if ending.limit is not None:
-            raise InputInvalidError(f"the program was ended by its bound: {ending.limit}")
+        check_bounds(ending, "the program")
         answer = await asyncio.to_thread(self._runtime.build_answer, ending, printed, output)
         return msgspec.structs.replace(result, answer=answer, files=list_files(output))
 
@@ -150,16 +149,16 @@ class CodeEngine:
             parameters = msgspec.convert(given, _Parameters)
         except (ValueError, msgspec.ValidationError) as error:
             raise InputInvalidError(str(error)) from None
-        source_url = held.get(SOURCE_URL)
+        source_url = held.get(SOURCE)
         if (source_url is None) == (parameters.source is None):
-            raise InputInvalidError(f"the code comes as one of source and {SOURCE_URL}")
+            raise InputInvalidError(f"the code comes as one of source and {SOURCE}")
         program = Program(
             entrypoint=parameters.entrypoint or ENTRYPOINTS[model],
             requirements=parameters.requirements,
             fuel=parameters.fuel or USUAL_FUEL,
             seed=derive_seed(content),
             source=parameters.source,
-            given=encode_input({name: held[name] for name in held if name != SOURCE_URL}),
+            given=encode_input({name: held[name] for name in held if name != SOURCE}),
         )
         runtime = self._runtimes[model]
         runtime.check(program)

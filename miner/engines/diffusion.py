@@ -11,6 +11,7 @@ from typing import Final
 from miner.engines.image import ImageEngine
 from miner.engines.interface import EngineFailedError
 from miner.gpu.device import Device
+from miner.hashing import hash_file
 
 RUNNER: Final = "miner.engines.diffusion_model"
 PACKAGES: Final = ("diffusers", "torch", "transformers")
@@ -49,8 +50,6 @@ def compute_identity(folder: Path) -> str:
             raise EngineFailedError(
                 f"{name} in {folder} is not data: only safetensors and texts are"
             )
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").digest()
-        whole.update(name.encode() + b"\x00" + digest)
+        whole.update(name.encode() + b"\x00" + bytes.fromhex(hash_file(path)))
     name = folder.resolve().name[:MAX_NAME].replace("@", "-")  # which parts a name from its hash
     return f"{name}@{whole.hexdigest()}"

@@ -6,7 +6,6 @@ is cut short leaves nothing and bills nothing.
 """
 
 import asyncio
-import hashlib
 import json
 import math
 import re
@@ -30,31 +29,24 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.local_server import describe_processor
-from miner.engines.sandboxed_python import (
-    MODULES,
-    Interpreter,
-    find_interpreter,
-    find_modules,
+from miner.engines.sandboxed import (
+    LONGEST_SECONDS,
+    check_bounds,
+    check_signal,
+    describe_sandbox,
+    run_command,
 )
+from miner.engines.sandboxed_python import Interpreter, Program, find_interpreter
 from miner.gpu.device import CPU, CUDA, Device
-from miner.sandbox.interface import (
-    MIB,
-    Command,
-    Ending,
-    Limits,
-    Mount,
-    OnLine,
-    Sandbox,
-    SandboxFailedError,
-)
+from miner.hashing import hash_file
+from miner.sandbox.interface import MIB, Ending, Limits, Mount, OnLine, Sandbox
 
 SERVICE: Final = "onnx_inference"
-MEMBER: Final = "model_url"
-PACKAGES: Final = ("numpy", "numpy.libs", "onnxruntime", "nvidia")
-"""What is shown to a run of the packages here; the last one is for a GPU."""
-PROGRAM: Final = Path(__file__).parent / "onnx_program"
-PROGRAM_INSIDE: Final = "/engine"
-SCRIPT: Final = "/engine/onnx_runner.py"
+SOURCE: Final = "model_url"
+PROGRAM: Final = Program(
+    Path(__file__).parent / "onnx_program" / "onnx_runner.py",
+    ("onnxruntime", "numpy", "numpy.libs", "nvidia"),
+)
 MODEL: Final = "/input/model"
 ANSWER: Final = "answer.json"
 MAX_ANSWER_BYTES: Final = 4 * MIB
@@ -63,14 +55,13 @@ MAX_RANK: Final = 8
 MAX_ELEMENTS: Final = 1_000_000
 LIMITS: Final = Limits(
     memory_bytes=4_096 * MIB,
-    cpu_seconds=24 * 3_600,
-    wall_seconds=24 * 3_600.0,  # the lease ends sooner
+    cpu_seconds=LONGEST_SECONDS,
+    wall_seconds=LONGEST_SECONDS,
     processes=256,
     disk_bytes=8 * MIB,
 )
-PROBE_LIMITS: Final = LIMITS._replace(cpu_seconds=60, wall_seconds=60.0)
+PROBE_LIMITS: Final = LIMITS._replace(cpu_seconds=60, wall_seconds=60)
 PROVIDERS: Final = {"cpu": "CPUExecutionProvider", CUDA: "CUDAExecutionProvider"}
-SIGNALLED: Final = 128
 LOADED_PROGRESS: Final = 20
 _NUMBERS: Final = (int, float, bool)
 IDENTITY: Final = re.compile(r"[^@]{1,128}@([0-9a-f]{64})", re.ASCII)
@@ -96,18 +87,17 @@ class OnnxTask:
         self._engine = engine
         self._digest = digest
         self._tensors = tensors
-        self.sources: Mapping[str, str] = {MEMBER: source}
+        self.sources: Mapping[str, str] = {SOURCE: source}
 
     async def run(
         self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
     ) -> EngineResult:
         """Return what the model makes of the tensors, or nothing of it."""
-        digest = await asyncio.to_thread(_hash, files[MEMBER])
+        digest = await asyncio.to_thread(hash_file, files[SOURCE])
         if digest != self._digest:
             raise InputInvalidError(f"the model's sha256 is {digest}, and the job names another")
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=files[OUTPUT]))
         return await self._engine.infer(
-            files[MEMBER], self._digest, self._tensors, folder, on_progress, stop
+            files[SOURCE], self._digest, self._tensors, files[OUTPUT], on_progress, stop
         )
 
 
@@ -184,13 +174,13 @@ class OnnxEngine:
         self._interpreter = await find_interpreter(None)
         problem = ""
         for device in devices:
-            answer = await self._probe(device)
+            answer, ending = await self._probe(device)
             problem = str(answer["problem"])
             if not problem:
-                return self._describe(str(answer["version"]), device), device
+                return self._describe(str(answer["version"]), device, ending), device
         raise EngineFailedError(f"ONNX Runtime does not compute here: {problem}")
 
-    async def _probe(self, device: str) -> dict[str, Any]:
+    async def _probe(self, device: str) -> tuple[dict[str, Any], Ending]:
         with tempfile.TemporaryDirectory(prefix="aitbc-onnx-") as name:
             folder = Path(name)
             ending = await self._run(
@@ -208,17 +198,15 @@ class OnnxEngine:
                     f"ONNX Runtime does not run here: {ending.last_words}"[:300]
                 )
             answer: dict[str, Any] = json.loads(path.read_bytes())
-            return answer
+            return answer, ending
 
-    def _describe(self, version: str, device: str) -> Description:
+    def _describe(self, version: str, device: str, ending: Ending) -> Description:
         assert self._interpreter is not None
         build = f"onnxruntime {version}"
-        options = f"{PROVIDERS[device]}, threads {self._threads}, {self._interpreter.name}"
-        if self._sandbox.name:
-            options += f", {self._sandbox.name}"
+        parts = (PROVIDERS[device], f"threads {self._threads}", self._interpreter.name)
         return Description(
             engine=build,
-            options=options,
+            options=", ".join((*parts, describe_sandbox(self._sandbox, ending))),
             device=self._device.describe(CUDA if device == CUDA else describe_processor()),
             model=ANY_MODEL,
             pins=build_pins("", build, threads=self._threads, provider=PROVIDERS[device]),
@@ -235,22 +223,19 @@ class OnnxEngine:
         stop: asyncio.Event,
         limits: Limits = LIMITS,
     ) -> Ending:
-        interpreter = self._interpreter
-        assert interpreter is not None
+        assert self._interpreter is not None
         is_on_gpu = device == CUDA
-        modules = find_modules("onnxruntime", PACKAGES, is_alone=bool(self._sandbox.name))
-        variables = interpreter.build_variables(self._threads, PROGRAM_INSIDE, MODULES)
-        command = Command(
-            arguments=interpreter.build_line(SCRIPT, MODEL),
-            inputs=(*interpreter.mounts, Mount(PROGRAM, PROGRAM_INSIDE), *modules, *inputs),
-            environment={**variables, **(self._device.environment if is_on_gpu else {})},
+        command = PROGRAM.build_command(
+            self._interpreter,
+            self._sandbox,
+            MODEL,
+            inputs=inputs,
+            threads=self._threads,
+            environment=self._device.environment if is_on_gpu else {},
             stdin=json.dumps(request).encode(),
             needs_gpu=is_on_gpu,
         )
-        try:
-            return await self._sandbox.run(command, limits, folder, note, stop)
-        except SandboxFailedError as error:
-            raise EngineFailedError(str(error)) from None
+        return await run_command(self._sandbox, command, limits, folder, note, stop)
 
 
 def check_tensors(tensors: Mapping[str, Any]) -> None:
@@ -281,12 +266,8 @@ def read_answer(ending: Ending, folder: Path) -> tuple[dict[str, Any], float]:
 
     Raises `InputInvalidError` and `EngineFailedError`.
     """
-    if ending.limit is not None:
-        raise EngineFailedError(f"the model needs more {ending.limit} than a run may have")
-    if ending.exit_code > SIGNALLED:
-        raise InputInvalidError(
-            f"the model ends ONNX Runtime: signal {ending.exit_code - SIGNALLED}"
-        )
+    check_bounds(ending, "the model")
+    check_signal(ending, "the model")
     path = folder / ANSWER
     try:
         if ending.exit_code or path.stat().st_size > MAX_ANSWER_BYTES:
@@ -299,8 +280,3 @@ def read_answer(ending: Ending, folder: Path) -> tuple[dict[str, Any], float]:
     if "failed" in answer:
         raise EngineFailedError(str(answer["failed"]))
     return answer["tensors"], float(answer["seconds"])
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

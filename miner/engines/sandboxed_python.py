@@ -1,5 +1,5 @@
 """Decides how a Python of this machine is shown to a sandbox: its standard library, the packages of
-one environment, and nothing else of the host.
+one environment or some of the miner's own, and nothing else of the host.
 
 It runs without the `site` module, so that packages which happen to lie beside the interpreter are
 none of the environment's. Asking an interpreter what it is trusts it, as whoever made it is.
@@ -9,22 +9,24 @@ import asyncio
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from miner.engines.interface import EngineFailedError
-from miner.sandbox.interface import Mount
+from miner.sandbox.interface import Command, Mount, Sandbox
 
 ASK_SECONDS: Final = 30.0
 SYSTEM: Final = Path("/usr")
 """What every sandbox shows as it is."""
 BASE: Final = "/python"
 PACKAGES: Final = "/packages"
+PROGRAM: Final = "/engine"
+"""Where a program of ours is shown,"""
 MODULES: Final = "/modules"
-"""Where single packages of the miner's own environment are shown."""
+"""and what it imports."""
 _QUESTION: Final = (
     "import json, os, platform, sys, sysconfig; paths = sysconfig.get_paths(); print(json.dumps({"
     "'implementation': platform.python_implementation(), 'version': platform.python_version(), "
@@ -118,17 +120,44 @@ async def find_interpreter(environment: Path | None) -> Interpreter:
     return _read(answer, has_packages=environment is not None)
 
 
-def find_modules(package: str, names: Sequence[str], *, is_alone: bool) -> tuple[Mount, ...]:
-    """Return the folders of these names beside a package here, those of them that there are.
+class Program(NamedTuple):
+    """A script of ours, whose folder is shown, with packages of the miner's own environment."""
 
-    Without a sandbox (`is_alone`) a run sees all that there is anyway.
-    """
-    spec = importlib.util.find_spec(package)
-    places = [] if spec is None else list(spec.submodule_search_locations or ())
-    if is_alone:
-        return tuple(Mount(Path(place).parent, MODULES) for place in places[:1])
-    found = [Path(place).parent / name for place in places[:1] for name in names]
-    return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
+    script: Path
+    packages: tuple[str, ...]
+    """What lies beside the first one in the environment, as far as it is there."""
+
+    def build_command(
+        self,
+        interpreter: Interpreter,
+        sandbox: Sandbox,
+        *arguments: str,
+        inputs: tuple[Mount, ...],
+        threads: int = 1,
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        needs_gpu: bool = False,
+    ) -> Command:
+        """Return the command that runs it."""
+        program = Mount(self.script.parent, PROGRAM)
+        return Command(
+            arguments=interpreter.build_line(f"{PROGRAM}/{self.script.name}", *arguments),
+            inputs=(*interpreter.mounts, program, *self._find_modules(sandbox), *inputs),
+            environment={
+                **interpreter.build_variables(threads, PROGRAM, MODULES),
+                **(environment or {}),
+            },
+            stdin=stdin,
+            needs_gpu=needs_gpu,
+        )
+
+    def _find_modules(self, sandbox: Sandbox) -> tuple[Mount, ...]:
+        spec = importlib.util.find_spec(self.packages[0])
+        places = [] if spec is None else list(spec.submodule_search_locations or ())
+        if sandbox.shows_host:
+            return tuple(Mount(Path(place).parent, MODULES) for place in places[:1])
+        found = [Path(place).parent / name for place in places[:1] for name in self.packages]
+        return tuple(Mount(path, f"{MODULES}/{path.name}") for path in found if path.is_dir())
 
 
 def _read(answer: Mapping[str, str | list[str]], *, has_packages: bool) -> Interpreter:

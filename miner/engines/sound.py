@@ -8,26 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from miner.engines.interface import EngineFailedError, InputInvalidError
-from miner.engines.sandboxed_python import (
-    MODULES,
-    Interpreter,
-    find_interpreter,
-    find_modules,
-)
-from miner.sandbox.interface import (
-    MIB,
-    Command,
-    Ending,
-    Limits,
-    Mount,
-    Sandbox,
-    SandboxFailedError,
-)
+from miner.engines.sandboxed import check_bounds, check_signal, run_command
+from miner.engines.sandboxed_python import Interpreter, Program, find_interpreter
+from miner.sandbox.interface import MIB, Ending, Limits, Mount, Sandbox
 
-PROGRAM: Final = Path(__file__).parent / "speech_program"
-PROGRAM_INSIDE: Final = "/engine"
-SCRIPT: Final = "/engine/sound_decoder.py"
-PACKAGES: Final = ("av", "av.libs", "numpy", "numpy.libs")
+PROGRAM: Final = Program(
+    Path(__file__).parent / "speech_program" / "sound_decoder.py",
+    ("av", "av.libs", "numpy", "numpy.libs"),
+)
 SOURCE: Final = "/input/sound"
 SAMPLES: Final = "samples"
 NOT_SOUND: Final = 3
@@ -43,7 +31,6 @@ LIMITS: Final = Limits(
     processes=64,
     disk_bytes=MAX_BYTES + MIB,
 )
-SIGNALLED: Final = 128
 
 
 class SoundDecoder:
@@ -60,34 +47,19 @@ class SoundDecoder:
         """
         if self._interpreter is None:
             self._interpreter = await find_interpreter(None)
-        modules = find_modules("av", PACKAGES, is_alone=bool(self._sandbox.name))
-        command = Command(
-            arguments=self._interpreter.build_line(SCRIPT, SOURCE),
-            inputs=(
-                *self._interpreter.mounts,
-                Mount(PROGRAM, PROGRAM_INSIDE),
-                *modules,
-                Mount(source, SOURCE),
-            ),
-            environment=self._interpreter.build_variables(1, PROGRAM_INSIDE, MODULES),
+        command = PROGRAM.build_command(
+            self._interpreter, self._sandbox, SOURCE, inputs=(Mount(source, SOURCE),)
         )
-        try:
-            ending = await self._sandbox.run(command, LIMITS, folder, lambda _: None, stop)
-        except SandboxFailedError as error:
-            raise EngineFailedError(str(error)) from None
+        ending = await run_command(self._sandbox, command, LIMITS, folder, lambda _: None, stop)
         return None if ending.is_stopped else find_samples(ending, folder)
 
 
 def find_samples(ending: Ending, folder: Path) -> Path:
     """Return the samples that a run left. Raises `InputInvalidError` and `EngineFailedError`."""
-    if ending.limit is not None:
-        raise InputInvalidError(f"the sound needs more {ending.limit} than decoding may take")
+    check_bounds(ending, "the sound")
     if ending.exit_code == NOT_SOUND:
         raise InputInvalidError(ending.last_words[-300:] or "not sound")
-    if ending.exit_code > SIGNALLED:
-        raise InputInvalidError(
-            f"the sound ends its decoder: signal {ending.exit_code - SIGNALLED}"
-        )
+    check_signal(ending, "the sound")
     if ending.exit_code:
         raise EngineFailedError(f"the sound's decoder does not run: {ending.last_words[-300:]}")
     path = folder / SAMPLES

@@ -1,7 +1,6 @@
 """Decides what a whisper_transcription job asks: sound in, timed text out, seconds of it billed."""
 
 import asyncio
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -18,7 +17,7 @@ from miner.sandbox.interface import Sandbox
 
 SERVICE: Final = "whisper_transcription"
 RUNNER: Final = "miner.engines.speech_model"
-MEMBER: Final = "audio_url"
+SOURCE: Final = "audio_url"
 AUTOMATIC: Final = "auto"
 IGNORED: Final = IGNORED_PARAMETERS | {"response_format", "timestamp_granularities"}
 """What of the result is shown is between the client and its coordinator."""
@@ -42,14 +41,13 @@ class SpeechTask:
         self._model = model
         self._decoder = decoder
         self._parameters = parameters
-        self.sources: Mapping[str, str] = {MEMBER: source}
+        self.sources: Mapping[str, str] = {SOURCE: source}
 
     async def run(
         self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
     ) -> EngineResult:
         """Return the transcript, or its beginning."""
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=files[OUTPUT]))
-        samples = await self._decoder.decode(files[MEMBER], folder, stop)
+        samples = await self._decoder.decode(files[SOURCE], files[OUTPUT], stop)
         if samples is None:
             return EngineResult({}, 0, "", is_cut=True)
         language = self._parameters.language

@@ -5,7 +5,6 @@ by ffmpeg's own count; a run that is cut short leaves nothing and bills nothing.
 """
 
 import asyncio
-import hashlib
 import importlib.util
 import re
 import tempfile
@@ -28,31 +27,29 @@ from miner.engines.interface import (
     build_pins,
 )
 from miner.engines.local_server import describe_processor
-from miner.engines.video_command import GPU_ENCODERS, PROGRAM, SOURCE, Codec, Parameters, Settings
-from miner.gpu.device import CPU, CUDA, Device
-from miner.sandbox.interface import (
-    MIB,
-    Command,
-    Ending,
-    Limits,
-    Mount,
-    OnLine,
-    Sandbox,
-    SandboxFailedError,
+from miner.engines.sandboxed import (
+    LONGEST_SECONDS,
+    check_bounds,
+    describe_sandbox,
+    run_command,
 )
+from miner.engines.video_command import GPU_ENCODERS, INPUT, PROGRAM, Codec, Parameters, Settings
+from miner.gpu.device import CPU, CUDA, Device
+from miner.hashing import hash_file
+from miner.sandbox.interface import MIB, Command, Ending, Limits, Mount, OnLine, Sandbox
 
 SERVICE: Final = "video_transcoding"
 MODEL: Final = "ffmpeg"
 PACKAGE: Final = "imageio_ffmpeg"
-MEMBER: Final = "input_url"
+SOURCE: Final = "input_url"
 LIMITS: Final = Limits(
     memory_bytes=3_072 * MIB,
-    cpu_seconds=24 * 3_600,
-    wall_seconds=24 * 3_600.0,  # the lease ends sooner
+    cpu_seconds=LONGEST_SECONDS,
+    wall_seconds=LONGEST_SECONDS,
     processes=256,
     disk_bytes=256 * MIB,
 )
-PROBE_LIMITS: Final = Limits(cpu_seconds=30, wall_seconds=30.0, processes=256, disk_bytes=MIB)
+PROBE_LIMITS: Final = Limits(cpu_seconds=30, wall_seconds=30, processes=256, disk_bytes=MIB)
 MAX_PROBLEMS: Final = 3
 DURATION: Final = re.compile(r"\[info\]   Duration: (\d{2,4}):(\d\d):(\d\d)\.(\d\d),")
 PROBLEM: Final = re.compile(r"(?:\[[^\]]{1,80}\] )?\[(?:error|fatal)\] (.+)")
@@ -107,15 +104,14 @@ class VideoTask:
     def __init__(self, engine: "VideoEngine", source: str, parameters: Parameters) -> None:
         self._engine = engine
         self._parameters = parameters
-        self.sources: Mapping[str, str] = {MEMBER: source}
+        self.sources: Mapping[str, str] = {SOURCE: source}
 
     async def run(
         self, files: Mapping[str, Path], on_progress: OnProgress, stop: asyncio.Event
     ) -> EngineResult:
         """Return the video in its new form, or nothing of it."""
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=files[OUTPUT]))
         return await self._engine.transcode(
-            self._parameters, files[MEMBER], folder, on_progress, stop
+            self._parameters, files[SOURCE], files[OUTPUT], on_progress, stop
         )
 
 
@@ -162,9 +158,7 @@ class VideoEngine:
         name = f"video.{parameters.output_format}"
         line = video_command.build_line(parameters, settings, name)
         watch = Watch(on_progress)
-        ending = await self._run(
-            line, (Mount(source, SOURCE),), is_on_gpu, folder, watch.note, stop
-        )
+        ending = await self._run(line, (Mount(source, INPUT),), is_on_gpu, folder, watch.note, stop)
         if ending.is_stopped:
             return EngineResult({}, 0, about.text, is_cut=True)
         check_ending(ending, watch)
@@ -190,7 +184,7 @@ class VideoEngine:
             return self._known
 
     async def _ask(self) -> tuple[Description, Settings]:
-        digest = await asyncio.to_thread(_hash, self._program)
+        digest = await asyncio.to_thread(hash_file, self._program)
         said = ""
 
         def note(line: str) -> None:
@@ -208,9 +202,11 @@ class VideoEngine:
         codecs = await self._find_gpu_codecs()
         settings = Settings(self._threads, has_avx2(), codecs)
         build = f"ffmpeg {found[1]} ({digest[:16]})"
-        options = [f"threads {self._threads}", f"instructions {settings.instructions}"]
-        if self._sandbox.name:
-            options.append(self._sandbox.name)
+        options = (
+            f"threads {self._threads}",
+            f"instructions {settings.instructions}",
+            describe_sandbox(self._sandbox, ending),
+        )
         description = Description(
             engine=build,
             options=", ".join(options),
@@ -258,18 +254,16 @@ class VideoEngine:
             environment=self._device.environment if is_on_gpu else {},
             needs_gpu=is_on_gpu,
         )
-        try:
-            return await self._sandbox.run(command, limits, folder, note, stop)
-        except SandboxFailedError as error:
-            raise EngineFailedError(str(error)) from None
+        return await run_command(self._sandbox, command, limits, folder, note, stop)
 
 
 def check_ending(ending: Ending, watch: Watch) -> None:
-    """Raise `EngineFailedError` for a run at its bounds, `InputInvalidError` for any other."""
-    if ending.limit is not None:
-        raise EngineFailedError(f"the video needs more {ending.limit} than a run may have")
+    """Raise `InputInvalidError` for a run that made no video."""
+    check_bounds(ending, "the video")
     if ending.exit_code:
-        raise InputInvalidError(f"ffmpeg cannot read or write it: {watch.problems}")
+        raise InputInvalidError(
+            f"ffmpeg cannot read or write it: {watch.problems or ending.exit_code}"
+        )
     if not watch.frames:
         raise InputInvalidError("there is no picture in it")
 
@@ -289,8 +283,3 @@ def has_avx2() -> bool:
     with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as lines:
         flags = next((line for line in lines if line.startswith("flags")), "")
     return video_command.AVX2 in flags.split()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from msgspec import Meta
 from miner.engines.interface import InputInvalidError
 
 PROGRAM: Final = "/engine/ffmpeg"
-SOURCE: Final = "/input/video"
+INPUT: Final = "/input/video"
 CONTAINERS_READ: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,ogg,mpegts,mpeg,asf,ivf,mxf"
 MAX_PIXELS: Final = 7_680 * 4_320
 """Of a picture, in and out."""
@@ -110,7 +110,7 @@ def build_line(parameters: Parameters, settings: Settings, output: str) -> tuple
     if settings.has_avx2:
         line += ["-cpuflags", AVX2]
     line += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS_READ]
-    line += ["-max_pixels", str(MAX_PIXELS), "-threads", threads, "-i", SOURCE]
+    line += ["-max_pixels", str(MAX_PIXELS), "-threads", threads, "-i", INPUT]
     line += ["-map", "0:v:0", "-map", "0:a:0?", "-sn", "-dn"]
     line += ["-map_metadata", "-1", "-map_chapters", "-1"]
     line += ["-filter_threads", "1", "-sws_flags", "bicubic+accurate_rnd+bitexact"]

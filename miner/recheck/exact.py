@@ -5,8 +5,6 @@ long the work took is no part of what it made.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import file_digest
-from pathlib import Path
 from typing import Any, Final
 
 from ledger.terms import compute_content_hash
@@ -15,12 +13,6 @@ from miner.recheck.verdict import Standing, Verdict, refuse
 MEASURE: Final = "SHA-256"
 ABOUT_THE_RUN: Final = frozenset({"files", "model", "verification"})
 """Members of a result that are compared by themselves, or not."""
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def compare_files(claimed: Any, found: Sequence[tuple[str, str]]) -> Verdict:

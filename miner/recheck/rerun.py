@@ -30,6 +30,7 @@ from miner.engines.interface import (
 from miner.engines.text_backends import LlamaProcess
 from miner.engines.text_request import read_text_request
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
+from miner.hashing import hash_file
 from miner.inputs import FETCH_SECONDS, MAX_FILE_BYTES, find_digest
 from miner.kinds import (
     KINDS,
@@ -174,8 +175,7 @@ async def _run_again(claim: Claim, fetch_file: FetchFile, allow_loopback: bool) 
             )
             found = await task.run(files, lambda *_: None, asyncio.Event())
             made = [
-                (file.name, await asyncio.to_thread(exact.hash_file, file.path))
-                for file in found.files
+                (file.name, await asyncio.to_thread(hash_file, file.path)) for file in found.files
             ]
     finally:
         await close_engines(engines)
@@ -283,6 +283,6 @@ async def _fetch_sources(
             )
             continue
         await fetch_file(source, path)
-        if await asyncio.to_thread(exact.hash_file, path) != find_digest(claim.content, source):
+        if await asyncio.to_thread(hash_file, path) != find_digest(claim.content, source):
             raise OtherJobError(f"{source} is not the file that the content names")
     return paths

@@ -97,7 +97,8 @@ def make_filter(is_counted: bool) -> bytes:
 class Bubblewrap:
     """The sandbox of a machine that has bubblewrap."""
 
-    name = ""
+    name = "bubblewrap"
+    shows_host = False
 
     def __init__(
         self,

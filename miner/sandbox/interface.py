@@ -93,7 +93,11 @@ class Sandbox(Protocol):
 
     @property
     def name(self) -> str:
-        """What keeps them, as receipts name it; empty where that goes without saying."""
+        """What keeps them, as receipts name it."""
+
+    @property
+    def shows_host(self) -> bool:
+        """Whether a run sees all that its user sees here, and not only what a command names."""
 
     async def run(
         self, command: Command, limits: Limits, output: Path, on_line: OnLine, stop: asyncio.Event

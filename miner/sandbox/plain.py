@@ -23,6 +23,7 @@ class PlainProcess:
     """No sandbox at all."""
 
     name = "no sandbox"
+    shows_host = True
 
     async def run(
         self, command: Command, limits: Limits, output: Path, on_line: OnLine, stop: asyncio.Event

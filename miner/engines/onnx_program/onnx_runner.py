@@ -134,12 +134,12 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     except (NotOnnxError, InvalidError) as error:
         return {"invalid": str(error)}
     except MemoryError:
-        return {"failed": "the model needs more memory than a run may have"}
+        return {"invalid": "the model needs more memory than a run may have"}
     except Exception as error:  # noqa: BLE001 - the runtime's errors have no class in common
         text = f"{type(error).__name__}: {error}"[:500]
         is_models = type(error).__module__.startswith("onnxruntime")
-        # Memory that is short, and a GPU that fails, are the machine's.
-        is_machines = "alloc" in text or "CUDA" in text
+        # A run's memory is bounded everywhere alike; a GPU's, and one that fails, is the machine's.
+        is_machines = request["device"] == "cuda" and ("alloc" in text or "CUDA" in text)
         return {"invalid" if is_models and not is_machines else "failed": text}
     return {"tensors": tensors, "seconds": time.monotonic() - begin}
 

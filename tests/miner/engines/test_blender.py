@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ledger.faults import Reason
 from ledger.receipts import parse_receipt
 from miner.engines.blender import (
     MODEL,
@@ -56,23 +55,19 @@ async def test_without_an_environment_the_command_is_named(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("params", "reason", "words"),
+    ("params", "words"),
     [
-        ({"engine": "eevee"}, Reason.RESOURCES_MISSING, "EEVEE"),
-        ({"frames": 65}, Reason.INPUT_INVALID, "frames"),
-        ({"resolution_x": 8}, Reason.INPUT_INVALID, "resolution_x"),
-        ({"samples": 0}, Reason.INPUT_INVALID, "samples"),
-        ({"script": "import os"}, Reason.INPUT_INVALID, "script"),
+        ({"engine": "eevee"}, "engine"),
+        ({"frames": 65}, "frames"),
+        ({"resolution_x": 8}, "resolution_x"),
+        ({"samples": 0}, "samples"),
+        ({"script": "import os"}, "script"),
     ],
 )
-async def test_what_no_render_is_made_of_is_refused(
-    params: dict[str, Any], reason: Reason, words: str
-) -> None:
+async def test_what_no_render_is_made_of_is_refused(params: dict[str, Any], words: str) -> None:
     engine = await open_engine()
-    kind = InputInvalidError if reason is Reason.INPUT_INVALID else RenderResourceMissingError
-    assert kind.reason is reason
     held = {SOURCE: "file_" + "0a" * 32}
-    with pytest.raises(kind, match=words):
+    with pytest.raises(InputInvalidError, match=words):
         engine.read({"input": held, "params": params})
 
 

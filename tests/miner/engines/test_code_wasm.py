@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from miner.engines.code import SOURCE_URL, CodeEngine
+from miner.engines.code import SOURCE, CodeEngine
 from miner.engines.code_wasm_runner import System, run
 from miner.engines.interface import InputInvalidError
 from miner.sandbox.open import find_sandbox
@@ -67,7 +67,7 @@ async def test_a_module_is_metered_and_runs_twice_as_once(tmp_path: Path) -> Non
     module = tmp_path / "module"
     module.write_bytes(b"\0asm no module")
     with pytest.raises(InputInvalidError, match="magic|version|parse|unexpected|unknown"):
-        await run_foreign(engine, tmp_path, "wasm", {}, sources={SOURCE_URL: module})
+        await run_foreign(engine, tmp_path, "wasm", {}, sources={SOURCE: module})
 
 
 def test_chance_and_time_follow_from_the_seed() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from miner.engines.interface import OUTPUT, EngineFailedError, EngineResult, InputInvalidError
+from miner.engines.interface import OUTPUT, EngineResult, InputInvalidError
 from miner.engines.video import VideoEngine, Watch, check_ending, find_program
 from miner.sandbox.interface import Ending
 from miner.sandbox.plain import PlainProcess
@@ -67,8 +67,10 @@ async def test_a_video_becomes_another(kind: str, codec: str, said: str, tmp_pat
 async def test_the_same_bytes_come_out_again_and_no_word_of_the_input(tmp_path: Path) -> None:
     source = make_video(tmp_path / "a.mkv", size="33x17", seconds=1, sound=False)
     digests = set()
-    for _ in range(2):
-        result, _ = await transcode(source, tmp_path)
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        result, _ = await transcode(source, folder)
         data = result.files[0].path.read_bytes()
         digests.add(hashlib.sha256(data).hexdigest())
         assert b"Lavf" not in data
@@ -132,7 +134,7 @@ async def test_where_none_is_wanted_it_runs_without_a_sandbox_and_says_so(tmp_pa
         .run({"input_url": source, OUTPUT: output}, lambda *_: None, asyncio.Event())
     )
     assert "Video: h264" in read_streams(result.files[0].path)
-    assert result.engine.endswith("no sandbox")
+    assert result.engine.endswith("no sandbox, prlimit")
 
 
 async def test_sound_without_a_picture_is_no_video(tmp_path: Path) -> None:
@@ -189,13 +191,13 @@ def test_what_a_file_makes_ffmpeg_say_is_no_count() -> None:
     assert watch.problems == "moov atom not found"
 
 
-def test_a_bound_is_the_machines_and_an_error_the_files() -> None:
+def test_a_bound_is_the_clients_as_any_other_ending() -> None:
     def end(code: int, limit: str | None) -> Ending:
         return Ending(exit_code=code, limit=limit, is_stopped=False, last_words="", cpu_seconds=0,
                       peak_bytes=0, bounds="prlimit")  # fmt: skip
 
     watch = Watch(lambda *_: None)
-    with pytest.raises(EngineFailedError, match="more memory"):
+    with pytest.raises(InputInvalidError, match="more memory"):
         check_ending(end(137, "memory"), watch)
     with pytest.raises(InputInvalidError, match="cannot read"):
         check_ending(end(1, None), watch)

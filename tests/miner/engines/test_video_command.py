@@ -7,8 +7,8 @@ import pytest
 
 from miner.engines.interface import InputInvalidError
 from miner.engines.video_command import (
+    INPUT,
     MAX_PIXELS,
-    SOURCE,
     Codec,
     Format,
     Parameters,
@@ -46,7 +46,7 @@ def test_nothing_but_one_file_in_a_known_container_is_opened(settings: Settings)
     assert before[before.index("-protocol_whitelist") + 1] == "file"
     containers = before[before.index("-format_whitelist") + 1].split(",")
     assert not {"hls", "concat", "dash", "image2", "lavfi", "tee"} & set(containers)
-    assert line.count("-i") == 1 and line[line.index("-i") + 1] == SOURCE
+    assert line.count("-i") == 1 and line[line.index("-i") + 1] == INPUT
 
 
 def test_instructions_and_threads_are_pinned_where_the_processor_has_them() -> None:

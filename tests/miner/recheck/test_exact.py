@@ -1,12 +1,11 @@
 """The same bytes or not: files by name, order and hash, other results by their JSON."""
 
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from miner.recheck.exact import compare_answers, compare_files, hash_file
+from miner.recheck.exact import compare_answers, compare_files
 from miner.recheck.verdict import Standing
 
 FRAMES = [(f"frame_{number:04}.png", sha256(bytes([number])).hexdigest()) for number in range(3)]
@@ -39,9 +38,3 @@ def test_answers() -> None:
     found = {"output": [1, 2], "model": "a"}
     assert compare_answers({**found, "model": "b"}, found).standing is Standing.STANDS
     assert compare_answers({**found, "output": [1, 3]}, found).standing is Standing.REFUSED
-
-
-def test_a_files_hash(tmp_path: Path) -> None:
-    path = tmp_path / "frame"
-    path.write_bytes(b"abc")
-    assert hash_file(path) == sha256(b"abc").hexdigest()

@@ -39,7 +39,7 @@ def open_elsewhere(path: str, *, allow_unsandboxed: bool) -> str:
 def test_this_machine_has_a_sandbox() -> None:
     opened = open_sandbox(allow_unsandboxed=False)
     assert isinstance(opened, Bubblewrap)
-    assert opened.name == ""
+    assert opened.name == "bubblewrap"
 
 
 def test_without_bubblewrap_foreign_bytes_are_refused_unless_the_operator_allows(
