@@ -26,9 +26,9 @@ from miner.engines.interface import (
     EngineResult,
     InputInvalidError,
 )
-from miner.kinds import KindUnavailableError, close_engines, open_engines
+from miner.kinds import KINDS, KindUnavailableError
+from miner.opening import close_engines, open_engines
 from miner.settings import MinerSettings
-from miner.settlement import UNIT_TYPES
 
 SAMPLE_SECONDS: Final = 0.05
 HOUR: Final = 3_600
@@ -110,7 +110,7 @@ async def measure(kind: str, settings: MinerSettings, runs: int) -> Figures:
     joules = [result.energy_joules for result in results]
     price = settings.get_price(kind)
     # A second that is billed is one that the lease was held.
-    held = max(seconds, units) if UNIT_TYPES[kind] == SECOND else seconds
+    held = max(seconds, units) if KINDS[kind].unit_type == SECOND else seconds
     return Figures(
         kind=kind,
         model=content["model"],
@@ -120,7 +120,7 @@ async def measure(kind: str, settings: MinerSettings, runs: int) -> Figures:
         first_answer=round(first, 4),
         job=round(seconds / runs, 4),
         runs=runs,
-        unit=UNIT_TYPES[kind],
+        unit=KINDS[kind].unit_type,
         units=units // runs,
         units_per_second=round(units / held, 2),
         memory=max(peak) or None,

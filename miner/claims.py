@@ -24,7 +24,8 @@ from ledger.transactions import JobClaim
 from miner.clock import LeaseClock, read_wall_clock
 from miner.delivery import Channel
 from miner.engines.interface import is_held
-from miner.settlement import UNIT_TYPES, open_price
+from miner.kinds import KINDS
+from miner.settlement import open_price
 from miner.terms import (
     ContentUnreadableError,
     TermsRefusedError,
@@ -64,7 +65,7 @@ def plan_claim(job: Job, prices: Mapping[str, int], models: Mapping[str, str]) -
         service = job["service"]
         accepted = job.get("accepted_offer")
         price = prices.get(service) if accepted is None else int(accepted["price_base"])
-        if price is None or service not in UNIT_TYPES:
+        if price is None or service not in KINDS:
             return None
         if not is_held(job.model, models.get(service)):
             return None

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from miner.engines.interface import Engine, EngineFailedError
 from miner.gpu.announcement import choose_announced
 from miner.gpu.device import DeviceMissingError
-from miner.kinds import KindUnavailableError, close_engines, open_engines
+from miner.kinds import KindUnavailableError
+from miner.opening import close_engines, open_engines
 from miner.pools.open import open_pool
 from miner.settings import MinerSettings
 

@@ -20,7 +20,7 @@ import structlog
 
 from ledger.faults import Reason
 from miner.engines.interface import OUTPUT, InputInvalidError
-from miner.wire import Wire
+from miner.wire import PASSING_STATUSES, Wire
 from miner.work import Work
 from outbound.errors import OutboundError
 from outbound.fetch import fetch
@@ -30,7 +30,6 @@ FETCH_SECONDS: Final = 300.0
 """How long an address may take, its redirects among it."""
 ATTEMPTS: Final = 4
 FIRST_PAUSE: Final = 0.3
-PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 log = structlog.get_logger(__name__)

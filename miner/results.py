@@ -25,7 +25,7 @@ from miner.engines.interface import (
     EngineFailedError,
     ResultFile,
 )
-from miner.wire import Wire
+from miner.wire import PASSING_STATUSES, Wire
 
 MAX_NAME_CHARACTERS: Final = 200
 FIRST_PAUSE: Final = 0.3
@@ -33,7 +33,6 @@ LONGEST_PAUSE: Final = 5.0
 BELIEVED_REFUSALS: Final = 4
 """One node may be a block behind, or not be the one that knows the job: it is asked again."""
 TOO_LARGE: Final = 413
-PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_ANSWER_BYTES: Final = 65_536
 
 log = structlog.get_logger(__name__)

@@ -4,40 +4,20 @@ Pure: everything follows from the recorded work and the miner's key, so that aft
 settlement is built again.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
 from aitbc.wallet import SignedTransaction, Wallet
 from ledger import crypto, terms
-from ledger.receipts import ReceiptCore, VerificationClass, sign_receipt
+from ledger.receipts import ReceiptCore, sign_receipt
 from ledger.settlement import SETTLE_KIND
 from ledger.terms import PriceTerms
 from ledger.transactions import JobSettle
+from miner.kinds import KINDS
 from miner.work import LeaseRecord, Outcome, Work
 from zk.field import decode_field
 from zk.statement import PublicInputs, Witness, address_to_field, compute_context
-
-UNIT_TYPES: Final = {
-    "llm_inference": "token",
-    "text_embedding": "token",
-    "whisper_transcription": "audio_second",
-    "stable_diffusion": "image",
-    "video_transcoding": "video_second",
-    "blender_rendering": "frame",
-    "onnx_inference": "second",
-    "custom_code": "second",
-}
-VERIFICATION: Final[dict[str, VerificationClass]] = {
-    "llm_inference": "logit_gap",
-    "text_embedding": "tolerance",
-    "whisper_transcription": "tolerance",
-    "stable_diffusion": "tolerance",
-    "video_transcoding": "exact",
-    "blender_rendering": "exact",
-    "onnx_inference": "tolerance",
-    "custom_code": "none",
-}
 
 
 class Identity(NamedTuple):
@@ -152,13 +132,13 @@ def build_core(identity: Identity, work: Work) -> ReceiptCore:
         client=crypto.format_address(work.terms.client),
         service=work.service,
         units=receipt.units,
-        unit_type=UNIT_TYPES[work.service],
+        unit_type=KINDS[work.service].unit_type,
         price=work.price,
         amount=compute_amount(work),
         model=work.content["model"],
         engine=outcome.engine,
         device=outcome.device,
-        verification=VERIFICATION[work.service],
+        verification=KINDS[work.service].verification,
         pins=outcome.pins,
         input_hash=work.terms.input_hash.hex(),
         result_hash=receipt.result_hash.hex(),

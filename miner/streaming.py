@@ -14,7 +14,7 @@ from typing import Final
 import httpx2
 import structlog
 
-from miner.wire import Wire
+from miner.wire import PASSING_STATUSES, Wire
 
 LINE_CHARACTERS: Final = 8_000
 """Of a piece: at most 6 bytes each as JSON, so that a line stays below 64 KiB."""
@@ -23,7 +23,6 @@ LONGEST_PAUSE: Final = 5.0
 FINISH_SECONDS: Final = 2.0
 """How long the end of a job waits for its stream."""
 MAX_ANSWER_BYTES: Final = 65_536
-PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,8 @@ import httpx2
 
 STEP_SECONDS: Final = 30.0
 """How long a single write or read may take."""
+PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Of answers after which the same request may be taken."""
 
 
 class Wire:

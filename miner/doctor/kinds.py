@@ -12,15 +12,9 @@ from miner.doctor.report import MACHINE, Check, State, soften
 from miner.engines import text
 from miner.engines.interface import EngineFailedError
 from miner.engines.text_backends import RemoteEndpoint
-from miner.foreign import FOREIGN
-from miner.kinds import (
-    KINDS,
-    KindUnavailableError,
-    close_engines,
-    find_missing_package,
-    open_engines,
-)
+from miner.kinds import KINDS, USUAL, KindUnavailableError, find_missing_package
 from miner.models import ModelMissingError, ModelStore, load_packaged_lock
+from miner.opening import close_engines, open_engines
 from miner.settings import MinerSettings
 
 KINDS_HELP: Final = "docs/miners.md, Kinds"
@@ -34,8 +28,7 @@ async def check_kinds(settings: MinerSettings) -> list[Check]:
     if settings.pool is not None:
         return [_check_pool()]
     checks: list[Check] = []
-    usual = [name for name in KINDS if name not in FOREIGN]
-    for name in dict.fromkeys(settings.kinds or usual):
+    for name in dict.fromkeys(settings.kinds or USUAL):
         is_needed = settings.kinds is not None or name == text.SERVICE
         found = await _check_kind(name, settings)
         if not is_needed:

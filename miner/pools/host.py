@@ -25,7 +25,8 @@ from miner.engines.interface import (
 )
 from miner.gpu.announcement import choose_announced
 from miner.gpu.device import DeviceMissingError
-from miner.kinds import KindUnavailableError, open_engines
+from miner.kinds import KindUnavailableError
+from miner.opening import open_engines
 from miner.pools.messages import CHUNK_BYTES, Greeting, Report, encode, get_release
 from miner.pools.transfer import append
 from miner.results import check_files, open_plain

@@ -9,7 +9,8 @@ import structlog
 
 from miner.engines import text
 from miner.engines.interface import Engine
-from miner.kinds import KindUnavailableError, build_reader
+from miner.kinds import KindUnavailableError
+from miner.opening import build_reader
 from miner.pools.engine import PooledEngine
 from miner.pools.members import Cluster, EngineRefusedError, HostLostError, Members, Shape
 from miner.pools.placement import Demand, NoRoomError, plan

@@ -32,19 +32,13 @@ from miner.engines.text_request import read_text_request
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.hashing import hash_file
 from miner.inputs import FETCH_SECONDS, MAX_FILE_BYTES, find_digest
-from miner.kinds import (
-    KINDS,
-    KindUnavailableError,
-    close_engines,
-    find_missing_package,
-    open_engines,
-)
+from miner.kinds import KINDS, KindUnavailableError, find_missing_package
 from miner.models import ModelMissingError, ModelStore, load_packaged_lock
+from miner.opening import close_engines, open_engines
 from miner.recheck import exact, tolerance
 from miner.recheck.logit_gap import check_text
 from miner.recheck.verdict import CannotSayError, Standing, Verdict, refuse
 from miner.settings import NO_ACCOUNT, MinerSettings
-from miner.settlement import VERIFICATION
 from outbound.errors import OutboundError
 from outbound.fetch import fetch
 
@@ -123,7 +117,8 @@ def _check_claim(claim: Claim) -> None:
     for name in ("service", "model"):
         if claim.content.get(name) != getattr(core, name):
             raise OtherJobError(f"the receipt names another {name} than the job")
-    if VERIFICATION.get(core.service, core.verification) != core.verification:
+    kind = KINDS.get(core.service)
+    if kind is not None and core.verification != kind.verification:
         raise OtherJobError(f"{core.service} is not of the class {core.verification}")
 
 

@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from coordinator.services.registry import SERVICES
 from ledger import terms
 from ledger.entries import Job, Lease
 from ledger.receipts import parse_receipt
@@ -22,12 +21,6 @@ SIGNED = MINER.sign(
     fee_rate=1,
     valid_until=9,
 )
-
-
-def test_units_and_classes_are_those_of_the_registry() -> None:
-    assert {name: service.unit_type for name, service in SERVICES.items()} == settlement.UNIT_TYPES
-    classes = {name: service.verification.value for name, service in SERVICES.items()}
-    assert classes == settlement.VERIFICATION
 
 
 def test_what_the_engine_said_is_in_the_receipt() -> None:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from aitbc.cli.main import app
 from ledger.receipts import sign_receipt
 from ledger.terms import compute_content_hash
-from miner.kinds import close_engines, open_engines
 from miner.models import load_packaged_lock
+from miner.opening import close_engines, open_engines
 from miner.settings import MinerSettings
 from node.exit_codes import ExitCode
 from tests.ledger.test_receipts import CORE

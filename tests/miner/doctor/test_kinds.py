@@ -5,8 +5,7 @@ from typing import Any
 
 from miner.doctor.kinds import check_kinds
 from miner.doctor.report import State
-from miner.foreign import FOREIGN
-from miner.kinds import KINDS
+from miner.kinds import USUAL
 from miner.settings import MinerSettings
 from tests.support.text_endpoint import TextEndpoint
 
@@ -33,7 +32,7 @@ async def test_a_model_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> No
 
 async def test_without_a_choice_text_is_needed_and_the_rest_may_be_missing(tmp_path: Path) -> None:
     checks = await check_kinds(make_settings(tmp_path, models_folder=tmp_path / "m"))
-    assert {check.subject for check in checks} == set(KINDS) - FOREIGN
+    assert {check.subject for check in checks} == set(USUAL)
     lacking = {check.subject for check in checks if check.state is State.MISSING}
     assert lacking == {"llm_inference"}
     assert any(check.state is State.WARNING for check in checks)

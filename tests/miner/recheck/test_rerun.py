@@ -20,8 +20,9 @@ from miner.engines import blender, video
 from miner.engines.image_model import encode_png
 from miner.engines.interface import OUTPUT
 from miner.hashing import hash_file
-from miner.kinds import KINDS, close_engines, open_engines
+from miner.kinds import KINDS
 from miner.models import load_packaged_lock
+from miner.opening import close_engines, open_engines
 from miner.recheck.pictures import read_png
 from miner.recheck.rerun import (
     Claim,
@@ -34,7 +35,6 @@ from miner.recheck.rerun import (
 )
 from miner.recheck.verdict import Standing, Verdict, refuse
 from miner.settings import MinerSettings
-from miner.settlement import UNIT_TYPES, VERIFICATION
 from tests.ledger.test_receipts import CORE
 from tests.support.blend_scene import make_scene
 
@@ -82,8 +82,8 @@ async def make_claim(content: dict[str, Any], folder: Path, **sources: Path) -> 
     core = msgspec.structs.replace(
         CORE,
         service=content["service"],
-        verification=VERIFICATION[content["service"]],
-        unit_type=UNIT_TYPES[content["service"]],
+        verification=KINDS[content["service"]].verification,
+        unit_type=KINDS[content["service"]].unit_type,
         model=content["model"],
         units=made.units,
         engine=made.engine,
@@ -287,8 +287,9 @@ async def test_what_cannot_be_said_is_said() -> None:
     }
     for reason, (service, model) in cases.items():
         content = {"service": service, "model": model, "input": {"texts": ["one"]}, "params": {}}
+        verification = KINDS[service].verification if service in KINDS else "exact"
         core = msgspec.structs.replace(
-            CORE, service=service, model=model, verification=VERIFICATION.get(service, "exact")
+            CORE, service=service, model=model, verification=verification
         )
         verdict = (await check(sign(core, content, {"embeddings": [[0.0]]}))).verdict
         assert verdict.standing is Standing.UNKNOWN and reason in verdict.reason, verdict
@@ -309,7 +310,7 @@ async def test_where_things_lie_is_for_the_environment_to_say(
 ) -> None:
     content = {"service": blender.SERVICE, "model": blender.MODEL}
     core = msgspec.structs.replace(
-        CORE, **content, verification=VERIFICATION[blender.SERVICE], device="CPU"
+        CORE, **content, verification=KINDS[blender.SERVICE].verification, device="CPU"
     )
     claim = sign(core, content, {"frames": 1})
     monkeypatch.setenv("AITBC_MINER_BLENDER_ENVIRONMENT", str(tmp_path / "elsewhere"))

@@ -12,7 +12,8 @@ from tests.support.gpu_driver import LARGE, build_driver, make_environment, run_
 OPEN = """
 import asyncio, json
 from miner.gpu.announcement import choose_announced
-from miner.kinds import KindUnavailableError, close_engines, open_engines
+from miner.kinds import KindUnavailableError
+from miner.opening import close_engines, open_engines
 from miner.settings import MinerSettings
 
 async def main():
