@@ -38,13 +38,15 @@ PROGRESS_SECONDS: Final = 0.25
 """How often a number alone is news; text and ends are at once."""
 MEMBER: Final = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 MAX_PROBLEM_CHARACTERS: Final = 500
+PREFIX: Final = "aitbc-job-"
+"""Of a run's folder; the process it is of follows."""
 
 
 class _Run:
     """One job on its way. Its folder is removed with it."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="aitbc-job-", dir=folder))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folder))
         self.files = {OUTPUT: self.folder / OUTPUT}
         self.files[OUTPUT].mkdir(mode=0o700)
         self.stop = asyncio.Event()
@@ -97,6 +99,7 @@ class EngineHost:
     async def prepare(self) -> bytes:
         """Bring the engine up, its model fetched by hash, and return a `Greeting`."""
         release, access = get_release(), os.environ.get("RAY_AUTH_MODE", "")
+        await asyncio.to_thread(sweep_runs, self._folder or Path(tempfile.gettempdir()))
         try:
             settings = MinerSettings(**self._settings)
             engines = await open_engines(settings)
@@ -189,6 +192,14 @@ class EngineHost:
         finally:
             run.problem = run.problem[:MAX_PROBLEM_CHARACTERS]
             run.changed.set()
+
+
+def sweep_runs(folder: Path) -> None:
+    """Remove what the runs of processes that were killed left in a folder. Blocking."""
+    for path in folder.glob(f"{PREFIX}*"):
+        owner = path.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _read_plain(path: Path, offset: int) -> bytes:

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from miner.engines.interface import OUTPUT, EngineFailedError, EngineResult, InputInvalidError
+from miner.hashing import hash_file
 from miner.kinds import KindUnavailableError
 from miner.pools.engine import MAX_TRIES
+from miner.pools.host import PREFIX
 from miner.pools.open import Pool, check_settings, choose_gpu, choose_node_settings
 from miner.pools.open import open_pool as connect
 from miner.pools.placement import Demand, Node
 from miner.settings import MinerSettings
 from tests.support.engine_bench import FOX
 from tests.support.miner_bench import until
+from tests.support.onnx_models import make_linear
 from tests.support.pool_cluster import LocalCluster, LocalHost
 from tests.support.videos import make_video, read_streams
 
@@ -182,6 +185,24 @@ async def test_the_files_of_a_result_come_back(tmp_path: Path) -> None:
         (file,) = result.files
         assert (file.name, file.path.parent) == ("video.mkv", here)
         assert "Video: " in read_streams(file.path)
+        assert not os.listdir(there)
+
+
+async def test_a_model_that_comes_with_its_job_goes_to_the_node(tmp_path: Path) -> None:
+    there, path = tmp_path / "there", tmp_path / "model"
+    there.mkdir()
+    # What the run of a process left that was killed is removed by the next one.
+    ended = await asyncio.create_subprocess_exec("true")
+    await ended.wait()
+    (there / f"{PREFIX}{ended.pid}-left" / OUTPUT).mkdir(parents=True)
+    path.write_bytes(make_linear())
+    async with open_pool(nodes=1, folder=there, kinds=["onnx_inference"]) as (pool, _):
+        held = {"model_url": "file_a", "tensors": {"x": [[1, 1, 1]]}}
+        task = pool.engines["onnx_inference"].read(
+            {"model": f"linear@{hash_file(path)}", "input": held}
+        )
+        result = await task.run({"model_url": path}, lambda *_: None, asyncio.Event())
+        assert result.answer == {"tensors": {"y": [[6.5]]}}
         assert not os.listdir(there)
 
 
