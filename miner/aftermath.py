@@ -1,24 +1,22 @@
 """Decides what an engine still costs after it was told to stop: measured until it rests.
 
 The processor time is that of all processes below the miner, whoever started them: an engine may be
-one, or a sandbox with several. What other jobs use meanwhile is in it, so it is never too low.
+one, or a sandbox with several. What other jobs use meanwhile is in it, so it is never too low; what
+the nodes of a pool use is not seen from here.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
+
+from miner.processes import measure_family
 
 LONGEST_SECONDS: Final = 2.0
 """From the word to stop: an engine that is busy after that is so with another job."""
 SAMPLE_SECONDS: Final = 0.05
-PROCESSES: Final = Path("/proc")
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_PARENT, _USER, _CHILDREN, _END = 1, 11, 13, 15
-"""Places in `/proc/PID/stat` behind the name, which may hold anything: times in clock ticks."""
 
 
 class Aftermath:
@@ -69,25 +67,5 @@ async def _watch(stop: asyncio.Event, is_over: asyncio.Event, measured: Aftermat
 
 def read_cpu_seconds() -> float:
     """Return the processor time of all processes below this one, of those that ended as well."""
-    stats = _read_stats()
-    below, ticks = [os.getpid()], 0
-    for parent in below:
-        ticks += sum(stats[parent][_CHILDREN:_END]) if parent in stats else 0
-        children = [each for each, fields in stats.items() if fields[_PARENT] == parent]
-        ticks += sum(sum(stats[child][_USER:_CHILDREN]) for child in children)
-        below += children
-    return ticks / _TICKS
-
-
-def _read_stats() -> Mapping[int, list[int]]:
-    """Return what the kernel says of each process that is there, by its id."""
-    stats = {}
-    for folder in PROCESSES.iterdir():
-        if folder.name.isdigit():
-            try:
-                text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-            except OSError:  # it has ended just now
-                continue
-            _, _, fields = text.rpartition(") ")
-            stats[int(folder.name)] = [0, *map(int, fields.split()[1:_END])]
-    return stats
+    family = measure_family(os.getpid())
+    return family.seconds - family.own_seconds

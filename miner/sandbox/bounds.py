@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from miner.processes import measure_family
 from miner.sandbox.interface import Limits
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 PREFIX: Final = "aitbc-run-"
 PAUSE: Final = 0.02
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 END_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.5
 OWN_PROCESSES: Final = 3
@@ -99,7 +99,8 @@ class ProcessBounds:
         if self._process is None or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
-        seconds, size = measure_descendants(self._process)
+        family = measure_family(self._process)
+        seconds, size = family.seconds, sum(_read_memory(each) for each in family.members)
         self._cpu_seconds = max(self._cpu_seconds, seconds)
         self._peak_bytes = max(self._peak_bytes, size)
 
@@ -218,30 +219,6 @@ def sweep_groups() -> None:
             if owner.isdigit() and not Path(f"/proc/{owner}").exists():
                 with contextlib.suppress(OSError):
                     path.rmdir()
-
-
-def measure_descendants(process: int) -> tuple[float, int]:
-    """Return the CPU seconds and the resident bytes of a process and all that come from it."""
-    children: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
-    for folder in os.listdir("/proc"):
-        if not folder.isdigit():
-            continue
-        try:
-            # Its name, in brackets, may hold anything; (proc_pid_stat(5)) fields 4 and 14 to 17.
-            text = Path(f"/proc/{folder}/stat").read_text(errors="replace")
-        except OSError:
-            continue  # it has ended
-        fields = text.rpartition(")")[2].split()
-        children.setdefault(int(fields[1]), []).append(int(folder))
-        ticks[int(folder)] = sum(int(field) for field in fields[11:15])
-    seconds, size, waiting = 0.0, 0, [process]
-    while waiting:
-        current = waiting.pop()
-        waiting += children.get(current, ())
-        seconds += ticks.get(current, 0) / TICKS
-        size += _read_memory(current)
-    return seconds, size
 
 
 def _read_memory(process: int) -> int:

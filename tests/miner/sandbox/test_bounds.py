@@ -11,7 +11,6 @@ from miner.sandbox.bounds import (
     ProcessBounds,
     UnifiedBounds,
     make_bounds,
-    measure_descendants,
     sweep_groups,
 )
 from miner.sandbox.interface import MIB, Limits
@@ -26,10 +25,11 @@ def test_what_a_process_and_its_children_hold_is_summed() -> None:
     with subprocess.Popen(line, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        seconds, size = measure_descendants(process.pid)
+        bounds = ProcessBounds(LIMITS)
+        bounds.watch(process.pid)
+        assert bounds.read_cpu_seconds() > 0
+        assert 50_000_000 < bounds.read_peak_bytes() < 120_000_000
         os.killpg(process.pid, 9)
-    assert seconds > 0
-    assert 50_000_000 < size < 120_000_000
 
 
 async def test_a_group_is_made_and_removed() -> None:
