@@ -42,15 +42,17 @@ def wait_for_job(
     timeout: float = 300,
     on_change: Callable[[Job], None] | None = None,
 ) -> Flow[Job]:
-    """Return the job once it has ended, in whatever way; `on_change` is told each new phase.
+    """Return the job once it has ended, in whatever way; `on_change` is told each new phase
+    and each attempt that ended.
 
     Raises `WaitTimeoutError`, and `JobFailedError` where it was to complete and did not.
     """
     deadline, pause, said = time.monotonic() + timeout, FIRST_POLL_SECONDS, None
     while True:
         job = yield from get_job(job_id)
-        if on_change is not None and (job.status, job.phase) != said:
-            said = (job.status, job.phase)
+        stage = (job.status, job.phase, len(job.attempts or ()))
+        if on_change is not None and stage != said:
+            said = stage
             on_change(job)
         if job.is_over:
             break

@@ -58,6 +58,16 @@ class Settlement(Model):
     confirmations: int | None = None
 
 
+class JobAttempt(Model):
+    """A miner's claim on a job that has ended: `settled`, `failed`, `released`, …"""
+
+    miner_id: str
+    outcome: str
+    fault: str | None = None
+    reason_code: int | None = None
+    reason: str | None = None
+
+
 class Job(Model):
     """A job: `status` from the closed set, `phase` finer."""
 
@@ -71,6 +81,9 @@ class Job(Model):
     created_at: str | None = None
     fault: str | None = None
     reason_code: int | None = None
+    attempts: list[JobAttempt] | None = None
+    """The claims that have ended; None in lists, and until the chain has the job."""
+    max_attempts: int | None = None
     settlement: Settlement | None = None
 
     @property

@@ -28,6 +28,9 @@ WaitSeconds = Annotated[
     float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")
 ]
 DEFAULT_WAIT = 300.0
+_SHOWN_OTHERWISE = frozenset(
+    "result settlement attempts deadlines billing max_price_base escrow_base".split()
+)
 
 
 @app.command("submit")
@@ -192,20 +195,39 @@ def _build_request(
 
 
 def wait_for_end(client: Any, job_id: str, timeout: float) -> Any:
-    """Follow a job, saying each new phase. Raises `JobFailedError`, `WaitTimeoutError`."""
+    """Follow a job, saying each new phase and each attempt that failed.
+
+    Raises `JobFailedError` and `WaitTimeoutError`.
+    """
+    told = 0
 
     def say(job: Any) -> None:
+        nonlocal told
+        attempts = job.attempts or []
+        for attempt in attempts[told:]:
+            if attempt.outcome != "settled":
+                note(f"  {describe_attempt(attempt.to_dict())}")
+        told = max(told, len(attempts))
         note(f"  {job.status}: {job.phase}")
 
     return client.jobs.wait(job_id, timeout=timeout, on_change=say)
+
+
+def describe_attempt(attempt: Mapping[str, Any]) -> str:
+    """Return how a claim ended, in a line."""
+    reason = f": {attempt['reason']} ({attempt['reason_code']})" if attempt.get("reason") else ""
+    return f"{attempt['outcome']} at {attempt['miner_id']}{reason}"
 
 
 def print_job(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
-    hidden = ("result", "settlement", "deadlines", "billing", "max_price_base", "escrow_base")
-    shown = {name: value for name, value in job.items() if name not in hidden}
+    shown = {name: value for name, value in job.items() if name not in _SHOWN_OTHERWISE}
+    shown.update(
+        (f"attempt_{number}", describe_attempt(attempt))
+        for number, attempt in enumerate(job.get("attempts") or (), 1)
+    )
     settlement = job.get("settlement") or {}
     shown.update(
         (f"settlement_{name}", value)

@@ -139,6 +139,16 @@ class Settlement(Shown):
     confirmations: int
 
 
+class JobAttempt(Shown):
+    """A miner's claim on a job that has ended, as the chain has it."""
+
+    miner_id: str
+    outcome: Literal["settled", "failed", "released", "lapsed", "cancelled"]
+    fault: str | None
+    reason_code: int | None
+    reason: str | None
+
+
 class Job(Shown):
     """A job with every member that any of the documents names."""
 
@@ -175,6 +185,16 @@ class Job(Shown):
         JsonObject | None,
         Field(description="The offer that the job is bound to: its miner and its public price"),
     ] = None
+    attempts: Annotated[
+        list[JobAttempt] | None,
+        Field(
+            description="The claims that have ended, the first one first: why a job waits again. "
+            "Null in lists, and until the chain has the job"
+        ),
+    ] = None
+    max_attempts: Annotated[
+        int, Field(description="With so many claims that ended unpaid, the job has failed")
+    ]
     content_omitted: Annotated[
         bool, Field(description="Prompt and result were left out of a list for their size")
     ] = False

@@ -5,9 +5,9 @@ from typing import Any
 
 from coordinator import wire
 from coordinator.coordinator import Coordinator
-from coordinator.http.job_models import Job, Settlement
+from coordinator.http.job_models import Job, JobAttempt, Settlement
 from coordinator.job_rows import JobRecord
-from coordinator.phases import ENDED, Phase, Status, describe_reason
+from coordinator.phases import ENDED, Phase, Status, describe_reason, find_fault
 from coordinator.receipt_rows import as_result
 from coordinator.tables import JobRow
 from ledger.crypto import format_address
@@ -61,24 +61,40 @@ def view_job(
             "total_ms": job.total_deadline,
             "lease_ms": job.execution_limit,
         },
+        max_attempts=coordinator.chain.parameters.maximum_attempts,
         content_omitted=record.is_content_omitted,
     )
 
 
-def view_with_offer(coordinator: Coordinator, record: JobRecord, shows_content: bool) -> Job:
-    """Return the job with the offer that it is bound to; a list leaves that out."""
-    entry = get_job(coordinator.chain.get_view(), record.job.job_id)
-    accepted = None if entry is None else entry.acceptance
+def view_with_entry(coordinator: Coordinator, record: JobRecord, shows_content: bool) -> Job:
+    """Return the job with its offer and its attempts by the chain; a list leaves them out."""
     job = view_job(coordinator, record, shows_content)
-    if accepted is None:
+    entry = get_job(coordinator.chain.get_view(), record.job.job_id)
+    if entry is None:
         return job
-    shown = {
-        "offer_id": wire.format_offer_id(accepted.offer),
-        "miner_id": accepted.miner,
-        "price": wire.format_ait(accepted.price),
-        "price_base": str(accepted.price),
-    }
-    return job.model_copy(update={"accepted_offer": shown})
+    shown: dict[str, Any] = {"attempts": view_attempts(entry)}
+    if entry.acceptance is not None:
+        shown["accepted_offer"] = {
+            "offer_id": wire.format_offer_id(entry.acceptance.offer),
+            "miner_id": entry.acceptance.miner,
+            "price": wire.format_ait(entry.acceptance.price),
+            "price_base": str(entry.acceptance.price),
+        }
+    return job.model_copy(update=shown)
+
+
+def view_attempts(entry: ChainJob) -> list[JobAttempt]:
+    """Return how each claim of a job ended."""
+    return [
+        JobAttempt(
+            miner_id=attempt.miner,
+            outcome=attempt.outcome.name.lower(),
+            fault=find_fault(attempt.reason_code),
+            reason_code=attempt.reason_code or None,
+            reason=describe_reason(attempt.reason_code),
+        )
+        for attempt in entry.attempts
+    ]
 
 
 def view_settlement(coordinator: Coordinator, job: JobRow) -> Settlement:
@@ -146,6 +162,7 @@ def view_chain_job(job_id: bytes, job: ChainJob) -> dict[str, Any]:
         "escrow_base": str(job.escrow),
         "coordinator": format_address(job.coordinator),
         "reason_code": job.reason_code or None,
+        "attempts": [attempt.model_dump() for attempt in view_attempts(job)],
     }
 
 

@@ -27,7 +27,7 @@ from coordinator.http.job_views import (
     get_result_object,
     view_chain_job,
     view_job,
-    view_with_offer,
+    view_with_entry,
 )
 from coordinator.http.listing import build_page
 from coordinator.http.problems import Problem, invalid, not_found
@@ -87,7 +87,7 @@ async def get_job_route(call: Call) -> Answer:
         if job_id is None or entry is None:
             raise
         return Answer(view_chain_job(job_id, entry))
-    return Answer(view_with_offer(call.coordinator, record, shows_content))
+    return Answer(view_with_entry(call.coordinator, record, shows_content))
 
 
 async def list_jobs(call: Call) -> Answer:

@@ -23,7 +23,7 @@ from coordinator import (
 from coordinator.foreign_content import ContentPending
 from coordinator.http.authentication import read_key
 from coordinator.http.job_models import MaybeJob
-from coordinator.http.job_views import view_job, view_with_offer
+from coordinator.http.job_views import view_job, view_with_entry
 from coordinator.http.miner_models import (
     AvailableQuery,
     Claimed,
@@ -123,7 +123,7 @@ async def get_available(call: Call) -> Answer:
     query = call.get_query(AvailableQuery)
     name = await resolve_miner(call, query.miner_id)
     record = await offering.find_available(call.coordinator, call.caller, name, query.wait)
-    return Answer(None if record is None else view_with_offer(call.coordinator, record, False))
+    return Answer(None if record is None else view_with_entry(call.coordinator, record, False))
 
 
 async def claim(call: Call) -> Answer:

@@ -66,7 +66,7 @@ async def test_a_miner_killed_before_it_finished_runs_the_job_again(tmp_path: Pa
         job = await client.jobs.create({"type": "video_transcoding", "input": body})
         running = asyncio.create_task(run_miner(market.settings, asyncio.Event()))
         inputs = market.settings.data_folder / "inputs"
-        await until(lambda: list(inputs.glob("*/output/*")))
+        await until(lambda: list(inputs.glob("*/input_url")))
         await kill(running)
         async with mine(market.settings):
             core, result = await collect(client, job.job_id)

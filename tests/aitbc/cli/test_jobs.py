@@ -67,6 +67,20 @@ async def test_a_job_from_prompt_to_exported_receipt(world: World, tmp_path: Pat
     assert (await run(world, "jobs", "cancel", job)).exit_code == 31
 
 
+async def test_a_refused_input_is_told_while_the_job_waits(world: World) -> None:
+    await world.register()
+    job = (await world.submit())["job_id"]
+    await world.claim(job)
+    path, refused = f"/v1/jobs/{job}", {"miner_id": "miner_miner", "reason_code": 12_001}
+    assert (await world.call("POST", path + "/fail", "miner", refused)).status == 200
+    await world.until(path, "client", lambda each: each["phase"] == "queued")
+    line = "released at miner_miner: The engine cannot take the job's input. (12001)"
+    shown = await run(world, "jobs", "get", job)
+    assert line in shown.stdout
+    awaited = await run(world, "jobs", "wait", job, "--timeout", "0")
+    assert line in awaited.stderr
+
+
 async def test_a_cancelled_job_is_exit_code_32_to_whom_it_is_awaited(world: World) -> None:
     job = (await world.submit())["job_id"]
     assert (await read(world, "jobs", "get", job))["status"] == "pending"

@@ -171,7 +171,20 @@ async def test_giving_back_puts_the_job_into_the_queue_again(world: World) -> No
     body["reason_code"] = 22_002
     failed = await world.call("POST", path + "/fail", "miner", body)
     assert (failed.status, failed.json["reason_code"]) == (200, 22_002)
-    await world.until(path, "client", lambda j: j["phase"] == "queued")
+    waiting = await world.until(path, "client", lambda j: j["phase"] == "queued")
+    # Its owner sees why it waits, and what is left to it.
+    assert (waiting["status"], waiting["reason_code"], waiting["max_attempts"]) == (
+        "pending", None, 3,
+    )  # fmt: skip
+    assert waiting["attempts"] == [
+        {
+            "miner_id": "miner_miner",
+            "outcome": "failed",
+            "fault": "miner",
+            "reason_code": 22_002,
+            "reason": "The engine stopped with an error.",
+        }
+    ]
     again = await world.claim(job["job_id"])
     assert (again.status, again.json["error_code"]) == (409, "CLAIMED_BEFORE")
     available = "/v1/jobs/available?miner_id=miner_"
