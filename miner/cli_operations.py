@@ -121,6 +121,8 @@ def measure_machine(
         text_endpoint=text_endpoint,
         device=device,
     )
+    if settings.pool is not None:
+        note(f"these are the figures of this machine, not of {settings.pool}'s: measure there")
     store = ModelStore(settings.models_folder, load_packaged_lock())
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}

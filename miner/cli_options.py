@@ -36,7 +36,6 @@ Pool = Annotated[
     str | None,
     typer.Option("--pool", help="A Ray cluster of yours to run the engines on: ray://HOST:PORT."),
 ]
-
 Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Jobs at a time.")]
 
 

@@ -59,7 +59,9 @@ def _find_owner(spool: Path) -> int | None:
     try:
         return find_owner(spool)
     except FileNotFoundError:
-        raise DrainFailedError(f"{spool.parent} is no miner's data folder") from None
+        raise DrainFailedError(
+            f"{spool.parent} is no miner's data folder: name the one of its `run` with --data"
+        ) from None
     except PermissionError:
         raise DrainFailedError(f"{spool} is another user's") from None
 

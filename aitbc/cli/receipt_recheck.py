@@ -77,7 +77,9 @@ def recheck_result(
         raise CommandError(
             f"no verdict: {found.verdict.reason}",
             ExitCode.CANNOT_SAY,
-            "the same command on a machine that has what is named",
+            "the same command on a machine that has what is named"
+            if core.verification != "none"
+            else f"aitbc receipt export {job_id} -o receipt.json, whose bill can be verified",
         )
 
 

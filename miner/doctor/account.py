@@ -65,7 +65,7 @@ async def _check_node(url: str) -> tuple[Check, ChainStatus | None]:
         async with AsyncAITBCClient(url, timeout=ANSWER_SECONDS, retries=ONCE) as client:
             status = await client.chain.get_status()
     except AITBCError as error:
-        remedy = "correct api_urls, or start that node: aitbc node status"
+        remedy = "name another with --api-url, or start that node: aitbc node run --data FOLDER"
         found = str(error) if url in str(error) else f"{url}: {error}"
         return Check(NODE, "reachable", State.MISSING, found, remedy), None
     milliseconds = round(1_000 * (time.monotonic() - begin))
