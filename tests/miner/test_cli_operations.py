@@ -38,7 +38,7 @@ def test_people_are_told_what_to_do(tmp_path: Path) -> None:
     done = run(tmp_path, "--kind", "stable_diffusion")
     assert done.exit_code == 3
     assert "aitbc-numpy-diffusion" in done.stdout
-    assert "node, reachable:  correct api_urls" in done.stderr
+    assert "node, reachable:  name another with --api-url" in done.stderr
     assert "aitbc_secret" not in done.output
     assert MINER.seed.hex() not in done.output
 
