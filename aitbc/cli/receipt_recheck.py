@@ -79,7 +79,7 @@ def recheck_result(
             ExitCode.CANNOT_SAY,
             "the same command on a machine that has what is named"
             if core.verification != "none"
-            else f"aitbc receipt export {job_id} -o receipt.json, whose bill can be verified",
+            else f"aitbc receipt export {job_id} -o receipt.json, then aitbc receipt verify on it",
         )
 
 
