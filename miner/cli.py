@@ -2,23 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from miner import cli_operations, cli_options
 from miner.kinds import KINDS, find_missing_package
 from miner.logs import configure_logs
-from miner.models import ModelMissingError, ModelStore, choose_folder, load_packaged_lock
+from miner.models import (
+    ModelMissingError,
+    ModelStore,
+    choose_folder,
+    load_packaged_lock,
+    report_steps,
+)
 from miner.run import ExitCode, run_miner
 
 app = typer.Typer(
     no_args_is_help=True, help="A worker: run jobs for money with this machine's models."
 )
-
-PERCENT_STEP: Final = 10
 
 
 @app.command("run")
@@ -84,24 +87,18 @@ def fetch(
     paths: dict[str, str] = {}
     for model in models or installed:
         try:
-            paths[model] = str(store.fetch(model, _report_progress(model)))
+            paths[model] = str(_fetch(store, model))
         except ModelMissingError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(ExitCode.CONFIGURATION) from None
     typer.echo(json.dumps(paths) if as_json else "\n".join(paths.values()))
 
 
-def _report_progress(model: str) -> Callable[[int, int], None]:
-    shown = -1
+def _fetch(store: ModelStore, model: str) -> Path:
+    def say(percent: int) -> None:
+        typer.echo(f"{model}: {percent} %", err=True)
 
-    def report(done: int, total: int) -> None:
-        nonlocal shown
-        step = 100 * done // max(1, total) // PERCENT_STEP
-        if step > shown:
-            shown = step
-            typer.echo(f"{model}: {step * PERCENT_STEP} %", err=True)
-
-    return report
+    return store.fetch(model, report_steps(say))
 
 
 app.command("doctor")(cli_operations.examine_machine)

