@@ -20,6 +20,7 @@ from ledger.transactions import (
     MinerRegister,
     MinerUpdate,
     VerifiedTransaction,
+    decode_transaction,
 )
 
 ENCRYPTION_KEY_TAG: Final = b"aitbc/miner-encryption/1\x00"
@@ -118,16 +119,33 @@ def derive_encryption_secret(seed: bytes) -> bytes:
     return hmac.new(seed, ENCRYPTION_KEY_TAG, sha256).digest()
 
 
-async def get_state(coordinator: Coordinator, name: str) -> str | None:
-    """Return registering, active or exited; None for a name that nobody has."""
+async def find_miner(coordinator: Coordinator, name: str) -> tuple[str, Miner] | None:
+    """Return a miner and whether it is registering, active or exited; None if nobody has the name.
+
+    One that is registering is as its transaction says, with `registered_at` 0.
+    """
     entry = get_miner(coordinator.chain.get_view(), name)
+    sent = None
+    if entry is None:
+        sent = await _find_sent(coordinator, name)
+        # After the wait: what was pending may have become final meanwhile.
+        entry = get_miner(coordinator.chain.get_view(), name)
     if entry is not None:
-        return "active" if entry.is_active else "exited"
+        return "active" if entry.is_active else "exited", entry
+    return None if sent is None else ("registering", sent)
+
+
+async def _find_sent(coordinator: Coordinator, name: str) -> Miner | None:
     worker = await _find_worker(coordinator, name)
     if worker is None or worker.register_tx is None:
         return None
     sent = await coordinator.wallets.find(worker.register_tx)
-    return "registering" if sent is not None and sent.state == "pending" else None
+    if sent is None or sent.state != "pending":
+        return None
+    payload = decode_transaction(sent.raw).payload
+    if not isinstance(payload, MinerRegister):
+        return None
+    return Miner(sent.sender, payload.encryption_key, payload.metadata, payload.bond, False, 0)
 
 
 async def require_state(coordinator: Coordinator, principal: Principal, name: str) -> Miner:

@@ -1,6 +1,7 @@
 """How every test runs: the same examples each time, so that a red gate is red for everybody."""
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,8 +22,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
-def _own_logs() -> Iterator[None]:
-    """Undo a log set-up: it writes to the standard error of the test that made it."""
+def _own_logs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Log to standard error, as the product does, and undo a test's own set-up.
+
+    A `CliRunner` takes over the streams of the process, also from a node beside it.
+    """
+    ours = sys.stderr
+    is_read = not {"capsys", "capfd"}.isdisjoint(request.fixturenames)
+    structlog.configure(
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr if is_read else ours)
+    )
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

@@ -102,7 +102,7 @@ class MinerShown(Shown):
     bond: str
     bond_base: str
     encryption_key: str
-    registered_at: str
+    registered_at: str | None = Field(description="Null while the registration is not yet final")
     last_seen: str | None
     live_leases: int
 

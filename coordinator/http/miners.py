@@ -88,11 +88,11 @@ async def register(call: Call) -> Answer:
         call.coordinator, call.caller, name, metadata, key, bond,
         read_signed(call, body.transaction),
     )  # fmt: skip
-    state = await registration.get_state(call.coordinator, name)
+    entry = await registration.find_miner(call.coordinator, name)
     transaction = done.transaction
     shown = Registered(
         miner_id=name,
-        status="registering" if state is None else state,
+        status="registering" if entry is None else entry[0],
         transaction_id=None if transaction is None else wire.format_transaction_id(transaction),
         session_token=name,
     )
@@ -107,7 +107,7 @@ async def _choose_name(call: Call, body: MinerRegistration) -> str:
     return await resolve_miner(call, name)
 
 
-def _find_miner(call: Call) -> tuple[str, Miner]:
+def _find_registered(call: Call) -> tuple[str, Miner]:
     name = call.path["miner_id"]
     miner = get_miner(call.coordinator.chain.get_view(), name) if len(name) <= 64 else None
     if miner is None:
@@ -116,7 +116,11 @@ def _find_miner(call: Call) -> tuple[str, Miner]:
 
 
 async def get_miner_route(call: Call) -> Answer:
-    name, miner = _find_miner(call)
+    name = call.path["miner_id"]
+    found = await registration.find_miner(call.coordinator, name) if len(name) <= 64 else None
+    if found is None:
+        raise not_found("miner")
+    status, miner = found
     announced = read_announcement(miner.metadata)
     worker = await call.coordinator.storage.read(
         lambda connection: tables.find(connection, WorkerRow, miner=name)
@@ -125,7 +129,7 @@ async def get_miner_route(call: Call) -> Answer:
     return Answer(
         MinerShown(
             miner_id=name,
-            status="active" if miner.is_active else "exited",
+            status=status,
             owner=format_address(miner.owner),
             capabilities=list(announced.capabilities),
             gpu_info={
@@ -138,7 +142,7 @@ async def get_miner_route(call: Call) -> Answer:
             bond=wire.format_ait(miner.bond),
             bond_base=str(miner.bond),
             encryption_key=miner.encryption_key.hex(),
-            registered_at=wire.format_time(miner.registered_at),
+            registered_at=wire.format_optional_time(miner.registered_at or None),
             last_seen=wire.format_optional_time(seen),
             live_leases=miner.live_leases,
         )
@@ -146,7 +150,7 @@ async def get_miner_route(call: Call) -> Answer:
 
 
 async def get_stats(call: Call) -> Answer:
-    name, miner = _find_miner(call)
+    name, miner = _find_registered(call)
     figures = compute_figures(miner)
     return Answer(
         MinerStats(
@@ -246,7 +250,7 @@ async def take_failure(call: Call) -> Answer:
 
 
 async def list_earnings(call: Call) -> Answer:
-    name, miner = _find_miner(call)
+    name, miner = _find_registered(call)
     if miner.owner != call.caller.address:
         raise not_found("miner")
     query = call.get_query(EarningsQuery)

@@ -113,7 +113,7 @@ async def test_the_marketplace(api: SeedNode) -> None:
     paid, price = int(settled["settlement"]["paid_base"]), int(made["price_base"])
     assert paid > 0 and paid % price == 0, "the offer's price, per unit, exactly"
     stats = await api.expect("nobody", "GET", "/v1/marketplace/stats", "a_market_stats")
-    assert stats["completed_jobs"] >= 1 and stats["active_miners"] == 2
+    assert stats["completed_jobs"] >= 1 and stats["active_miners"] >= 2
 
     late = await api.post_job({**JOBS["a"], "pricing": {"max_cost": "4.00"}})
     await api.expect("miner", "DELETE", f"{offers}/{made['offer_id']}")

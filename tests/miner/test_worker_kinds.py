@@ -154,7 +154,7 @@ async def test_a_cancelled_job_ends_within_two_seconds_and_is_billed_in_part(
             started = loop.time()
             await server.wait_for(job_id, JobStatus.SETTLED)
             assert loop.time() - started < 8  # with the proof, which the machine may be slow at
-    said = re.sub(r"\x1b\[\d*m", "", capfd.readouterr().out).splitlines()
+    said = re.sub(r"\x1b\[\d*m", "", capfd.readouterr().err).splitlines()
     (line,) = (line for line in said if "the engine was stopped" in line)
     figures = dict(re.findall(r"(\w+)=(\S+)", line))
     assert figures["reason"] == "cancelled"

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import structlog
 from typer.testing import CliRunner
 
 from aitbc.cli.main import app
@@ -31,8 +29,6 @@ async def read(node: RunningNode, *arguments: str) -> Any:
 
 
 async def test_a_transfer_is_signed_here_final_there_and_shown(tmp_path: Path) -> None:
-    # The runner takes over this process's stdout, where the node's log does not belong.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     keys = tmp_path / "keys"
     Keystore(keys).add("client", CLIENT.seed, PASSWORD.encode(), LOW_COST)
     async with running_node(tmp_path / "node") as node:

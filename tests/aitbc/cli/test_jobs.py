@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-import structlog
 from typer.testing import CliRunner, Result
 
 from aitbc.cli.main import app
@@ -17,8 +15,6 @@ from tests.support.world import World, open_world
 
 @pytest_asyncio.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    # The runner takes over this process's stdout, where the coordinator's log does not belong.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     async with open_world(tmp_path) as opened:
         yield opened
 

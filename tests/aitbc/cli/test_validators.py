@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from aitbc.cli.main import app
@@ -25,8 +23,6 @@ NEW = Wallet(bytes([77]) * 32)
 
 async def run(url: str, *arguments: str) -> Result:
     """Run `aitbc validators …` in a thread: the nodes answer in this one."""
-    # The runner takes over this process's stdout, where a node's log does not belong.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     runner = CliRunner(
         env={
             "AITBC_API_URL": url,

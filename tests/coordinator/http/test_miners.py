@@ -27,6 +27,21 @@ async def test_registering_again_is_harmless(world: World) -> None:
     assert miner.bond == world.chain.parameters.minimum_bond
 
 
+async def test_a_miner_on_its_way_is_shown_as_its_transaction_has_it(world: World) -> None:
+    world.chain.is_automatic = False
+    body = {"miner_id": NAME, "capabilities": ["llm_inference"], "gpu_info": {"name": "V100"}}
+    sent = await world.call("POST", "/v1/miners/register", "miner", body)
+    assert (sent.status, sent.json["status"]) == (201, "registering")
+    path = f"/v1/miners/{NAME}"
+    waiting = await world.call("GET", path, "client")
+    assert (waiting.json["status"], waiting.json["registered_at"]) == ("registering", None)
+    assert (await world.call("GET", f"{path}/stats", "client")).status == 404
+    world.chain.produce()
+    active = await world.until(path, "client", lambda miner: miner["status"] == "active")
+    later = {"status", "registered_at"}
+    assert {name for name in active if active[name] != waiting.json[name]} == later
+
+
 async def test_a_name_belongs_to_one_account(world: World) -> None:
     await world.register()
     taken = {"miner_id": NAME, "capabilities": []}
