@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from nacl.public import PrivateKey
 
 from coordinator import leasing, registration, relay, sealing, strict_json
+from coordinator.claiming import SealedContent
 from coordinator.coordinator import Coordinator
-from coordinator.leasing import SealedContent
 from coordinator.ports import Unreachable
 from coordinator.relay import HomeRefused
 from coordinator.relay_messages import Content, Fetch, Refusal

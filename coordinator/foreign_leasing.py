@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from coordinator import (
     acceptances,
+    claiming,
     foreign_jobs,
     foreign_rows,
     job_terms,
@@ -23,6 +24,7 @@ from coordinator import (
     sealing,
     tables,
 )
+from coordinator.claiming import Lease, SealedContent
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_content import (
     ContentGone,
@@ -33,7 +35,6 @@ from coordinator.foreign_content import (
     require_lease,
 )
 from coordinator.job_rows import JobRecord
-from coordinator.leasing import Lease, SealedContent
 from coordinator.phases import Phase
 from coordinator.ports import Unreachable
 from coordinator.principals import Principal
@@ -95,12 +96,12 @@ async def claim_job(
 ) -> Lease:
     """Claim a foreign job and return the lease with its content, or without where none came.
 
-    `is_new` as of `leasing.claim_job`. Raises `Rejected`, `ClaimPending`, `ContentPending`.
+    `is_new` as of `claiming.claim_job`. Raises `Rejected`, `ClaimPending`, `ContentPending`.
     """
     job_id = record.job.job_id
     miner = leasing.require_miner(coordinator, principal, name)
     entry = get_job(coordinator.chain.get_view(), job_id)
-    claim = None if principal.is_custodial else leasing.read_claim(signed, job_id, name)
+    claim = None if principal.is_custodial else claiming.read_claim(signed, job_id, name)
     lease = None if entry is None or entry.status not in LEASE_STATES else entry.lease
     if lease is not None and lease.miner == name and lease.payee == miner.owner:
         if claim is None:
@@ -109,7 +110,7 @@ async def claim_job(
             return await _deliver_sealed(coordinator, job_id, name)
     leasing.require_queued(coordinator, record.job, entry)
     if claim is not None:
-        await leasing.send_claim(
+        await claiming.send_claim(
             coordinator, principal, record.job, name, signed, leasing.record_nothing
         )
         return await _deliver_sealed(coordinator, job_id, name)
@@ -142,7 +143,7 @@ async def _claim_custodial(
         )
         foreign_rows.add(connection, row)
 
-    await leasing.send_claim(coordinator, principal, record.job, name, None, note)
+    await claiming.send_claim(coordinator, principal, record.job, name, None, note)
 
 
 async def has_derived_key(coordinator: Coordinator, principal: Principal, miner: Miner) -> bool:
@@ -230,7 +231,7 @@ async def _check_opened(
     job = foreign_jobs.build_record(view, job_id, entry, None).job
     job.max_price = opened.terms.max_price
     seed = await coordinator.wallets.open_seed(address)
-    price = leasing.derive_price_opening(seed, job, miner, acceptances.get_price(entry, name))
+    price = claiming.derive_price_opening(seed, job, miner, acceptances.get_price(entry, name))
     if terms.commit_price_terms(price) != lease.price_commit:
         # The offer named another highest price, and the claim followed it.
         raise ContentGone("the terms are not those of the offer", Reason.TERMS_NOT_COVERED)

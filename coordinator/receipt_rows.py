@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import rfc8785
 
-from coordinator import acceptances, job_terms, leasing, pricing, receipt_documents
+from coordinator import acceptances, claiming, job_terms, pricing, receipt_documents
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.principals import Principal
@@ -116,7 +116,7 @@ async def build_custodial(
         units = min(estimate, job.max_units)
     _check_units(job, units, completed - started)
     accepted_price = acceptances.get_price(entry, lease.miner)
-    price = leasing.derive_price_opening(seed, job, miner, accepted_price)
+    price = claiming.derive_price_opening(seed, job, miner, accepted_price)
     if terms.commit_price_terms(price) != lease.price_commit:
         raise Rejected(
             Rejection.MINER_NOT_OWNED, "the claim was not signed here: complete it where it was"

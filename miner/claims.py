@@ -38,6 +38,10 @@ from miner.work import LeaseRecord, Stage, Work, fail
 RETRY_SECONDS: Final = 0.5
 BELIEVED_REFUSALS: Final = 3
 GPU_REQUIREMENTS: Final = ("gpu_type", "gpu_count", "gpu_memory")
+UNSEALED: Final = (
+    "the node keeps this account's key as well and signs for it: give the miner an account of its "
+    "own (aitbc api-keys new --role miner --address ADDRESS)"
+)
 HOME_UNREACHABLE: Final = "COORDINATOR_UNREACHABLE"
 """The coordinator that holds the job does not answer our node, which says so with a 503."""
 
@@ -179,8 +183,12 @@ class Claim:
             work = self._open(work, claimed)
         except ContentUnreadableError as error:
             return fail(work, Reason.CONTENT_UNAVAILABLE, str(error))
-        if work.content is None or claimed.terms_sealed is None:
+        if work.content is None:
             return fail(work, Reason.CONTENT_UNAVAILABLE, "the lease came without its content")
+        if claimed.terms_sealed is None:
+            # Terms come open to an account whose key the node keeps and signs with.
+            log.error("terms unsealed", job=work.job_id, error=UNSEALED)
+            return fail(work, Reason.CONTENT_UNAVAILABLE, UNSEALED)
         chain_job = read_chain_job(await self._channel.client.explorer.get_job(work.job_id))
         try:
             return self._check(work, claimed.terms_sealed, chain_job)

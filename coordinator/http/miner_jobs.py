@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from coordinator import (
     acceptances,
+    claiming,
     completion,
     foreign_completion,
     foreign_leasing,
@@ -20,6 +21,7 @@ from coordinator import (
     wallets,
     wire,
 )
+from coordinator.claiming import Lease
 from coordinator.foreign_content import ContentPending
 from coordinator.http.authentication import read_key
 from coordinator.http.job_models import MaybeJob
@@ -41,7 +43,6 @@ from coordinator.http.receipt_models import Receipt
 from coordinator.http.receipt_views import view_receipt
 from coordinator.http.routing import MINERS, Answer, Bucket, Call, Route
 from coordinator.job_rows import JobRecord
-from coordinator.leasing import Lease
 from coordinator.ports import Unreachable
 from coordinator.receipt_documents import Ran
 from coordinator.receipt_rows import UNNAMED_ENGINE, BadCompletion, Completion
@@ -146,7 +147,7 @@ async def claim_lease(
 
     `is_new`: a lease that the miner holds already is refused.
     """
-    claim = leasing.claim_job
+    claim = claiming.claim_job
     try:
         if record.home is not None:
             claim = foreign_leasing.claim_job
@@ -154,7 +155,7 @@ async def claim_lease(
         if not _may_know(call, record, name):
             raise not_found()
         return await claim(call.coordinator, call.caller, record, name, signed, is_new=is_new)
-    except leasing.ClaimPending:
+    except claiming.ClaimPending:
         raise later("the claim is not final yet; repeat it", "CLAIM_PENDING") from None
     except ContentPending:
         raise later(

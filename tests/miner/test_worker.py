@@ -81,6 +81,17 @@ async def test_terms_that_are_not_covered_are_refused(lie: dict[str, Any], tmp_p
     assert endpoint.asked == 0
 
 
+async def test_terms_of_an_account_that_the_node_signs_for_are_refused(tmp_path: Path) -> None:
+    server, endpoint = ContractServer(), TextEndpoint()
+    server.keeps_the_key = True
+    async with (
+        server.serve(), endpoint.serve(), mine(make_settings(server, endpoint, tmp_path))
+    ):  # fmt: skip
+        server.submit("text")
+        await until(lambda: server.failures)
+    assert "an account of its own" in server.failures[0]["detail"]
+
+
 async def test_a_price_below_ours_is_left_to_others(tmp_path: Path) -> None:
     server, endpoint = ContractServer(), TextEndpoint()
     async with server.serve(), endpoint.serve():

@@ -98,6 +98,8 @@ class ContractServer:
         self.cancel_requested: set[bytes] = set()
         self.faults: dict[str, list[int | str]] = {}
         self.asked: list[str] = []
+        self.keeps_the_key = False
+        """Whether the miner's account is custodial here, and its terms need no seal."""
         self.lease_seconds = 60
         self.clock_offset = 0
         self.url = ""
@@ -309,6 +311,7 @@ class ContractServer:
             for name, value in msgspec.structs.asdict(self.terms[job_id]).items()
         }
         box = SealedBox(PublicKey(miner.encryption_key))
+        sealed = base64.b64encode(box.encrypt(json.dumps(opened).encode())).decode()
         return web.json_response(
             {
                 "job": {"job_id": f"job_{job_id.hex()}", "status": "running"},
@@ -320,7 +323,7 @@ class ContractServer:
                     "ends_at_ms": job.lease.ends_at,
                     "heartbeat_seconds": 1,
                 },
-                "terms_sealed": base64.b64encode(box.encrypt(json.dumps(opened).encode())).decode(),
+                **({"terms": opened} if self.keeps_the_key else {"terms_sealed": sealed}),
                 "requirements": self.requirements,
             }
         )
