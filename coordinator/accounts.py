@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from nacl.secret import SecretBox
 from sqlalchemy import Connection
 
-from coordinator import tables, webhooks
+from coordinator import sql, webhooks
 from coordinator.ports import Storage
 from coordinator.principals import Principal, Role, hash_key, make_key
 from coordinator.tables import AccountRow, KeyRow
@@ -54,16 +54,16 @@ def import_account(
     address = compute_address(compute_public_key(seed))
     row = find_or_add_account(connection, address, now_ms)
     if row.sealed_seed is None:
-        tables.update(connection, row, sealed_seed=seal_seed(seed, sealing_key))
+        sql.update(connection, row, sealed_seed=seal_seed(seed, sealing_key))
     return row
 
 
 def find_or_add_account(connection: Connection, address: bytes, now_ms: int) -> AccountRow:
     """Return the account of an address, added without a seed when it is new."""
-    row = tables.find(connection, AccountRow, address=address)
+    row = sql.find(connection, AccountRow, address=address)
     if row is None:
         row = AccountRow(address=address, created_ms=now_ms)
-        row.account_id = tables.insert(connection, row)
+        row.account_id = sql.insert(connection, row)
     return row
 
 
@@ -87,7 +87,7 @@ def create_key(
     )
     return NewKey(
         key,
-        tables.insert(connection, row),
+        sql.insert(connection, row),
         account.account_id,
         account.address,
         role,
@@ -142,7 +142,7 @@ class KeyRing:
 
 
 def _revoke(connection: Connection, key_id: int, now_ms: int) -> int:
-    keys = tables.get_table(KeyRow)
+    keys = sql.get_table(KeyRow)
     live = (keys.c.key_id == key_id, keys.c.revoked_ms.is_(None))
     changed = connection.execute(keys.update().where(*live).values(revoked_ms=now_ms)).rowcount
     webhooks.end_with_key(connection, key_id, now_ms)
@@ -150,7 +150,7 @@ def _revoke(connection: Connection, key_id: int, now_ms: int) -> int:
 
 
 def _find(connection: Connection, key_hash: bytes) -> Principal | None:
-    keys, accounts = tables.get_table(KeyRow), tables.get_table(AccountRow)
+    keys, accounts = sql.get_table(KeyRow), sql.get_table(AccountRow)
     row = (
         connection.execute(
             sa.select(

@@ -13,12 +13,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import tables
+from coordinator import sql
 from coordinator.ports import Storage
 from coordinator.tables import AccountRow, AuditRow
 
-AUDIT: Final = tables.get_table(AuditRow)
-_ACCOUNTS: Final = tables.get_table(AccountRow)
+AUDIT: Final = sql.get_table(AuditRow)
+_ACCOUNTS: Final = sql.get_table(AccountRow)
 FLUSH_SECONDS: Final = 0.25
 MAX_WAITING: Final = 5_000
 """Lines in memory."""
@@ -139,7 +139,7 @@ def delete_old(
         is_old = sa.or_(AUDIT.c.row_id <= surplus, AUDIT.c.time_ms < before_ms)
         oldest = sa.select(AUDIT.c.row_id).where(is_kind, is_old).order_by(AUDIT.c.row_id)
         ids += connection.execute(oldest.limit(DELETE_BATCH - len(ids))).scalars()
-    for some in tables.split(ids):
+    for some in sql.split(ids):
         connection.execute(AUDIT.delete().where(AUDIT.c.row_id.in_(some)))
     return len(ids)
 

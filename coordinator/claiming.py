@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from coordinator import acceptances, job_rows, job_terms, leasing, matching, tables
+from coordinator import acceptances, job_rows, job_terms, leasing, matching, sql
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.principals import Principal
@@ -202,7 +202,7 @@ async def _deliver(coordinator: Coordinator, job_id: bytes, name: str, is_new: b
             raise Rejected(Rejection.JOB_NOT_LEASED, "the lease has ended already")
         if is_new and record.job.is_lease_delivered:
             raise Rejected(Rejection.JOB_NOT_QUEUED, "the miner holds the lease already")
-        tables.update(connection, record.job, is_lease_delivered=True)
+        sql.update(connection, record.job, is_lease_delivered=True)
         return record
 
     record = await coordinator.storage.write(write)

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import job_rows, job_terms, leasing, tables
+from coordinator import job_rows, job_terms, leasing, sql
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.principals import Principal
@@ -193,7 +193,7 @@ async def resume(coordinator: Coordinator) -> None:
 
     def read(connection: Connection) -> list[bytes]:
         jobs, receipts_, accounts = (
-            tables.get_table(table) for table in (JobRow, ReceiptRow, AccountRow)
+            sql.get_table(table) for table in (JobRow, ReceiptRow, AccountRow)
         )
         statement = (
             jobs.select()
@@ -242,15 +242,15 @@ async def _store(coordinator: Coordinator, job: JobRow, receipt: ReceiptRow, res
     now = coordinator.get_now()
 
     def write(connection: Connection) -> None:
-        current = tables.find(connection, JobRow, row_id=job.row_id)
-        content = tables.find(connection, ContentRow, job_row_id=job.row_id)
+        current = sql.find(connection, JobRow, row_id=job.row_id)
+        content = sql.find(connection, ContentRow, job_row_id=job.row_id)
         assert current is not None and content is not None
         if current.claim_number != job.claim_number or current.chain_status is None:
             raise Rejected(Rejection.JOB_NOT_LEASED)
         if JobStatus(current.chain_status) not in LEASE_STATES:
             raise Rejected(Rejection.JOB_TERMINAL)
-        tables.insert(connection, receipt)
-        tables.update(connection, content, result=json.dumps(result))
+        sql.insert(connection, receipt)
+        sql.update(connection, content, result=json.dumps(result))
         job_rows.store_stage(connection, current, now, progress=99)
 
     await coordinator.storage.write(write)
@@ -258,7 +258,7 @@ async def _store(coordinator: Coordinator, job: JobRow, receipt: ReceiptRow, res
 
 
 def _forget_receipt(connection: Connection, job_id: bytes, now_ms: int) -> None:
-    job = tables.find(connection, JobRow, job_id=job_id)
+    job = sql.find(connection, JobRow, job_id=job_id)
     assert job is not None
     job_rows.drop_attempt(connection, job)
     job_rows.store_stage(connection, job, now_ms)
@@ -270,7 +270,7 @@ def _note_settlement(
     now = coordinator.get_now()
 
     def note(connection: Connection, transaction_id: bytes) -> None:
-        job = tables.find(connection, JobRow, job_id=job_id)
+        job = sql.find(connection, JobRow, job_id=job_id)
         assert job is not None
         job_rows.store_stage(connection, job, now, settle_tx=transaction_id, progress=99)
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import tables, wire
+from coordinator import sql, wire
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JOBS
 from coordinator.phases import Status
@@ -29,9 +29,9 @@ MAX_TEXT_BYTES: Final = 2**20
 ERASED_AT_ONCE: Final = 16
 """Pieces that one commit erases: some tens of milliseconds of the database's one writer."""
 
-_FILES: Final = tables.get_table(FileRow)
-_PARTS: Final = tables.get_table(FilePartRow)
-_USES: Final = tables.get_table(JobFileRow)
+_FILES: Final = sql.get_table(FileRow)
+_PARTS: Final = sql.get_table(FilePartRow)
+_USES: Final = sql.get_table(JobFileRow)
 
 
 class JobFile(NamedTuple):
@@ -74,7 +74,7 @@ async def save_file(
         created_ms=coordinator.get_now(),
     )
     storage = coordinator.storage
-    row.row_id = await storage.write(lambda connection: tables.insert(connection, row))
+    row.row_id = await storage.write(lambda connection: sql.insert(connection, row))
     digest, size, part, waiting = sha256(), 0, 0, bytearray()
     try:
         async for chunk in chunks:
@@ -89,9 +89,7 @@ async def save_file(
                 part += 1
         await _save_part(coordinator, row, part, bytes(waiting))
         await storage.write(
-            lambda connection: tables.update(
-                connection, row, sha256=digest.digest(), is_complete=True
-            )
+            lambda connection: sql.update(connection, row, sha256=digest.digest(), is_complete=True)
         )
     except BaseException:
         await erase(storage, row)
@@ -105,8 +103,8 @@ async def _save_part(coordinator: Coordinator, row: FileRow, part: int, data: by
     limit = coordinator.settings.maximum_stored_bytes
 
     def write(connection: Connection) -> None:
-        tables.insert(connection, piece)
-        tables.update(connection, row, size=row.size + len(data))
+        sql.insert(connection, piece)
+        sql.update(connection, row, size=row.size + len(data))
         if _measure_account(connection, row.account_id) > limit:
             raise StorageFull
 
@@ -129,7 +127,7 @@ async def find_file(coordinator: Coordinator, principal: Principal, file_id: str
         return None
     statement = _FILES.select().where(_FILES.c.file_id == key, *match_own(principal.account_id))
     rows = await coordinator.storage.read(
-        lambda connection: tables.load(connection, FileRow, statement)
+        lambda connection: sql.load(connection, FileRow, statement)
     )
     return rows[0] if rows else None
 
@@ -154,7 +152,7 @@ async def iterate_bytes(
     """Yield the bytes of a file from `start` up to `end`."""
     for part in range(start // PART_BYTES, -(-end // PART_BYTES)):
         piece = await coordinator.storage.read(
-            lambda connection, part=part: tables.find(  # type: ignore[misc]
+            lambda connection, part=part: sql.find(  # type: ignore[misc]
                 connection, FilePartRow, file_row_id=row.row_id, part=part
             )
         )
@@ -186,7 +184,7 @@ def describe_row(row: FileRow) -> JobFile:
 
 def hide(connection: Connection, row_ids: list[int]) -> None:
     """Take files from everybody's sight, and from the jobs that named them: they are to go."""
-    for some in tables.split(row_ids):
+    for some in sql.split(row_ids):
         connection.execute(_USES.delete().where(_USES.c.file_row_id.in_(some)))
         hidden = _FILES.update().where(_FILES.c.row_id.in_(some)).values(is_complete=False)
         connection.execute(hidden)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import acceptances, foreign_rows, job_files, job_rows, tables, updates, wallets
+from coordinator import acceptances, foreign_rows, job_files, job_rows, sql, updates, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.phases import Phase, find_fault
 from coordinator.ports import FinalBlock
@@ -70,12 +70,12 @@ class Follower:
     async def start(self) -> None:
         """Read where the rows stand, catch up, and send again what is not final."""
         storage = self._coordinator.storage
-        row = await storage.read(lambda connection: tables.find(connection, FollowedRow, only=1))
+        row = await storage.read(lambda connection: sql.find(connection, FollowedRow, only=1))
         if row is None:
             # Whatever came before this coordinator's first start holds none of its jobs.
             row = FollowedRow(height=self._coordinator.chain.get_head().height)
             first = row
-            await storage.write(lambda connection: tables.insert(connection, first))
+            await storage.write(lambda connection: sql.insert(connection, first))
         self._coordinator.note_followed(row.height)
         await self.catch_up()
         self._coordinator.foreign.load(self._coordinator.chain.get_view())
@@ -113,7 +113,7 @@ class Follower:
             for block in blocks:
                 topics |= apply_block(connection, block, seed)
             height = blocks[-1].header.height
-            tables.update(connection, FollowedRow(height=height), height=height)
+            sql.update(connection, FollowedRow(height=height), height=height)
             return topics
 
         topics = await self._coordinator.storage.write(write)
@@ -141,7 +141,7 @@ def apply_block(connection: Connection, block: FinalBlock, seed: bytes) -> set[s
     topics = _note_transactions(connection, block)
     _tell_offers(connection, block)
     touched = list_jobs(block)
-    jobs = {job.job_id: job for job in tables.load_in(connection, JobRow, "job_id", touched)}
+    jobs = {job.job_id: job for job in sql.load_in(connection, JobRow, "job_id", touched)}
     foreign = foreign_rows.load(connection, touched)
     own = set(block.transaction_ids)
     for outcome in block.outcomes:
@@ -174,7 +174,7 @@ def _note_transactions(connection: Connection, block: FinalBlock) -> set[str]:
     # Most of a block was sent elsewhere: looking each of its ids up costs more than these few.
     unsettled = wallets.list_unsettled(connection, MAX_UNSETTLED)
     ids = codes if unsettled is None else [each for each in codes if each in unsettled]
-    rows = tables.load_in(connection, TransactionRow, "transaction_id", ids)
+    rows = sql.load_in(connection, TransactionRow, "transaction_id", ids)
     topics = set()
     held = [row.transaction_id for row in rows]
     wallets.set_state(connection, [each for each in held if not codes[each]], "final")
@@ -313,7 +313,7 @@ def _settle(
         },
     )
     attestations = [*json.loads(receipt.attestations), attestation]
-    tables.update(connection, receipt, attestations=json.dumps(attestations), is_final=True)
+    sql.update(connection, receipt, attestations=json.dumps(attestations), is_final=True)
     data = describe_receipt(event, transaction, block)
     for account_id in sorted({job.account_id, receipt.account_id}):
         updates.append(

@@ -19,7 +19,7 @@ from coordinator import (
     receipt_documents,
     relay,
     sealing,
-    tables,
+    sql,
     wire,
 )
 from coordinator.coordinator import Coordinator
@@ -292,7 +292,7 @@ async def settle(coordinator: Coordinator, address: bytes, row: ForeignLeaseRow)
 
 
 def _note_end(row: ForeignLeaseRow) -> Record:
-    return lambda connection, transaction: tables.update(connection, row, end_tx=transaction)
+    return lambda connection, transaction: sql.update(connection, row, end_tx=transaction)
 
 
 async def _forget_receipt(coordinator: Coordinator, row: ForeignLeaseRow) -> None:
@@ -301,7 +301,7 @@ async def _forget_receipt(coordinator: Coordinator, row: ForeignLeaseRow) -> Non
 
 
 async def _update(coordinator: Coordinator, row: ForeignLeaseRow, **values: Any) -> None:
-    await coordinator.storage.write(lambda connection: tables.update(connection, row, **values))
+    await coordinator.storage.write(lambda connection: sql.update(connection, row, **values))
 
 
 async def run(coordinator: Coordinator) -> None:

@@ -22,7 +22,7 @@ from coordinator import (
     registration,
     relay,
     sealing,
-    tables,
+    sql,
 )
 from coordinator.claiming import Lease, SealedContent
 from coordinator.coordinator import Coordinator
@@ -174,7 +174,7 @@ async def _deliver_opened(
             raise Rejected(Rejection.JOB_NOT_QUEUED, "the miner holds the lease already")
 
         def write(connection: Connection) -> None:
-            tables.update(connection, row, is_delivered=True)
+            sql.update(connection, row, is_delivered=True)
 
         await coordinator.storage.write(write)
     return _build_lease(coordinator, job_id, name, None, row)
@@ -204,7 +204,7 @@ async def fetch_custodial(
         raise Rejected(Rejection.JOB_NOT_LEASED, f"given back: {error}") from None
 
     def write(connection: Connection) -> None:
-        tables.update(
+        sql.update(
             connection,
             row,
             content=json.dumps(opened.content),

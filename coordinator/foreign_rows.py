@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from coordinator import tables, updates
+from coordinator import sql, updates
 from coordinator.ports import FinalBlock
 from coordinator.tables import ForeignLeaseRow
 from coordinator.update_data import describe_receipt
@@ -17,13 +17,13 @@ from ledger.entries import AttemptOutcome
 from ledger.outcomes import JobEvent, JobSettled, LeaseEnded
 from ledger.rejection import Rejected, Rejection
 
-ROWS = tables.get_table(ForeignLeaseRow)
+ROWS = sql.get_table(ForeignLeaseRow)
 BATCH = 500
 
 
 def find(connection: Connection, job_id: bytes) -> ForeignLeaseRow | None:
     """Return the lease that a custodial miner holds, or settled, on a foreign job."""
-    return tables.find(connection, ForeignLeaseRow, job_id=job_id)
+    return sql.find(connection, ForeignLeaseRow, job_id=job_id)
 
 
 def add(connection: Connection, row: ForeignLeaseRow) -> None:
@@ -33,14 +33,14 @@ def add(connection: Connection, row: ForeignLeaseRow) -> None:
     """
     if find(connection, row.job_id) is not None:
         raise Rejected(Rejection.JOB_NOT_QUEUED, "another claim was here before")
-    tables.insert(connection, row)
+    sql.insert(connection, row)
 
 
 def note_end(connection: Connection, job_id: bytes, transaction: bytes) -> None:
     """Note what is to end the lease on a job, where it is a foreign one."""
     row = find(connection, job_id)
     if row is not None:
-        tables.update(connection, row, end_tx=transaction)
+        sql.update(connection, row, end_tx=transaction)
 
 
 def list_open(connection: Connection) -> list[ForeignLeaseRow]:
@@ -51,7 +51,7 @@ def list_open(connection: Connection) -> list[ForeignLeaseRow]:
 
 def load(connection: Connection, jobs: Iterable[bytes]) -> dict[bytes, ForeignLeaseRow]:
     """Return the rows of some jobs."""
-    rows = tables.load_in(connection, ForeignLeaseRow, "job_id", jobs)
+    rows = sql.load_in(connection, ForeignLeaseRow, "job_id", jobs)
     return {row.job_id: row for row in rows}
 
 
@@ -72,7 +72,7 @@ def apply_event(
                 _delete(connection, event.job)
                 del rows[event.job]
         case JobSettled() if event.miner == row.miner:
-            tables.update(
+            sql.update(
                 connection,
                 row,
                 content=None,
@@ -100,7 +100,7 @@ def note_failure(connection: Connection, job_id: bytes, transaction: bytes) -> N
     if transaction == row.claim_tx:
         _delete(connection, job_id)
     elif transaction == row.end_tx:
-        tables.update(connection, row, end_tx=None)
+        sql.update(connection, row, end_tx=None)
 
 
 def delete_old(connection: Connection, before_ms: int) -> None:

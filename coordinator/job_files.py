@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import files, job_rows, tables, wire
+from coordinator import files, job_rows, sql, wire
 from coordinator.coordinator import Coordinator
 from coordinator.files import JobFile
 from coordinator.job_rows import JOBS, JobRecord
@@ -17,8 +17,8 @@ from coordinator.tables import FileRow, JobFileRow, JobRow
 
 MAX_OUTPUTS: Final = 64
 """Files that one job may have as its result."""
-_FILES: Final = tables.get_table(FileRow)
-_USES: Final = tables.get_table(JobFileRow)
+_FILES: Final = sql.get_table(FileRow)
+_USES: Final = sql.get_table(JobFileRow)
 _ENDED: Final = tuple(status.value for status in ENDED)
 
 
@@ -48,7 +48,7 @@ async def find_sources(
 def note_uses(connection: Connection, job_row_id: int, file_row_ids: tuple[int, ...]) -> None:
     """Note which files a new job names."""
     for row_id in file_row_ids:
-        tables.insert(connection, JobFileRow(job_row_id=job_row_id, file_row_id=row_id))
+        sql.insert(connection, JobFileRow(job_row_id=job_row_id, file_row_id=row_id))
 
 
 def match_in_use() -> ColumnElement[bool]:
@@ -111,7 +111,7 @@ async def save_output(
             return False
         assert row.row_id is not None
         use = JobFileRow(job_row_id=job_row_id, file_row_id=row.row_id, is_output=True)
-        tables.insert(connection, use)
+        sql.insert(connection, use)
         return True
 
     if not await coordinator.storage.write(bind):
@@ -175,7 +175,7 @@ async def _find(
         )
     )
     rows = await coordinator.storage.read(
-        lambda connection: tables.load(connection, FileRow, statement)
+        lambda connection: sql.load(connection, FileRow, statement)
     )
     return rows[0] if rows else None
 

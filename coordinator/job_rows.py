@@ -7,16 +7,16 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from coordinator import foreign_rows, tables, updates
+from coordinator import foreign_rows, sql, updates
 from coordinator.phases import Status, compute_progress, compute_stage, find_fault
 from coordinator.tables import ContentRow, JobFileRow, JobRow, ReceiptRow
 from coordinator.update_data import describe_job
 from coordinator.updates import UpdateType
 from ledger.entries import JobStatus
 
-JOBS = tables.get_table(JobRow)
-CONTENTS = tables.get_table(ContentRow)
-RECEIPTS = tables.get_table(ReceiptRow)
+JOBS = sql.get_table(JobRow)
+CONTENTS = sql.get_table(ContentRow)
+RECEIPTS = sql.get_table(ReceiptRow)
 
 
 MAX_PAGE_BYTES: Final = 4 * 2**20
@@ -49,21 +49,21 @@ class Page(NamedTuple):
 
 def find_job(connection: Connection, job_id: bytes) -> JobRecord | None:
     """Return a job by its id."""
-    job = tables.find(connection, JobRow, job_id=job_id)
+    job = sql.find(connection, JobRow, job_id=job_id)
     return None if job is None else join_all(connection, [job])[0]
 
 
 def add_job(connection: Connection, job: JobRow, content: str, request: str) -> None:
     """Insert a job and its content."""
-    job.row_id = tables.insert(connection, job)
-    tables.insert(connection, ContentRow(job_row_id=job.row_id, content=content, request=request))
+    job.row_id = sql.insert(connection, job)
+    sql.insert(connection, ContentRow(job_row_id=job.row_id, content=content, request=request))
 
 
 def delete_job(connection: Connection, job_id: bytes) -> None:
     """Delete a job whose escrow never left: nothing of it is anywhere else."""
-    job = tables.find(connection, JobRow, job_id=job_id)
+    job = sql.find(connection, JobRow, job_id=job_id)
     if job is not None and job.chain_status is None:
-        uses = tables.get_table(JobFileRow)
+        uses = sql.get_table(JobFileRow)
         connection.execute(uses.delete().where(uses.c.job_row_id == job.row_id))
         connection.execute(CONTENTS.delete().where(CONTENTS.c.job_row_id == job.row_id))
         connection.execute(JOBS.delete().where(JOBS.c.row_id == job.row_id))
@@ -83,7 +83,7 @@ def list_jobs(
     statement = JOBS.select().where(*conditions).order_by(JOBS.c.row_id.desc())
     if before is not None:
         statement = statement.where(JOBS.c.row_id < before)
-    jobs = tables.load(connection, JobRow, statement.limit(limit).offset(offset))
+    jobs = sql.load(connection, JobRow, statement.limit(limit).offset(offset))
     count = _count_fitting(connection, jobs)
     records = join_all(connection, jobs[:count])
     records += join_all(connection, jobs[count:], has_contents=False)
@@ -119,12 +119,12 @@ def list_queued(connection: Connection, after: int, limit: int) -> list[JobRow]:
         .order_by(JOBS.c.row_id)
         .limit(limit)
     )
-    return tables.load(connection, JobRow, statement)
+    return sql.load(connection, JobRow, statement)
 
 
 def find_receipt(connection: Connection, job: JobRow) -> ReceiptRow | None:
     """Return a job's receipt."""
-    return tables.find(connection, ReceiptRow, job_row_id=job.row_id)
+    return sql.find(connection, ReceiptRow, job_row_id=job.row_id)
 
 
 def store_stage(connection: Connection, job: JobRow, now_ms: int, **values: Any) -> bool:
@@ -146,7 +146,7 @@ def store_stage(connection: Connection, job: JobRow, now_ms: int, **values: Any)
         job.chain_status is None and job.ended_ms is not None,
     )
     progress = compute_progress(job.progress, reported, stage.status)
-    tables.update(
+    sql.update(
         connection,
         job,
         **values,
@@ -182,7 +182,7 @@ def take_back(
 
     A job whose escrow was is gone: its sender hears of it in the same answer.
     """
-    job = tables.find(connection, JobRow, job_id=job_id)
+    job = sql.find(connection, JobRow, job_id=job_id)
     if job is not None and job.submit_tx == transaction:
         delete_job(connection, job_id)
     else:
@@ -193,7 +193,7 @@ def note_failure(
     connection: Connection, job_id: bytes, transaction: bytes, code: int, time_ms: int
 ) -> None:
     """Take back what a job's row says of a transaction that did not apply."""
-    job = tables.find(connection, JobRow, job_id=job_id)
+    job = sql.find(connection, JobRow, job_id=job_id)
     if job is None:
         foreign_rows.note_failure(connection, job_id, transaction)
         return
@@ -215,8 +215,8 @@ def join_all(
     Without `has_contents` no content is read, for lists that show none.
     """
     ids = [job.row_id for job in jobs]
-    contents = tables.load_in(connection, ContentRow, "job_row_id", ids if has_contents else [])
-    receipts = tables.load_in(connection, ReceiptRow, "job_row_id", ids)
+    contents = sql.load_in(connection, ContentRow, "job_row_id", ids if has_contents else [])
+    receipts = sql.load_in(connection, ReceiptRow, "job_row_id", ids)
     content_of = {row.job_row_id: row for row in contents}
     receipt_of = {row.job_row_id: row for row in receipts}
     return [

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import foreign_rows, job_rows, tables
+from coordinator import foreign_rows, job_rows, sql
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.phases import Phase, Status
@@ -59,7 +59,7 @@ async def store_progress(
     now = coordinator.get_now()
 
     def write(connection: Connection) -> tuple[JobRow, bool]:
-        job = tables.find(connection, JobRow, job_id=job_id)
+        job = sql.find(connection, JobRow, job_id=job_id)
         assert job is not None
         known = job.progress
         values: dict[str, Any] = {"progress": progress}
@@ -181,14 +181,14 @@ async def note_seen(coordinator: Coordinator, principal: Principal, name: str) -
     coordinator.seen[name] = now
 
     def write(connection: Connection) -> None:
-        row = tables.find(connection, WorkerRow, miner=name)
+        row = sql.find(connection, WorkerRow, miner=name)
         if row is None:
             row = WorkerRow(
                 miner=name, account_id=principal.account_id, created_ms=now, seen_ms=now
             )
-            tables.insert(connection, row)
+            sql.insert(connection, row)
         else:
-            tables.update(connection, row, account_id=principal.account_id, seen_ms=now)
+            sql.update(connection, row, account_id=principal.account_id, seen_ms=now)
 
     await coordinator.storage.write(write)
 

@@ -8,7 +8,7 @@ import rfc8785
 from nacl.public import PrivateKey
 from sqlalchemy import Connection
 
-from coordinator import leasing, tables
+from coordinator import leasing, sql
 from coordinator.coordinator import Coordinator
 from coordinator.principals import Principal
 from coordinator.tables import WorkerRow
@@ -157,7 +157,7 @@ async def require_state(coordinator: Coordinator, principal: Principal, name: st
 
 async def _find_worker(coordinator: Coordinator, name: str) -> WorkerRow | None:
     row = await coordinator.storage.read(
-        lambda connection: tables.find(connection, WorkerRow, miner=name)
+        lambda connection: sql.find(connection, WorkerRow, miner=name)
     )
     if row is None or row.register_tx is None:
         return row
@@ -171,15 +171,15 @@ def _note(coordinator: Coordinator, principal: Principal, name: str) -> Any:
     now = coordinator.get_now()
 
     def note(connection: Connection, transaction_id: bytes) -> None:
-        row = tables.find(connection, WorkerRow, miner=name)
+        row = sql.find(connection, WorkerRow, miner=name)
         values: dict[str, Any] = {
             "account_id": principal.account_id,
             "register_tx": transaction_id,
             "seen_ms": now,
         }
         if row is None:
-            tables.insert(connection, WorkerRow(miner=name, created_ms=now, **values))
+            sql.insert(connection, WorkerRow(miner=name, created_ms=now, **values))
         else:
-            tables.update(connection, row, **values)
+            sql.update(connection, row, **values)
 
     return note

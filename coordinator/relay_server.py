@@ -22,8 +22,8 @@ from coordinator import (
     job_terms,
     leasing,
     sealing,
+    sql,
     strict_json,
-    tables,
 )
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
@@ -132,7 +132,7 @@ async def _answer(coordinator: Coordinator, peer: bytes, question: Question) -> 
 
 async def _describe(coordinator: Coordinator, question: Describe) -> Described:
     def read(connection: Connection) -> list[JobRow]:
-        jobs = tables.load_in(connection, JobRow, "job_id", set(question.jobs))
+        jobs = sql.load_in(connection, JobRow, "job_id", set(question.jobs))
         return job_files.leave_out_users(connection, jobs)
 
     jobs = await coordinator.storage.read(read)

@@ -5,13 +5,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from coordinator import files, job_files, tables
+from coordinator import files, job_files, sql
 from coordinator.job_rows import CONTENTS, JOBS
 from coordinator.tables import FileRow, TransactionRow
 
 BATCH = 100
 """Jobs, or files, of one commit: the chain's blocks wait for the same writer."""
-_FILES = tables.get_table(FileRow)
+_FILES = sql.get_table(FileRow)
 
 
 def erase_contents(connection: Connection, before_ms: int) -> int:
@@ -50,12 +50,12 @@ def hide_old_files(connection: Connection, before_ms: int) -> int:
 def list_hidden(connection: Connection, before_ms: int) -> list[FileRow]:
     """Return files that are hidden, or never came whole; later ones may be on their way here."""
     hidden = (_FILES.c.created_ms < before_ms, _FILES.c.is_complete.is_(False))
-    return tables.load(connection, FileRow, _FILES.select().where(*hidden).limit(BATCH))
+    return sql.load(connection, FileRow, _FILES.select().where(*hidden).limit(BATCH))
 
 
 def delete_settled_transactions(connection: Connection, below_height: int) -> None:
     """Delete transactions whose validity ended below a height and that nothing awaits."""
-    table = tables.get_table(TransactionRow)
+    table = sql.get_table(TransactionRow)
     connection.execute(
         table.delete().where(table.c.state != "pending", table.c.valid_until < below_height)
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import job_files, job_rows, job_terms, tables, wallets
+from coordinator import job_files, job_rows, job_terms, sql, wallets
 from coordinator.coordinator import Coordinator
 from coordinator.job_rows import JobRecord
 from coordinator.matching import Requirements
@@ -132,7 +132,7 @@ async def cancel_job(
             now = coordinator.get_now()
 
             def note(connection: Connection, transaction_id: bytes) -> None:
-                row = tables.find(connection, JobRow, job_id=job_id)
+                row = sql.find(connection, JobRow, job_id=job_id)
                 assert row is not None
                 job_rows.store_stage(
                     connection, row, now, cancel_tx=transaction_id, cancel_requested_ms=now

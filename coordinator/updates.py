@@ -19,10 +19,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from coordinator import tables
+from coordinator import sql
 from coordinator.tables import UpdateRow
 
-UPDATES = tables.get_table(UpdateRow)
+UPDATES = sql.get_table(UpdateRow)
 PUBLIC: Final = 0
 """The account of what everybody may hear."""
 MAX_KEPT: Final = 1_000_000

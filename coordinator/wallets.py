@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from coordinator import job_rows, tables
+from coordinator import job_rows, sql
 from coordinator.accounts import open_seed
 from coordinator.locks import KeyedLocks
 from coordinator.ports import Chain, Storage
@@ -42,7 +42,7 @@ RESUBMIT_BATCH: Final = 256
 """Transactions that are sent again at a time; the next time goes on behind them."""
 
 
-TRANSACTIONS: Final = tables.get_table(TransactionRow)
+TRANSACTIONS: Final = sql.get_table(TransactionRow)
 _SUM_PENDING: Final = sa.select(
     sa.func.coalesce(sa.func.sum(TRANSACTIONS.c.spend), 0), sa.func.max(TRANSACTIONS.c.nonce)
 ).where(TRANSACTIONS.c.sender == sa.bindparam("sender"), TRANSACTIONS.c.state == "pending")
@@ -116,7 +116,7 @@ class Wallets:
         sealed = self._sealed.get(address)
         if sealed is None:
             row = await self._storage.read(
-                lambda connection: tables.find(connection, AccountRow, address=address)
+                lambda connection: sql.find(connection, AccountRow, address=address)
             )
             assert row is not None and row.sealed_seed is not None
             if len(self._sealed) >= CACHED_SEEDS:
@@ -179,9 +179,7 @@ class Wallets:
     async def find(self, transaction_id: bytes) -> TransactionRow | None:
         """Return what is known of a transaction that was sent here."""
         return await self._storage.read(
-            lambda connection: tables.find(
-                connection, TransactionRow, transaction_id=transaction_id
-            )
+            lambda connection: sql.find(connection, TransactionRow, transaction_id=transaction_id)
         )
 
     async def list_pending(self, address: bytes, job: bytes) -> list[tuple[bytes, Payload]]:
@@ -273,7 +271,7 @@ class Wallets:
                 connection.execute(
                     TRANSACTIONS.delete().where(TRANSACTIONS.c.transaction_id == verified.id)
                 )
-            tables.insert(connection, row)
+            sql.insert(connection, row)
             record(connection, verified.id)
 
         await self._storage.write(write)
@@ -325,7 +323,7 @@ def _read_pending(connection: Connection, after: int) -> list[TransactionRow]:
         .order_by(TRANSACTIONS.c.row_id)
         .limit(RESUBMIT_BATCH)
     )
-    return tables.load(connection, TransactionRow, statement)
+    return sql.load(connection, TransactionRow, statement)
 
 
 def _read_about(connection: Connection, address: bytes, job: bytes) -> list[TransactionRow]:
@@ -338,7 +336,7 @@ def _read_about(connection: Connection, address: bytes, job: bytes) -> list[Tran
         )
         .order_by(TRANSACTIONS.c.nonce)
     )
-    return tables.load(connection, TransactionRow, statement)
+    return sql.load(connection, TransactionRow, statement)
 
 
 def _expire(
@@ -350,9 +348,9 @@ def _expire(
         TRANSACTIONS.c.state == "pending",
         TRANSACTIONS.c.nonce >= first.nonce,
     )
-    rows = tables.load(connection, TransactionRow, statement)
+    rows = sql.load(connection, TransactionRow, statement)
     for row in rows:
-        tables.update(connection, row, state="expired", code=int(reason))
+        sql.update(connection, row, state="expired", code=int(reason))
         if row.job_id is not None:
             job_rows.note_failure(connection, row.job_id, row.transaction_id, int(reason), now_ms)
     return [row.transaction_id for row in rows]

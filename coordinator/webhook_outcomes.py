@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from coordinator import tables, webhooks
+from coordinator import sql, webhooks
 from coordinator.settings import WebhookLimits
 from coordinator.tables import DeliveryRow, WebhookRow
 from coordinator.webhook_queue import DEAD, DELIVERED, PENDING, TEST
@@ -40,32 +40,32 @@ def note_outcome(
 
     `jitter` is a chance number of at least 0. Of what was deleted meanwhile nothing is written.
     """
-    delivery = tables.find(connection, DeliveryRow, row_id=row_id)
+    delivery = sql.find(connection, DeliveryRow, row_id=row_id)
     if delivery is None or delivery.state != PENDING and not outcome.is_success:
         return
-    webhook = tables.find(connection, WebhookRow, row_id=delivery.webhook_row_id)
+    webhook = sql.find(connection, WebhookRow, row_id=delivery.webhook_row_id)
     assert webhook is not None
     attempts = delivery.attempts + 1
     values: dict[str, Any] = {"attempts": attempts, "last_status": outcome.status}
     values["last_error"] = outcome.error
     if outcome.is_success:
-        tables.update(connection, delivery, state=DELIVERED, ended_ms=now_ms, **values)
+        sql.update(connection, delivery, state=DELIVERED, ended_ms=now_ms, **values)
         if webhook.disabled_ms is None:
-            tables.update(connection, webhook, failing_since_ms=None)
+            sql.update(connection, webhook, failing_since_ms=None)
         elif delivery.type == TEST:
             webhooks.switch_on(connection, webhook)
         return
     is_last = attempts >= limits.attempts or webhook.disabled_ms is not None
     is_old = now_ms - delivery.queued_ms > int(limits.age_seconds * 1000)
     if is_last or is_old or outcome.status == _GONE:
-        tables.update(connection, delivery, state=DEAD, ended_ms=now_ms, **values)
+        sql.update(connection, delivery, state=DEAD, ended_ms=now_ms, **values)
     else:
         due = now_ms + compute_pause(attempts, limits, jitter)
-        tables.update(connection, delivery, next_ms=due, **values)
+        sql.update(connection, delivery, next_ms=due, **values)
     if webhook.disabled_ms is not None:
         return
     since = webhook.failing_since_ms or now_ms
-    tables.update(connection, webhook, failing_since_ms=since)
+    sql.update(connection, webhook, failing_since_ms=since)
     if outcome.status == _GONE:
         webhooks.switch_off(connection, webhook, webhooks.GONE, now_ms)
     elif now_ms - since > int(limits.failing_seconds * 1000):

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from coordinator import tables, updates, webhooks, wire
+from coordinator import sql, updates, webhooks, wire
 from coordinator.settings import WebhookLimits
 from coordinator.tables import DeliveryRow, WebhookPlaceRow, WebhookRow
 from coordinator.update_data import BlockCreated
@@ -51,16 +51,16 @@ class Round(NamedTuple):
 
 def read_place(connection: Connection, height: int) -> WebhookPlaceRow:
     """Return how far webhooks were told; at the first start, all that there is so far."""
-    row = tables.find(connection, WebhookPlaceRow, only=1)
+    row = sql.find(connection, WebhookPlaceRow, only=1)
     if row is None:
         row = WebhookPlaceRow(seq=updates.read_bounds(connection)[1], height=height)
-        tables.insert(connection, row)
+        sql.insert(connection, row)
     return row
 
 
 def store_place(connection: Connection, seq: int, height: int) -> None:
     """Note how far webhooks were told."""
-    tables.update(connection, WebhookPlaceRow(seq=seq, height=height), seq=seq, height=height)
+    sql.update(connection, WebhookPlaceRow(seq=seq, height=height), seq=seq, height=height)
 
 
 def look(connection: Connection, after: int) -> Look:
@@ -87,7 +87,7 @@ def fan_out(
         body = _write_body(update.type, update.created_ms, update.data, update.seq)
         made.append(_make(webhook.row_id, update.type, body, update.created_ms, now_ms))
     _insert(connection, made)
-    for row in tables.load_in(connection, WebhookRow, "row_id", full):
+    for row in sql.load_in(connection, WebhookRow, "row_id", full):
         webhooks.switch_off(connection, row, webhooks.OVERFLOW, now_ms)
     store_place(connection, rows[-1].seq, height)
     return {delivery["webhook_row_id"] for delivery in made}
@@ -119,8 +119,8 @@ def queue_test(
 
     From now on the webhook is this key's. One test waits at a time.
     """
-    tables.update(connection, webhook, key_id=key_id)
-    waiting = tables.find(
+    sql.update(connection, webhook, key_id=key_id)
+    waiting = sql.find(
         connection, DeliveryRow, webhook_row_id=webhook.row_id, state=PENDING, type=TEST
     )
     if waiting is not None:
@@ -128,7 +128,7 @@ def queue_test(
     body = _write_body(TEST, now_ms, msgspec.json.encode(data).decode(), None)
     assert webhook.row_id is not None
     delivery = DeliveryRow(**_make(webhook.row_id, TEST, body, now_ms, now_ms))
-    delivery.row_id = tables.insert(connection, delivery)
+    delivery.row_id = sql.insert(connection, delivery)
     return delivery
 
 
@@ -136,9 +136,7 @@ def find_delivery(
     connection: Connection, webhook: WebhookRow, delivery_id: bytes
 ) -> DeliveryRow | None:
     """Return a delivery of a webhook."""
-    return tables.find(
-        connection, DeliveryRow, delivery_id=delivery_id, webhook_row_id=webhook.row_id
-    )
+    return sql.find(connection, DeliveryRow, delivery_id=delivery_id, webhook_row_id=webhook.row_id)
 
 
 def list_deliveries(
@@ -158,13 +156,13 @@ def list_deliveries(
     if before is not None:
         conditions.append(DELIVERIES.c.row_id < before)
     newest = DELIVERIES.select().where(*conditions).order_by(DELIVERIES.c.row_id.desc())
-    return tables.load(connection, DeliveryRow, newest.limit(limit).offset(offset)), total
+    return sql.load(connection, DeliveryRow, newest.limit(limit).offset(offset)), total
 
 
 def redeliver(connection: Connection, delivery: DeliveryRow, now_ms: int) -> None:
     """Send a delivery once more, at once and with all its attempts before it."""
     values: dict[str, Any] = {"state": PENDING, "attempts": 0, "ended_ms": None}
-    tables.update(connection, delivery, **values, queued_ms=now_ms, next_ms=now_ms)
+    sql.update(connection, delivery, **values, queued_ms=now_ms, next_ms=now_ms)
 
 
 def list_waiting(connection: Connection) -> set[int]:
@@ -177,7 +175,7 @@ def load_round(
     connection: Connection, webhook_row_id: int, now_ms: int, at_once: int
 ) -> Round | None:
     """Return what is due for a webhook, oldest first; None when nothing waits for it."""
-    webhook = tables.find(connection, WebhookRow, row_id=webhook_row_id)
+    webhook = sql.find(connection, WebhookRow, row_id=webhook_row_id)
     if webhook is None:
         return None
     # An address that fails is asked one thing at a time.
@@ -188,7 +186,7 @@ def load_round(
         .order_by(DELIVERIES.c.next_ms, DELIVERIES.c.row_id)
         .limit(count)
     )
-    rows = tables.load(connection, DeliveryRow, statement)
+    rows = sql.load(connection, DeliveryRow, statement)
     if not rows:
         return None
     due = [row for row in rows if row.next_ms <= now_ms]
@@ -219,7 +217,7 @@ def _match(connection: Connection, rows: Sequence[Update]) -> list[tuple[Active,
 
 def _count_waiting(connection: Connection, row_ids: Iterable[int]) -> Counter[int]:
     found: Counter[int] = Counter()
-    for some in tables.split(row_ids):
+    for some in sql.split(row_ids):
         statement = (
             sa.select(DELIVERIES.c.webhook_row_id, sa.func.count())
             .where(DELIVERIES.c.webhook_row_id.in_(some), DELIVERIES.c.state == PENDING)

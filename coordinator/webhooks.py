@@ -11,13 +11,13 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from coordinator import tables, updates
+from coordinator import sql, updates
 from coordinator.principals import Principal
 from coordinator.tables import DeliveryRow, WebhookRow
 from coordinator.updates import UpdateType
 
-WEBHOOKS = tables.get_table(WebhookRow)
-DELIVERIES = tables.get_table(DeliveryRow)
+WEBHOOKS = sql.get_table(WebhookRow)
+DELIVERIES = sql.get_table(DeliveryRow)
 ID_BYTES: Final = 32
 
 GONE: Final = "gone"
@@ -64,13 +64,13 @@ def add(
         created_ms=now_ms,
         since_seq=_read_newest(connection),
     )
-    row.row_id = tables.insert(connection, row)
+    row.row_id = sql.insert(connection, row)
     return row
 
 
 def find_own(connection: Connection, account_id: int, webhook_id: bytes) -> WebhookRow | None:
     """Return an account's webhook; another's is as absent."""
-    return tables.find(connection, WebhookRow, account_id=account_id, webhook_id=webhook_id)
+    return sql.find(connection, WebhookRow, account_id=account_id, webhook_id=webhook_id)
 
 
 def list_own(
@@ -83,7 +83,7 @@ def list_own(
     if before is not None:
         statement = statement.where(WEBHOOKS.c.row_id < before)
     newest = statement.order_by(WEBHOOKS.c.row_id.desc()).limit(limit).offset(offset)
-    return tables.load(connection, WebhookRow, newest), total.scalar_one()
+    return sql.load(connection, WebhookRow, newest), total.scalar_one()
 
 
 def list_active(connection: Connection, account_ids: Iterable[int] | None) -> list[Active]:
@@ -95,7 +95,7 @@ def list_active(connection: Connection, account_ids: Iterable[int] | None) -> li
         return [_read_active(row) for row in connection.execute(statement)]
     return [
         _read_active(row)
-        for some in tables.split(account_ids)
+        for some in sql.split(account_ids)
         for row in connection.execute(statement.where(WEBHOOKS.c.account_id.in_(some)))
     ]
 
@@ -110,7 +110,7 @@ def has_active(connection: Connection, kind: UpdateType | None = None) -> bool:
 
 def rotate(connection: Connection, row: WebhookRow, sealed_secret: bytes, until_ms: int) -> None:
     """Give a webhook a new secret; the one before signs beside it until a time."""
-    tables.update(
+    sql.update(
         connection,
         row,
         sealed_old_secret=row.sealed_secret,
@@ -129,14 +129,14 @@ def list_signers(row: WebhookRow, now_ms: int) -> list[bytes]:
 def switch_off(connection: Connection, row: WebhookRow, reason: str, now_ms: int) -> None:
     """Tell a webhook nothing more; what still waited for it is given up, and kept."""
     if row.disabled_ms is None:
-        tables.update(connection, row, disabled_ms=now_ms, disabled_reason=reason)
+        sql.update(connection, row, disabled_ms=now_ms, disabled_reason=reason)
     waiting = (DELIVERIES.c.webhook_row_id == row.row_id, DELIVERIES.c.state == "pending")
     connection.execute(DELIVERIES.update().where(*waiting).values(state="dead", ended_ms=now_ms))
 
 
 def switch_on(connection: Connection, row: WebhookRow) -> None:
     """Tell a webhook what happens from now on."""
-    tables.update(
+    sql.update(
         connection,
         row,
         disabled_ms=None,
@@ -149,7 +149,7 @@ def switch_on(connection: Connection, row: WebhookRow) -> None:
 def end_with_key(connection: Connection, key_id: int, now_ms: int) -> None:
     """Switch off the webhooks of a key that is revoked."""
     statement = WEBHOOKS.select().where(WEBHOOKS.c.key_id == key_id)
-    for row in tables.load(connection, WebhookRow, statement):
+    for row in sql.load(connection, WebhookRow, statement):
         switch_off(connection, row, KEY_REVOKED, now_ms)
 
 

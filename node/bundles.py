@@ -12,7 +12,7 @@ from consensus.receipt_bundle import (
     StatePart,
     encode_bundle,
 )
-from coordinator import tables
+from coordinator import sql
 from coordinator.receipt_documents import build_document
 from coordinator.tables import JobRow, ReceiptRow
 from ledger import codec, merkle
@@ -30,8 +30,8 @@ async def build_receipt_bundle(
     """Return the bundle of a job's settled receipt, or None while there is none."""
 
     def read(connection: Connection) -> tuple[JobRow, ReceiptRow] | None:
-        job = tables.find(connection, JobRow, job_id=job_id)
-        receipt = job and tables.find(connection, ReceiptRow, job_row_id=job.row_id)
+        job = sql.find(connection, JobRow, job_id=job_id)
+        receipt = job and sql.find(connection, ReceiptRow, job_row_id=job.row_id)
         return (job, receipt) if job and receipt and receipt.is_final else None
 
     rows = await database.read(read)

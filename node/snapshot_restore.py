@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from coordinator.tables import FollowedRow, JobRow, get_table
+from coordinator.sql import get_table
+from coordinator.tables import FollowedRow, JobRow
 from genesis.document import Genesis
 from ledger.keystore import sync_folder
 from ledger.rejection import Rejected

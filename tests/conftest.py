@@ -1,8 +1,11 @@
 """How every test runs: the same examples each time, so that a red gate is red for everybody."""
 
+import fcntl
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -35,3 +38,14 @@ def _own_logs(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def node_key() -> Iterator[None]:
+    """Run no other test meanwhile that starts a process with the key of `NODE`: the host has one.
+
+    The workers of a run are processes, so what they wait for is a file.
+    """
+    with (Path(tempfile.gettempdir()) / "aitbc-tests-node-key").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -10,7 +10,7 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from sqlalchemy import Connection
 
-from coordinator import files, job_files, tables, wire
+from coordinator import files, job_files, sql, wire
 from coordinator.http import ranges
 from coordinator.http.body import too_large, unreadable
 from coordinator.http.job_models import PageQuery, Shown
@@ -19,7 +19,7 @@ from coordinator.http.problems import Problem, not_found
 from coordinator.http.routing import ANY_ROLE, Answer, Bucket, Call, Route
 from coordinator.tables import FileRow
 
-FILES: Final = tables.get_table(FileRow)
+FILES: Final = sql.get_table(FileRow)
 MAX_FORM_PARTS: Final = 16
 _CHUNK: Final = 64 * 1024
 _NAME_LENGTH: Final = 200
@@ -161,7 +161,7 @@ async def list_files(call: Call) -> Answer:
         if query.cursor is not None:
             statement = statement.where(FILES.c.row_id < int(query.cursor))
         page = statement.limit(query.limit + 1).offset(query.offset)
-        return tables.load(connection, FileRow, page), connection.execute(count).scalar_one()
+        return sql.load(connection, FileRow, page), connection.execute(count).scalar_one()
 
     rows, total = await call.coordinator.storage.read(read)
     shown = rows[: query.limit]

@@ -14,7 +14,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from coordinator import tables
+from coordinator import sql
 from coordinator.http.problems import Problem
 from coordinator.ports import Storage
 from coordinator.principals import Principal
@@ -23,7 +23,7 @@ from coordinator.tables import IdempotencyRow
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _KEPT: Final = ("Content-Type", "Location", "AITBC-Job-Id", "AITBC-Receipt-Id")
 """Headers of an answer that belong to what it says."""
-_TABLE: Final = tables.get_table(IdempotencyRow)
+_TABLE: Final = sql.get_table(IdempotencyRow)
 
 
 def check_key(key: str) -> str:
@@ -49,7 +49,7 @@ async def begin(
     )
 
     def write(connection: Connection) -> IdempotencyRow | None:
-        known = tables.find(
+        known = sql.find(
             connection,
             IdempotencyRow,
             account_id=row.account_id,
@@ -57,7 +57,7 @@ async def begin(
             key_hash=row.key_hash,
         )
         if known is None:
-            row.row_id = tables.insert(connection, row)
+            row.row_id = sql.insert(connection, row)
         return known
 
     try:
@@ -84,7 +84,7 @@ async def finish(storage: Storage, row: IdempotencyRow, response: web.Response) 
         "headers": json.dumps(kept),
         "body": response.body or b"",
     }
-    await storage.write(lambda connection: tables.update(connection, row, **values))
+    await storage.write(lambda connection: sql.update(connection, row, **values))
 
 
 def repeat(row: IdempotencyRow) -> web.Response:

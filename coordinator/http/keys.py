@@ -13,7 +13,8 @@ from coordinator.http.listing import build_page
 from coordinator.http.problems import invalid, not_found
 from coordinator.http.routing import OPERATORS, Answer, Call, Route
 from coordinator.principals import Role
-from coordinator.tables import AccountRow, KeyRow, get_table
+from coordinator.sql import get_table
+from coordinator.tables import AccountRow, KeyRow
 from ledger.crypto import format_address, parse_address
 from ledger.rejection import Rejected
 

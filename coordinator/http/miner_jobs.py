@@ -47,7 +47,8 @@ from coordinator.ports import Unreachable
 from coordinator.receipt_documents import Ran
 from coordinator.receipt_rows import UNNAMED_ENGINE, BadCompletion, Completion
 from coordinator.relay import HomeRefused
-from coordinator.tables import WorkerRow, get_table
+from coordinator.sql import get_table
+from coordinator.tables import WorkerRow
 from ledger import terms
 from ledger.crypto import format_address
 from ledger.entries import JobStatus

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from coordinator import job_rows, offering, registration, tables, wire
+from coordinator import job_rows, offering, registration, sql, wire
 from coordinator.http.listing import build_page
 from coordinator.http.miner_jobs import (
     claim_lease,
@@ -123,7 +123,7 @@ async def get_miner_route(call: Call) -> Answer:
     status, miner = found
     announced = read_announcement(miner.metadata)
     worker = await call.coordinator.storage.read(
-        lambda connection: tables.find(connection, WorkerRow, miner=name)
+        lambda connection: sql.find(connection, WorkerRow, miner=name)
     )
     seen = None if worker is None else max(worker.seen_ms, call.coordinator.seen.get(name, 0))
     return Answer(
@@ -263,9 +263,7 @@ async def list_earnings(call: Call) -> Answer:
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         statement = statement.order_by(JOBS.c.row_id.desc())
-        jobs = tables.load(
-            connection, JobRow, statement.limit(query.limit + 1).offset(query.offset)
-        )
+        jobs = sql.load(connection, JobRow, statement.limit(query.limit + 1).offset(query.offset))
         records = job_rows.join_all(connection, jobs, has_contents=False)
         return records, connection.execute(count).scalar_one()
 

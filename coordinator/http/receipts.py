@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 
-from coordinator import job_rows, receipt_documents, tables, wire
+from coordinator import job_rows, receipt_documents, sql, wire
 from coordinator.coordinator import Coordinator
 from coordinator.http.listing import build_page
 from coordinator.http.problems import Problem, not_found
@@ -90,7 +90,7 @@ async def list_receipts(call: Call) -> Answer:
         if query.cursor is not None:
             statement = statement.where(JOBS.c.row_id < int(query.cursor))
         newest = statement.order_by(JOBS.c.row_id.desc())
-        jobs = tables.load(connection, JobRow, newest.limit(query.limit + 1).offset(query.offset))
+        jobs = sql.load(connection, JobRow, newest.limit(query.limit + 1).offset(query.offset))
         return job_rows.join_all(connection, jobs, has_contents=False), total
 
     records, total = await call.coordinator.storage.read(read)

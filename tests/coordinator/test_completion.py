@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from coordinator import tables
+from coordinator import sql
 from coordinator.tables import ReceiptRow
 from tests.support.world import World
 
@@ -78,7 +78,7 @@ async def test_a_lapsed_lease_leaves_no_receipt(world: World) -> None:
     shown = await world.until(path, "client", lambda j: j["phase"] == "queued")
     assert shown["miner_id"] is None
     assert shown["progress"] == 99, "progress never falls"
-    receipts = await world.database.read(lambda c: tables.find(c, ReceiptRow, miner="miner_miner"))
+    receipts = await world.database.read(lambda c: sql.find(c, ReceiptRow, miner="miner_miner"))
     assert receipts is None
 
 

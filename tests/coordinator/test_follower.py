@@ -1,7 +1,7 @@
 import asyncio
 from pathlib import Path
 
-from coordinator import tables
+from coordinator import sql
 from coordinator.follower import READ_BLOCKS
 from coordinator.tables import FollowedRow, TransactionRow
 from ledger.outcomes import JobQueued
@@ -20,7 +20,7 @@ def count_escrows(world: World) -> int:
 
 
 async def read_followed(world: World) -> int:
-    row = await world.database.read(lambda c: tables.find(c, FollowedRow, only=1))
+    row = await world.database.read(lambda c: sql.find(c, FollowedRow, only=1))
     assert row is not None
     return row.height
 
@@ -86,7 +86,7 @@ async def test_a_lost_transaction_is_sent_again_and_an_old_one_given_up(tmp_path
             job = await world.until(path, "client", lambda job: job["status"] == "failed")
             assert job["settlement"]["state"] == "none"
         rows = await world.database.read(
-            lambda c: c.execute(tables.get_table(TransactionRow).select()).mappings().all()
+            lambda c: c.execute(sql.get_table(TransactionRow).select()).mappings().all()
         )
         assert {row["state"] for row in rows} == {"expired"}
         third = await world.call("POST", "/v1/jobs", "client", BODY)

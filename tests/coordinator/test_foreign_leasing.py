@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from nacl.public import SealedBox
 
-from coordinator import tables, wire
+from coordinator import sql, wire
 from coordinator.coordinator import Coordinator
 from coordinator.foreign_rows import ROWS
 from coordinator.principals import Role
@@ -394,18 +394,18 @@ async def change_rows(coordinator: Coordinator, job_id: bytes, lie: dict[str, An
     """Have a coordinator say of its job what is not so."""
 
     def write(connection: Any) -> None:
-        job = tables.find(connection, JobRow, job_id=job_id)
+        job = sql.find(connection, JobRow, job_id=job_id)
         assert job is not None
-        content = tables.find(connection, ContentRow, job_row_id=job.row_id)
+        content = sql.find(connection, ContentRow, job_row_id=job.row_id)
         assert content is not None and content.content is not None
         columns = {name: value for name, value in lie.items() if name in ("salt", "max_price")}
         if columns:
-            tables.update(connection, job, **columns)
+            sql.update(connection, job, **columns)
         elif "content" in lie:
-            tables.update(connection, content, content=lie["content"])
+            sql.update(connection, content, content=lie["content"])
         else:
             members = {**json.loads(content.content), **lie}
-            tables.update(connection, content, content=json.dumps(members))
+            sql.update(connection, content, content=json.dumps(members))
 
     await coordinator.storage.write(write)
 

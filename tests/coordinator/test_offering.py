@@ -3,7 +3,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from coordinator import job_rows, tables
+from coordinator import job_rows, sql
 from coordinator.foreign_jobs import FIRST_SILENCE
 from coordinator.offering import MAX_SCANS, SCAN_BATCH
 from coordinator.tables import JobRow
@@ -102,7 +102,7 @@ async def test_jobs_that_suit_nobody_hide_none_behind_them(world: World) -> None
     job_id = bytes.fromhex(first["job_id"].removeprefix("job_"))
 
     def fill(connection: Connection) -> None:
-        job = tables.find(connection, JobRow, job_id=job_id)
+        job = sql.find(connection, JobRow, job_id=job_id)
         assert job is not None
         for number in range(SCAN_BATCH * MAX_SCANS):
             same = {**vars(job), "row_id": None, "job_id": number.to_bytes(32)}

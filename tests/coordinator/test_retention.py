@@ -6,10 +6,11 @@ import aiohttp
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from coordinator import job_rows, retention, tables
+from coordinator import job_rows, retention, sql
 from coordinator.files import ERASED_AT_ONCE, PART_BYTES
 from coordinator.job_rows import CONTENTS
-from coordinator.tables import FilePartRow, FileRow, JobRow, get_table
+from coordinator.sql import get_table
+from coordinator.tables import FilePartRow, FileRow, JobRow
 from ledger import terms
 from tests.support.world import World, open_world
 
@@ -46,7 +47,7 @@ async def test_a_sweep_erases_all_that_is_due_and_what_never_came_whole(tmp_path
         form.add_field("file", sound, filename="a")
         await world.call("POST", "/v1/files", "client", data=form)
         row = FileRow(file_id=bytes(32), account_id=1, name="", content_type="", created_ms=0)
-        await world.database.write(lambda connection: tables.insert(connection, row))
+        await world.database.write(lambda connection: sql.insert(connection, row))
         world.settings = world.settings.model_copy(
             update={"content_retention": 0.001, "file_deadline": 0.001}
         )
@@ -67,7 +68,7 @@ async def test_a_sweep_erases_all_that_is_due_and_what_never_came_whole(tmp_path
 
 
 def _copy_job(connection: Connection) -> None:
-    job = tables.find(connection, JobRow, status="cancelled")
+    job = sql.find(connection, JobRow, status="cancelled")
     assert job is not None
     for number in range(retention.BATCH):
         same = {**vars(job), "row_id": None, "job_id": number.to_bytes(32)}

@@ -6,7 +6,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from coordinator import tables
+from coordinator import sql
 from coordinator.tables import METADATA, AccountRow, FollowedRow, TransactionRow
 
 
@@ -29,21 +29,21 @@ def make_row(number: int) -> TransactionRow:
 
 
 def test_a_row_comes_out_as_it_went_in(connection: sa.Connection) -> None:
-    keys = [tables.insert(connection, make_row(number)) for number in range(1, 4)]
+    keys = [sql.insert(connection, make_row(number)) for number in range(1, 4)]
     assert keys == [1, 2, 3]
-    found = tables.find(connection, TransactionRow, nonce=2)
+    found = sql.find(connection, TransactionRow, nonce=2)
     assert found is not None
     assert (found.row_id, found.transaction_id, found.state) == (2, bytes([2]) * 32, "pending")
-    tables.update(connection, found, state="final", code=7)
+    sql.update(connection, found, state="final", code=7)
     ids = [bytes([number]) * 32 for number in (2, 3, 9)]
-    again = tables.load_in(connection, TransactionRow, "transaction_id", ids)
+    again = sql.load_in(connection, TransactionRow, "transaction_id", ids)
     assert [(row.nonce, row.state, row.code) for row in again] == [
         (2, "final", 7),
         (3, "pending", 0),
     ]
-    everything = tables.get_table(TransactionRow).select()
-    assert len(tables.load(connection, TransactionRow, everything)) == 3
-    assert tables.find(connection, TransactionRow, nonce=8) is None
+    everything = sql.get_table(TransactionRow).select()
+    assert len(sql.load(connection, TransactionRow, everything)) == 3
+    assert sql.find(connection, TransactionRow, nonce=8) is None
 
 
 def test_a_row_has_the_columns_of_its_table_and_no_others() -> None:
@@ -55,9 +55,9 @@ def test_a_row_has_the_columns_of_its_table_and_no_others() -> None:
 
 def test_a_changed_row_writes_nothing_by_itself(connection: sa.Connection) -> None:
     row = make_row(1)
-    tables.insert(connection, row)
+    sql.insert(connection, row)
     row.state = "final"
-    found = tables.find(connection, TransactionRow, nonce=1)
+    found = sql.find(connection, TransactionRow, nonce=1)
     assert found is not None and found.state == "pending"
 
 
@@ -67,7 +67,7 @@ def test_a_process_may_load_a_row_before_it_makes_one() -> None:
         "engine = sa.create_engine('sqlite://'); tables.METADATA.create_all(engine)\n"
         "with engine.begin() as connection:\n"
         "    connection.execute(sa.text('insert into coordinator_followed values (1, 7)'))\n"
-        "    print(tables.find(connection, tables.FollowedRow, only=1).height)\n"
+        "    print(sql.find(connection, tables.FollowedRow, only=1).height)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "7\n"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from coordinator import tables, updates
+from coordinator import sql, updates
 from coordinator.leasing import record_nothing
 from coordinator.signals import UPDATES
 from coordinator.tables import JobRow
@@ -257,8 +257,8 @@ async def test_what_was_told_last_is_how_every_job_stands(world: World) -> None:
 
 
 async def compare(world: World, count: int) -> None:
-    jobs = tables.get_table(JobRow).select()
-    rows = await world.database.read(lambda c: tables.load(c, JobRow, jobs))
+    jobs = sql.get_table(JobRow).select()
+    rows = await world.database.read(lambda c: sql.load(c, JobRow, jobs))
     told = {
         row.job: json.loads(row.data) for row in await read_all(world) if row.type == "job_update"
     }

@@ -28,6 +28,8 @@ from node.settings import load_settings
 from node.verify_chain import verify_chain
 from tests.support.node import CLIENT, MINER, NODE, build_genesis
 
+pytestmark = pytest.mark.usefixtures("node_key")
+
 KILLS = 3
 BATCH = 50
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from aitbc.cli.devnet.creation import KeyDesk
 from aitbc.cli.devnet.ports import find_free_port
@@ -226,6 +227,7 @@ async def test_a_killed_miner_takes_up_its_job_or_says_why_not_and_another_does_
             assert await read_balance(node, HOLDER) == before + penalty + rest
 
 
+@pytest.mark.usefixtures("node_key")
 async def test_finished_work_waits_for_a_killed_node_and_is_paid_once(tmp_path: Path) -> None:
     endpoint, port = TextEndpoint(delay=0.05), find_free_port()
     genesis, keys = await asyncio.to_thread(create, tmp_path / "node")

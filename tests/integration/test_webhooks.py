@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from genesis.document import dump_genesis
 from node import folder
 from tests.architecture.sources import ROOT
@@ -32,6 +34,7 @@ async def run_command(node: RunningNode, headers: dict[str, str], *arguments: st
     return stdout.decode()
 
 
+@pytest.mark.usefixtures("node_key")
 async def test_what_a_killed_node_owes_arrives_after_it(tmp_path: Path) -> None:
     genesis, data, log = build_genesis(), tmp_path / "node", tmp_path / "log"
     await asyncio.to_thread(folder.create_folder, data, dump_genesis(genesis), NODE.seed)
