@@ -63,7 +63,7 @@ def test_a_changed_row_writes_nothing_by_itself(connection: sa.Connection) -> No
 
 def test_a_process_may_load_a_row_before_it_makes_one() -> None:
     code = (
-        "import sqlalchemy as sa; from coordinator import tables\n"
+        "import sqlalchemy as sa; from coordinator import sql, tables\n"
         "engine = sa.create_engine('sqlite://'); tables.METADATA.create_all(engine)\n"
         "with engine.begin() as connection:\n"
         "    connection.execute(sa.text('insert into coordinator_followed values (1, 7)'))\n"
